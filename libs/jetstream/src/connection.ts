@@ -1,0 +1,212 @@
+import { JetlaneError, Names } from '@jetlane/protocol';
+import { jetstreamManager } from '@nats-io/jetstream';
+import type { JetStreamManager } from '@nats-io/jetstream';
+import type { Msg, NatsConnection } from '@nats-io/nats-core';
+import { connect as natsConnect } from '@nats-io/transport-node';
+import { type ConnectOptions, natsOptions } from './connection-options.js';
+import type { Delivery } from './delivery.js';
+import { type PubAck, Publisher } from './publisher.js';
+import { Puller, type PullerOptions } from './puller.js';
+import { Requests } from './requests.js';
+import { EncodedHeaders, headerBlock, text } from './wire-message.js';
+
+/** `connected` ⇄ `reconnecting` → `closed`. Only the connection changes it. */
+export type ConnectionState = 'connected' | 'reconnecting' | 'closed';
+
+/** A message of core NATS, as subscribers get it. */
+export interface CoreMessage {
+  readonly subject: string;
+  readonly reply: string;
+  readonly headers: string;
+  readonly data: Uint8Array;
+}
+
+const ACK = new TextEncoder().encode('+ACK');
+const NAK = new TextEncoder().encode('-NAK');
+const IN_PROGRESS = new TextEncoder().encode('+WPI');
+const EMPTY = new Uint8Array(0);
+
+/**
+ * A link to NATS that reconnects for ever. It knows whether it is up, so that nothing is written into a dead link and
+ * taken for sent, and it numbers its links: `epoch` rises at every reconnect.
+ */
+export class Connection {
+  readonly names: Names;
+  readonly publisher: Publisher;
+  /** Replicas of what this connection provisions. */
+  readonly replicas: number;
+  /** Count of links so far, from 1. */
+  epoch = 1;
+  /** `performance.now()` when the current link came up, or 0 for the first: nothing was lost before it. */
+  reconnectedAt = 0;
+  private current: ConnectionState = 'connected';
+  private readonly listeners = new Set<(state: ConnectionState) => void>();
+  private readonly requests: Requests;
+  private manager: Promise<JetStreamManager> | undefined;
+
+  constructor(
+    private readonly nats: NatsConnection,
+    options: ConnectOptions,
+  ) {
+    this.names = new Names(options.namespace);
+    this.replicas = options.replicas ?? 1;
+    const window = options.publishWindow ?? 4096;
+    this.publisher = new Publisher(nats, { window, timeoutMs: options.publishTimeoutMs ?? 10_000, maxWaiting: 16 * window }, true);
+    this.requests = new Requests(nats);
+    void this.follow();
+    void nats.closed().then(() => this.enter('closed'));
+  }
+
+  get state(): ConnectionState {
+    return this.current;
+  }
+
+  /** Number of reconnects so far. */
+  get reconnects(): number {
+    return this.epoch - 1;
+  }
+
+  /** Address of the server at the other end. */
+  get server(): string {
+    return this.nats.getServer();
+  }
+
+  /** Calls back at every change of state; returns the way to stop that. */
+  onState(listener: (state: ConnectionState) => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  /** Resolves at once or at the next reconnect. @throws JetlaneError `connection-closed` */
+  whenConnected(): Promise<void> {
+    if (this.current === 'connected') return Promise.resolve();
+    if (this.current === 'closed') return Promise.reject(new JetlaneError('connection-closed', 'the connection is closed'));
+    return new Promise((resolve, reject) => {
+      const stop = this.onState((state) => {
+        stop();
+        if (state === 'connected') resolve();
+        else reject(new JetlaneError('connection-closed', 'the connection was closed'));
+      });
+    });
+  }
+
+  /** Stores a message; see {@link Publisher.publish}. */
+  publish(subject: string, data: Uint8Array, headers?: Uint8Array): Promise<PubAck> {
+    return this.publisher.publish(subject, data, headers && new EncodedHeaders(headers));
+  }
+
+  /** Sends without any confirmation (core NATS). Returns false, and sends nothing, while the link is down. */
+  send(subject: string, data: Uint8Array | string = EMPTY, headers?: Uint8Array): boolean {
+    if (this.current !== 'connected') return false;
+    this.nats.publish(subject, data, headers ? { headers: new EncodedHeaders(headers).asHeaders() } : undefined);
+    return true;
+  }
+
+  /** Settles a delivery for good. Returns false, and sends nothing, while the link is down. */
+  ack(delivery: Delivery): boolean {
+    return this.send(delivery.reply, ACK);
+  }
+
+  /** Hands a delivery back: the server gives it to somebody at once and counts one more delivery. */
+  nak(delivery: Delivery): boolean {
+    return this.send(delivery.reply, NAK);
+  }
+
+  /** Extends the lease of a delivery. */
+  inProgress(delivery: Delivery): boolean {
+    return this.send(delivery.reply, IN_PROGRESS);
+  }
+
+  /** Resolves when the server has taken in all that was sent before. */
+  flush(): Promise<void> {
+    return this.nats.flush();
+  }
+
+  /** Request/reply. @throws JetlaneError `no-responders`, `request-timeout`, `not-connected` */
+  async request(subject: string, data: Uint8Array | string = EMPTY, timeoutMs = 2000, headers?: Uint8Array): Promise<CoreMessage> {
+    if (this.current !== 'connected') throw new JetlaneError('not-connected', `cannot ask ${subject}: the link to NATS is down; it is being rebuilt`);
+    return coreMessage(await this.requests.request(subject, data, timeoutMs, headers && new EncodedHeaders(headers)));
+  }
+
+  /** Listens on core NATS; survives reconnects. Returns the way to stop. */
+  subscribe(subject: string, listener: (message: CoreMessage) => void, queueGroup?: string): () => void {
+    const callback = (error: Error | null, message: Msg) => void (error || listener(coreMessage(message)));
+    const subscription = this.nats.subscribe(subject, queueGroup ? { callback, queue: queueGroup } : { callback });
+    return () => subscription.unsubscribe();
+  }
+
+  /** A puller of one consumer over this link. */
+  puller(options: PullerOptions): Puller {
+    return new Puller(this.nats, options);
+  }
+
+  /** The client's own stream administration; for this library only. */
+  admin(): Promise<JetStreamManager> {
+    this.manager ??= jetstreamManager(this.nats, { checkAPI: false, timeout: 10_000 });
+    return this.manager;
+  }
+
+  /** The client's connection; for this library only. */
+  raw(): NatsConnection {
+    return this.nats;
+  }
+
+  /** Sends what is buffered and closes. Outstanding publishes get three seconds to be confirmed. */
+  async close(): Promise<void> {
+    if (this.current === 'closed') return;
+    if (this.current === 'connected') {
+      const deadline = performance.now() + 3000;
+      while (this.publisher.pending + this.publisher.queued > 0 && performance.now() < deadline) await new Promise((r) => setTimeout(r, 5));
+    }
+    this.enter('closed');
+    this.publisher.close();
+    this.requests.close();
+    if (this.nats.isClosed()) return;
+    await (this.nats.isDraining() ? this.nats.closed() : Promise.race([this.nats.drain(), new Promise((r) => setTimeout(r, 1000))]).catch(() => undefined));
+    await this.nats.close();
+  }
+
+  private async follow(): Promise<void> {
+    for await (const status of this.nats.status()) {
+      if (status.type === 'disconnect') this.enter('reconnecting');
+      else if (status.type === 'reconnect') this.relink();
+    }
+  }
+
+  private relink(): void {
+    if (this.current === 'closed') return;
+    this.epoch++;
+    this.reconnectedAt = performance.now();
+    this.enter('connected');
+  }
+
+  private enter(state: ConnectionState): void {
+    if (this.current === state || this.current === 'closed') return;
+    this.current = state;
+    if (state === 'connected') this.publisher.linkUp();
+    else this.publisher.linkDown();
+    for (const listener of [...this.listeners]) listener(state);
+  }
+}
+
+function coreMessage(message: Msg): CoreMessage {
+  return { subject: message.subject, reply: message.reply ?? '', headers: headerBlock(message), data: message.data };
+}
+
+/**
+ * Connects to NATS.
+ * @throws JetlaneError `not-connected` when `waitOnFirstConnect` is false and no server answers
+ */
+export async function connect(options: ConnectOptions = {}): Promise<Connection> {
+  try {
+    return new Connection(await natsConnect(natsOptions(options)), options);
+  } catch (error) {
+    const where = typeof options.servers === 'string' ? options.servers : (options.servers?.join(',') ?? 'nats://127.0.0.1:4222');
+    throw new JetlaneError('not-connected', `cannot connect to NATS at ${where}: ${error instanceof Error ? error.message : String(error)}; is a server running there?`, {
+      cause: error,
+    });
+  }
+}
+
+/** UTF-8 text of a message's body. */
+export const bodyText = (message: { readonly data: Uint8Array }): string => text(message.data);

@@ -1,0 +1,127 @@
+import { JetlaneError, LANE_DEFAULTS, LANES, type Lane, type QueueDefinition, toMs } from '@jetlane/protocol';
+import type { ConsumerConfig, StreamConfig } from '@nats-io/jetstream';
+import type { Connection } from './connection.js';
+import { ensureConsumer, ensureStream, removeStream } from './ensure.js';
+
+const NANOS = 1_000_000;
+/** API level of nats-server 2.14, the first with recurring schedules and dependable timers. */
+export const REQUIRED_API_LEVEL = 4;
+
+type StreamWants = Partial<StreamConfig> & { name: string; subjects: string[] };
+type ConsumerWants = Partial<ConsumerConfig> & { durable_name: string };
+
+/**
+ * Refuses a server that would silently ignore what Jetlane depends on (2.10 accepts and drops unknown flags).
+ * @throws JetlaneError `server-too-old`
+ */
+export async function checkServer(connection: Connection): Promise<void> {
+  const info = await (await connection.admin()).getAccountInfo().catch((error: unknown) => {
+    throw new JetlaneError('jetstream-api', `JetStream does not answer at ${connection.server}: ${(error as Error).message}; start nats-server with -js`, { cause: error });
+  });
+  const level = (info.api as { level?: number }).level ?? 0;
+  if (level < REQUIRED_API_LEVEL) {
+    throw new JetlaneError('server-too-old', `the NATS server at ${connection.server} is too old (API level ${level}, needs ${REQUIRED_API_LEVEL}); install nats-server 2.14 or newer`, {
+      details: { level, required: REQUIRED_API_LEVEL },
+    });
+  }
+}
+
+/** Streams and consumers that every installation has. Idempotent; several processes may do it at once. */
+export async function provisionBase(connection: Connection): Promise<void> {
+  await checkServer(connection);
+  for (const stream of baseStreams(connection)) await ensureStream(connection, stream);
+  for (const [stream, consumer] of baseConsumers(connection)) await ensureConsumer(connection, stream, consumer);
+}
+
+function baseStreams({ names, replicas }: Connection): StreamWants[] {
+  const common = { storage: 'file' as const, num_replicas: replicas, allow_direct: true };
+  return [
+    {
+      ...common,
+      name: names.schedules,
+      subjects: [names.pattern('schedules.>'), names.pattern('due.>')],
+      retention: 'workqueue',
+      allow_msg_schedules: true,
+      duplicate_window: LANE_DEFAULTS.duplicateWindowMs * NANOS,
+    },
+    {
+      ...common,
+      name: names.taskStates,
+      subjects: [names.pattern('states.>')],
+      retention: 'limits',
+      max_msgs_per_subject: 1,
+      allow_msg_ttl: true,
+      max_msgs: 5_000_000,
+      max_bytes: 4 * 1024 ** 3,
+      discard: 'old',
+      duplicate_window: 1000 * NANOS,
+      republish: { src: names.pattern('states.>'), dest: names.pattern('changes.>'), headers_only: true },
+    },
+    { ...common, name: names.deadLetters, subjects: [names.pattern('dead.>')], retention: 'limits', max_msgs_per_subject: 1, duplicate_window: LANE_DEFAULTS.duplicateWindowMs * NANOS },
+    { ...common, name: names.advisories, subjects: [names.maxDeliveries()], retention: 'workqueue', max_age: 7 * 86_400_000 * NANOS },
+    { ...common, name: names.metrics, subjects: [names.pattern('metrics.>')], retention: 'limits', max_msgs_per_subject: 1, max_age: 86_400_000 * NANOS, duplicate_window: 1000 * NANOS },
+  ];
+}
+
+function baseConsumers({ names }: Connection): [stream: string, consumer: ConsumerWants][] {
+  const common = { ack_policy: 'explicit' as const, max_deliver: -1, max_waiting: 512 };
+  return [
+    // The lease must end within the duplicate window: a second mover's publish is then still known as a duplicate.
+    [names.schedules, { ...common, durable_name: names.schedulerConsumer, filter_subject: names.pattern('due.>'), ack_wait: 10_000 * NANOS, max_ack_pending: 5000 }],
+    [names.advisories, { ...common, durable_name: names.resiliencyConsumer, ack_wait: 15_000 * NANOS, max_ack_pending: 256 }],
+  ];
+}
+
+/** A queue's lane streams and their one consumer each. Idempotent. @throws JetlaneError `stream-mismatch`, `jetstream-api` */
+export async function provisionQueue(connection: Connection, definition: QueueDefinition): Promise<void> {
+  await Promise.all(LANES.map((lane) => provisionLane(connection, definition, lane)));
+}
+
+/** One lane of a queue. */
+export async function provisionLane(connection: Connection, definition: QueueDefinition, lane: Lane): Promise<void> {
+  const { stream } = connection.names.lane(definition.name, lane);
+  await ensureStream(connection, laneStream(connection, definition, lane));
+  await ensureConsumer(connection, stream, laneConsumer(connection, definition));
+}
+
+function laneStream({ names, replicas }: Connection, definition: QueueDefinition, lane: Lane): StreamWants {
+  return {
+    name: names.lane(definition.name, lane).stream,
+    subjects: [names.laneSubjects(definition.name, lane)],
+    retention: 'workqueue',
+    discard: 'new',
+    storage: definition.storage ?? 'file',
+    num_replicas: definition.replicas ?? replicas,
+    max_msgs: definition.maxDepth ?? LANE_DEFAULTS.maxDepth,
+    max_bytes: definition.maxBytes ?? -1,
+    // Headers count too; they get 64 KiB of their own.
+    max_msg_size: (definition.maxPayload ?? LANE_DEFAULTS.maxPayload) + 65_536,
+    allow_direct: true,
+    duplicate_window: LANE_DEFAULTS.duplicateWindowMs * NANOS,
+  };
+}
+
+function laneConsumer({ names }: Connection, definition: QueueDefinition): ConsumerWants {
+  const lease = definition.lease === undefined ? LANE_DEFAULTS.leaseMs : toMs(definition.lease, 'lease');
+  return {
+    durable_name: names.consumer,
+    ack_policy: 'explicit',
+    // `backoff` concerns crash redeliveries only and overrides ack_wait with its first entry.
+    ack_wait: lease * NANOS,
+    backoff: LANE_DEFAULTS.backoffFactors.map((factor) => factor * lease * NANOS),
+    max_deliver: definition.maxDeliveries ?? LANE_DEFAULTS.maxDeliveries,
+    max_ack_pending: LANE_DEFAULTS.maxAckPending,
+    max_waiting: LANE_DEFAULTS.maxWaiting,
+  };
+}
+
+/** Deletes a queue's lanes with all their tasks. */
+export async function removeQueue(connection: Connection, queue: string): Promise<void> {
+  for (const lane of LANES) await removeStream(connection, connection.names.lane(queue, lane).stream);
+}
+
+/** Deletes all that {@link provisionBase} made. */
+export async function removeBase(connection: Connection): Promise<void> {
+  const { schedules, taskStates, deadLetters, advisories, metrics } = connection.names;
+  for (const stream of [schedules, taskStates, deadLetters, advisories, metrics]) await removeStream(connection, stream);
+}

@@ -1,0 +1,243 @@
+import { JetlaneError, QueueFullError, WrongSequenceError } from '@jetlane/protocol';
+import type { Msg, NatsConnection } from '@nats-io/nats-core';
+import { ReplyInbox } from './reply-inbox.js';
+import { type EncodedHeaders, headerBlock, statusCode, text } from './wire-message.js';
+
+/** The server's confirmation that a message is stored. */
+export interface PubAck {
+  readonly stream: string;
+  readonly seq: number;
+  /** The message id was seen within the stream's duplicate window: nothing was stored now. */
+  readonly duplicate?: boolean;
+}
+
+export interface PublisherOptions {
+  /** Unacknowledged publishes at a time. */
+  readonly window: number;
+  /** How long a publish may take, retries included, in ms. */
+  readonly timeoutMs: number;
+  /** Publishes that may wait for a place in the window before new ones are refused. */
+  readonly maxWaiting: number;
+}
+
+interface Pending {
+  readonly subject: string;
+  readonly data: Uint8Array;
+  readonly headers: EncodedHeaders | undefined;
+  readonly resolve: (ack: PubAck) => void;
+  readonly reject: (error: Error) => void;
+  readonly deadline: number;
+  token: string;
+  /** When to send again after a refusal that passes; 0 while an answer is awaited. */
+  retryAt: number;
+  refusals: number;
+}
+
+interface ApiAnswer extends PubAck {
+  readonly error?: { readonly code: number; readonly err_code?: number; readonly description?: string };
+}
+
+const SWEEP_MS = 50;
+const FIRST_RETRY_MS = 25;
+const LONGEST_RETRY_MS = 500;
+
+/**
+ * Publishes into JetStream with many confirmations outstanding: one inbox, a bounded window, callers beyond it wait in
+ * line. What is unconfirmed when the link breaks is sent again after the reconnect under the same message id; what no
+ * stream answers is sent again with backoff. After the deadline the outcome is unknown and the error says so.
+ *
+ * States of a publish: waiting → sent → confirmed | refused | timed out; sent → (reconnect, no responders) → sent.
+ */
+export class Publisher {
+  private readonly inflight = new Set<Pending>();
+  private waiting: Pending[] = [];
+  private waitingHead = 0;
+  private readonly inbox: ReplyInbox;
+  private readonly sweeper: NodeJS.Timeout;
+  private closed = false;
+  private roomListeners: (() => void)[] = [];
+
+  constructor(
+    private readonly nats: NatsConnection,
+    private readonly options: PublisherOptions,
+    private connected: boolean,
+  ) {
+    this.inbox = new ReplyInbox(nats);
+    this.sweeper = setInterval(() => this.sweep(), SWEEP_MS);
+    this.sweeper.unref();
+  }
+
+  /** Publishes that are sent and not confirmed. */
+  get pending(): number {
+    return this.inflight.size;
+  }
+
+  /** Publishes that wait for a place in the window. */
+  get queued(): number {
+    return this.waiting.length - this.waitingHead;
+  }
+
+  /**
+   * Stores a message. The headers must carry a message id or an expected sequence, or storing it twice must be harmless:
+   * it is sent again when the answer is lost.
+   * @throws QueueFullError, WrongSequenceError, JetlaneError `payload-too-large`, `publisher-overloaded`, `publish-timeout`,
+   * `no-responders`, `publish-refused`, `connection-closed`
+   */
+  publish(subject: string, data: Uint8Array, headers?: EncodedHeaders): Promise<PubAck> {
+    return new Promise((resolve, reject) => {
+      if (this.closed) return reject(new JetlaneError('connection-closed', `cannot publish to ${subject}: the connection is closed`));
+      const pending: Pending = { subject, data, headers, resolve, reject, deadline: performance.now() + this.options.timeoutMs, token: '', retryAt: 0, refusals: 0 };
+      if (this.inflight.size < this.options.window && this.queued === 0) this.start(pending);
+      else if (this.queued < this.options.maxWaiting) this.waiting.push(pending);
+      else reject(new JetlaneError('publisher-overloaded', `${this.queued} publishes already wait for the server; slow down and try again`, { details: { subject } }));
+    });
+  }
+
+  /** Resolves when the window has room: producers that await it never pile up more than the window. */
+  async room(): Promise<void> {
+    while (!this.closed && (this.queued > 0 || this.inflight.size >= this.options.window)) {
+      await new Promise<void>((resolve) => this.roomListeners.push(resolve));
+    }
+  }
+
+  /** The link is up again: everything unconfirmed is sent once more. */
+  linkUp(): void {
+    this.connected = true;
+    for (const pending of this.inflight) this.send(pending);
+  }
+
+  /** The link broke: nothing is sent until it is back, since the client would lose it silently. */
+  linkDown(): void {
+    this.connected = false;
+  }
+
+  /** Rejects what is outstanding. */
+  close(): void {
+    this.closed = true;
+    clearInterval(this.sweeper);
+    this.inbox.unsubscribe();
+    const left = [...this.inflight, ...this.waiting.slice(this.waitingHead)];
+    this.inflight.clear();
+    this.waiting = [];
+    this.waitingHead = 0;
+    for (const { subject, reject } of left) reject(new JetlaneError('connection-closed', `the connection was closed before ${subject} was confirmed; whether it is stored is unknown`));
+    this.wake();
+  }
+
+  private start(pending: Pending): void {
+    this.inflight.add(pending);
+    if (this.connected) this.send(pending);
+  }
+
+  private send(pending: Pending): void {
+    if (pending.token) this.inbox.close(pending.token);
+    pending.retryAt = 0;
+    pending.token = this.inbox.open((message) => this.answered(pending, message));
+    try {
+      this.nats.publish(pending.subject, pending.data, { reply: this.inbox.subject(pending.token), headers: pending.headers?.asHeaders() });
+    } catch (error) {
+      this.inbox.close(pending.token);
+      this.finish(pending);
+      pending.reject(publishError(pending.subject, error));
+    }
+  }
+
+  private answered(pending: Pending, message: Msg): void {
+    if (message.data.length === 0 && statusCode(headerBlock(message)) === 503) return this.retryLater(pending);
+    const answer = parseAnswer(message.data);
+    if (answer?.error && isPassing(answer.error)) return this.retryLater(pending);
+    this.finish(pending);
+    if (answer && !answer.error) pending.resolve(answer);
+    else pending.reject(refusal(pending.subject, answer?.error));
+  }
+
+  private retryLater(pending: Pending): void {
+    const delay = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(pending.refusals++, 5));
+    pending.retryAt = performance.now() + delay * (0.5 + Math.random());
+  }
+
+  private finish(pending: Pending): void {
+    this.inflight.delete(pending);
+    while (this.inflight.size < this.options.window && this.queued > 0) this.start(this.shift());
+    if (this.queued === 0) this.wake();
+  }
+
+  private shift(): Pending {
+    const next = this.waiting[this.waitingHead++]!;
+    if (this.waitingHead > 1024 && this.waitingHead * 2 > this.waiting.length) {
+      this.waiting = this.waiting.slice(this.waitingHead);
+      this.waitingHead = 0;
+    } else if (this.waitingHead === this.waiting.length) {
+      this.waiting = [];
+      this.waitingHead = 0;
+    }
+    return next;
+  }
+
+  private wake(): void {
+    if (this.roomListeners.length === 0) return;
+    const listeners = this.roomListeners;
+    this.roomListeners = [];
+    for (const listener of listeners) listener();
+  }
+
+  /** Deadlines are looked at together, not timed one by one: a timer per publish cost as much as the publish. */
+  private sweep(): void {
+    const now = performance.now();
+    for (const pending of this.inflight) {
+      if (now >= pending.deadline) this.expire(pending);
+      else if (pending.retryAt > 0 && now >= pending.retryAt && this.connected) this.send(pending);
+    }
+    while (this.queued > 0 && now >= this.waiting[this.waitingHead]!.deadline) this.expire(this.shift());
+  }
+
+  private expire(pending: Pending): void {
+    this.inbox.close(pending.token);
+    this.finish(pending);
+    pending.reject(timeoutError(pending, this.options.timeoutMs));
+  }
+}
+
+function parseAnswer(data: Uint8Array): ApiAnswer | undefined {
+  try {
+    return JSON.parse(text(data)) as ApiAnswer;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Refusals that pass by themselves: elections, restarts, an ingest queue that overflows. A full stream (10077) is for the caller. */
+function isPassing(error: NonNullable<ApiAnswer['error']>): boolean {
+  return (error.code === 503 && error.err_code !== 10077) || error.err_code === 10167;
+}
+
+function refusal(subject: string, error: ApiAnswer['error']): JetlaneError {
+  const details = { subject, errCode: error?.err_code, description: error?.description };
+  switch (error?.err_code) {
+    case 10077:
+      return new QueueFullError(queueOf(subject), { details });
+    case 10071:
+    case 10164:
+      return new WrongSequenceError(subject, { details });
+    case 10054:
+      return new JetlaneError('payload-too-large', `the message for ${subject} is larger than its stream allows; send a reference instead`, { details });
+    default:
+      return new JetlaneError('publish-refused', `the server refused a publish to ${subject}: ${error?.description ?? 'unreadable answer'}`, { details });
+  }
+}
+
+function publishError(subject: string, error: unknown): JetlaneError {
+  const message = error instanceof Error ? error.message : String(error);
+  if (message.includes('max_payload')) {
+    return new JetlaneError('payload-too-large', `the message for ${subject} is larger than the server's max_payload; send a reference instead`, { cause: error, details: { subject } });
+  }
+  return new JetlaneError('publish-refused', `cannot publish to ${subject}: ${message}`, { cause: error, details: { subject } });
+}
+
+function timeoutError(pending: Pending, timeoutMs: number): JetlaneError {
+  const details = { subject: pending.subject, timeoutMs };
+  if (pending.refusals > 0) return new JetlaneError('no-responders', `no stream answered for ${pending.subject} within ${timeoutMs} ms; is the queue provisioned?`, { details });
+  return new JetlaneError('publish-timeout', `no confirmation for ${pending.subject} within ${timeoutMs} ms; it may be stored: repeat it under the same id`, { details });
+}
+
+const queueOf = (subject: string): string => subject.split('.').at(-3) ?? subject;

@@ -1,0 +1,61 @@
+import { JetlaneError } from '@jetlane/protocol';
+import type { Msg, NatsConnection } from '@nats-io/nats-core';
+import { ReplyInbox } from './reply-inbox.js';
+import { type EncodedHeaders, headerBlock, statusCode } from './wire-message.js';
+
+interface Waiting {
+  readonly subject: string;
+  readonly token: string;
+  readonly deadline: number;
+  readonly timeoutMs: number;
+  readonly resolve: (message: Msg) => void;
+  readonly reject: (error: Error) => void;
+}
+
+const SWEEP_MS = 50;
+
+/** Request/reply over one inbox, with deadlines swept together: several times cheaper per call than a timer each. */
+export class Requests {
+  private readonly inbox: ReplyInbox;
+  private readonly waiting = new Set<Waiting>();
+  private readonly sweeper: NodeJS.Timeout;
+
+  constructor(private readonly nats: NatsConnection) {
+    this.inbox = new ReplyInbox(nats);
+    this.sweeper = setInterval(() => this.sweep(), SWEEP_MS);
+    this.sweeper.unref();
+  }
+
+  /** @throws JetlaneError `no-responders`, `request-timeout`, `connection-closed` */
+  request(subject: string, data: Uint8Array | string, timeoutMs: number, headers?: EncodedHeaders): Promise<Msg> {
+    return new Promise((resolve, reject) => {
+      const token = this.inbox.open((message) => {
+        this.waiting.delete(entry);
+        if (message.data.length === 0 && statusCode(headerBlock(message)) === 503) {
+          reject(new JetlaneError('no-responders', `nobody answers on ${subject}`, { details: { subject } }));
+        } else resolve(message);
+      });
+      const entry: Waiting = { subject, token, deadline: performance.now() + timeoutMs, timeoutMs, resolve, reject };
+      this.waiting.add(entry);
+      this.nats.publish(subject, data, { reply: this.inbox.subject(token), headers: headers?.asHeaders() });
+    });
+  }
+
+  close(): void {
+    clearInterval(this.sweeper);
+    this.inbox.unsubscribe();
+    for (const { subject, reject } of this.waiting) reject(new JetlaneError('connection-closed', `the connection was closed while ${subject} was asked`));
+    this.waiting.clear();
+  }
+
+  private sweep(): void {
+    const now = performance.now();
+    for (const entry of this.waiting) {
+      if (now < entry.deadline) continue;
+      this.waiting.delete(entry);
+      this.inbox.close(entry.token);
+      const { subject, timeoutMs } = entry;
+      entry.reject(new JetlaneError('request-timeout', `no answer on ${subject} within ${timeoutMs} ms`, { details: { subject, timeoutMs } }));
+    }
+  }
+}

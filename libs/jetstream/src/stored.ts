@@ -1,0 +1,100 @@
+import { decodeHeaders, type HeaderPair, headerValue, JetlaneError } from '@jetlane/protocol';
+import type { Connection, CoreMessage } from './connection.js';
+import { apiCode } from './ensure.js';
+import { statusCode } from './wire-message.js';
+
+/** A message read back from a stream. */
+export interface StoredMessage {
+  readonly subject: string;
+  readonly sequence: number;
+  /** Milliseconds since 1970. */
+  readonly storedAt: number;
+  /** All headers, the server's own among them. */
+  readonly headers: readonly HeaderPair[];
+  readonly data: Uint8Array;
+}
+
+const READ_TIMEOUT_MS = 2000;
+
+/** The last message of an exact subject, from any replica, or `undefined`. One round trip, whatever the stream's size. */
+export async function directGet(connection: Connection, stream: string, subject: string): Promise<StoredMessage | undefined> {
+  return stored(await connection.request(`$JS.API.DIRECT.GET.${stream}.${subject}`, undefined, READ_TIMEOUT_MS));
+}
+
+/** The message of a sequence, or `undefined`. */
+export async function directGetSequence(connection: Connection, stream: string, sequence: number): Promise<StoredMessage | undefined> {
+  return stored(await connection.request(`$JS.API.DIRECT.GET.${stream}`, JSON.stringify({ seq: sequence }), READ_TIMEOUT_MS));
+}
+
+/** The first message from a sequence on whose subject matches, or `undefined`. */
+export async function directGetNext(connection: Connection, stream: string, from: number, subject: string): Promise<StoredMessage | undefined> {
+  return stored(await connection.request(`$JS.API.DIRECT.GET.${stream}`, JSON.stringify({ seq: from, next_by_subj: subject }), READ_TIMEOUT_MS));
+}
+
+/** The last message of a subject, from the stream's leader: what was confirmed to anybody is seen. */
+export async function leaderGet(connection: Connection, stream: string, subject: string): Promise<StoredMessage | undefined> {
+  return leaderRead(connection, stream, { last_by_subj: subject });
+}
+
+/** The message of a sequence, from the stream's leader. */
+export async function leaderGetSequence(connection: Connection, stream: string, sequence: number): Promise<StoredMessage | undefined> {
+  return leaderRead(connection, stream, { seq: sequence });
+}
+
+interface GetAnswer {
+  readonly error?: { readonly code: number; readonly err_code?: number; readonly description?: string };
+  readonly message?: { readonly subject: string; readonly seq: number; readonly time: string; readonly hdrs?: string; readonly data?: string };
+}
+
+async function leaderRead(connection: Connection, stream: string, query: object): Promise<StoredMessage | undefined> {
+  const answer = JSON.parse(decode((await connection.request(`$JS.API.STREAM.MSG.GET.${stream}`, JSON.stringify(query), READ_TIMEOUT_MS)).data)) as GetAnswer;
+  if (answer.error?.code === 404) return undefined;
+  const message = answer.message;
+  if (!message) {
+    throw new JetlaneError('jetstream-api', `stream "${stream}" cannot be read: ${answer.error?.description ?? 'unreadable answer'}`, { details: { errCode: answer.error?.err_code } });
+  }
+  return {
+    subject: message.subject,
+    sequence: message.seq,
+    storedAt: Date.parse(message.time),
+    headers: message.hdrs ? decodeHeaders(Buffer.from(message.hdrs, 'base64').toString()) : [],
+    data: Buffer.from(message.data ?? '', 'base64'),
+  };
+}
+
+/**
+ * Deletes one message. Returns false when it was gone already.
+ * @throws JetlaneError `jetstream-api`
+ */
+export async function deleteMessage(connection: Connection, stream: string, sequence: number): Promise<boolean> {
+  const { streams } = await connection.admin();
+  try {
+    return await streams.deleteMessage(stream, sequence, false);
+  } catch (error) {
+    if ([10043, 10057].includes(apiCode(error))) return false;
+    throw new JetlaneError('jetstream-api', `message ${sequence} of stream "${stream}" cannot be deleted: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** Deletes the messages of one subject; returns how many there were. */
+export async function purgeSubject(connection: Connection, stream: string, subject: string): Promise<number> {
+  const { streams } = await connection.admin();
+  return (await streams.purge(stream, { filter: subject })).purged;
+}
+
+const utf8 = new TextDecoder();
+const decode = (bytes: Uint8Array): string => utf8.decode(bytes);
+
+function stored(answer: CoreMessage): StoredMessage | undefined {
+  const code = statusCode(answer.headers);
+  if (code === 404) return undefined;
+  if (code !== 0) throw new JetlaneError('jetstream-api', `a direct get was refused: ${answer.headers.split('\r\n')[0]}`);
+  const headers = decodeHeaders(answer.headers);
+  return {
+    subject: headerValue(headers, 'Nats-Subject') ?? '',
+    sequence: Number(headerValue(headers, 'Nats-Sequence')),
+    storedAt: Date.parse(headerValue(headers, 'Nats-Time-Stamp') ?? ''),
+    headers,
+    data: answer.data,
+  };
+}

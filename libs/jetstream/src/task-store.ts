@@ -1,0 +1,133 @@
+import {
+  type CompiledRetryPolicy, decodeRecord, encodeHeaders, formatTaskId, HEADER, type HeaderPair, headerValue, hopId, LANES, type Lane, type StateRecord, stripServerHeaders, withHeaders, WrongSequenceError,
+} from '@jetlane/protocol';
+import type { Connection } from './connection.js';
+import type { PubAck } from './publisher.js';
+import { directGet, leaderGet, type StoredMessage } from './stored.js';
+
+export type { CompiledRetryPolicy };
+
+/** Reads the last message of a subject: `directGet` from any replica, `leaderGet` from the leader. */
+export type Reader = (connection: Connection, stream: string, subject: string) => Promise<StoredMessage | undefined>;
+
+/** Where a copy of a task was found. */
+export interface TaskCopy {
+  readonly place: 'lane' | 'timer' | 'due' | 'dead';
+  readonly lane?: Lane;
+  readonly hop: number;
+  readonly stored: StoredMessage;
+}
+
+/** All that the streams hold about a task. */
+export interface TaskTraces {
+  readonly record?: StateRecord;
+  readonly recordSequence: number;
+  readonly copies: readonly TaskCopy[];
+}
+
+const text = new TextEncoder();
+
+/** Reads and writes the streams of one installation, task by task. Stateless; the connection is all it knows. */
+export class TaskStore {
+  constructor(private readonly connection: Connection) {}
+
+  /** The task's record and its sequence (0: none). */
+  async record(queue: string, key: string, read: Reader = directGet): Promise<{ record?: StateRecord; sequence: number }> {
+    const { names } = this.connection;
+    const stored = await read(this.connection, names.taskStates, names.state(queue, key));
+    const record = stored && decodeRecord(stored.data);
+    return { ...(record ? { record } : {}), sequence: stored?.sequence ?? 0 };
+  }
+
+  /**
+   * Writes a record.
+   * @param expectedSequence compare-and-set: the sequence that the record must have now (0: none)
+   * @throws WrongSequenceError when somebody else was first
+   */
+  writeRecord(queue: string, key: string, record: StateRecord, ttlMs: number, expectedSequence?: number): Promise<PubAck> {
+    const { names } = this.connection;
+    const headers: HeaderPair[] = [[HEADER.ttl, `${Math.max(1, Math.ceil(ttlMs / 1000))}s`]];
+    if (expectedSequence !== undefined) headers.push([HEADER.expectedSubjectSequence, String(expectedSequence)]);
+    return this.connection.publish(names.state(queue, key), text.encode(JSON.stringify(record)), encodeHeaders(headers));
+  }
+
+  /** Everything that the streams hold about a task, asked for at once. */
+  async traces(queue: string, key: string, read: Reader = directGet): Promise<TaskTraces> {
+    const { connection } = this;
+    const { names } = connection;
+    const lanes = LANES.map((lane) => read(connection, names.lane(queue, lane).stream, names.task(queue, lane, key)));
+    const timer = read(connection, names.schedules, names.timer(queue, key));
+    const due = read(connection, names.schedules, names.pattern(`due.${queue}.*.${key}`));
+    const dead = read(connection, names.deadLetters, names.dead(queue, key));
+    const [{ record, sequence }, ...stored] = await Promise.all([this.record(queue, key, read), ...lanes, timer, due, dead]);
+    const places = [...LANES.map((lane) => ({ place: 'lane' as const, lane })), { place: 'timer' as const }, { place: 'due' as const }, { place: 'dead' as const }];
+    const copies = places.flatMap((place, i) => (stored[i] ? [{ ...place, hop: hopOf(stored[i]), stored: stored[i] }] : []));
+    return { ...(record ? { record } : {}), recordSequence: sequence, copies };
+  }
+
+  /**
+   * Sets the timer that will put a task back into its lane. It replaces only a timer of a lower hop.
+   * @returns false when a timer of this hop or a higher one stands already
+   */
+  async setTimer(task: TimerRequest): Promise<boolean> {
+    const { names } = this.connection;
+    const subject = names.timer(task.queue, task.key);
+    for (let expected = 0, tries = 0; ; tries++) {
+      try {
+        await this.connection.publish(subject, task.data, encodeHeaders(timerHeaders(names.due(task.queue, task.lane, task.key), task, expected)));
+        return true;
+      } catch (error) {
+        if (!(error instanceof WrongSequenceError) || tries > 5) throw error;
+        const standing = await leaderGet(this.connection, names.schedules, subject);
+        if (standing && hopOf(standing) >= task.hop) return false;
+        expected = standing?.sequence ?? 0;
+      }
+    }
+  }
+
+  /** Puts a task into its lane under the message id of its hop. */
+  publishTask(queue: string, lane: Lane, key: string, task: { headers: readonly HeaderPair[]; data: Uint8Array; hop: number }): Promise<PubAck> {
+    const headers: HeaderPair[] = [[HEADER.msgId, hopId(key, task.hop)], ...withHeaders(stripServerHeaders(task.headers), { [HEADER.hop]: task.hop })];
+    return this.connection.publish(this.connection.names.task(queue, lane, key), task.data, encodeHeaders(headers));
+  }
+
+  /** Stores a dead letter: payload and headers as they were, plus `extra`. One per task; a later death replaces an earlier one. */
+  publishDead(queue: string, key: string, letter: { headers: readonly HeaderPair[]; data: Uint8Array; hop: number; extra: Readonly<Record<string, string | number | undefined>> }): Promise<PubAck> {
+    const kept = withHeaders(stripServerHeaders(letter.headers), { [HEADER.hop]: letter.hop, ...letter.extra });
+    const headers: HeaderPair[] = [[HEADER.msgId, hopId(key, letter.hop)], ...kept];
+    return this.connection.publish(this.connection.names.dead(queue, key), letter.data, encodeHeaders(headers));
+  }
+}
+
+/** A timer to set. */
+export interface TimerRequest {
+  readonly queue: string;
+  readonly lane: Lane;
+  readonly key: string;
+  /** When it fires, ms since 1970. */
+  readonly at: number;
+  /** Hop and attempt of the publication that it will make. */
+  readonly hop: number;
+  readonly attempt: number;
+  readonly headers: readonly HeaderPair[];
+  readonly data: Uint8Array;
+}
+
+function timerHeaders(target: string, task: TimerRequest, expected: number): HeaderPair[] {
+  return [
+    // No message id: the expected sequence already makes a repeat harmless, and a remembered id would cost memory per timer.
+    [HEADER.expectedSubjectSequence, String(expected)],
+    [HEADER.schedule, `@at ${new Date(task.at).toISOString()}`],
+    [HEADER.scheduleTarget, target],
+    ...withHeaders(stripServerHeaders(task.headers), { [HEADER.hop]: task.hop, [HEADER.attempt]: task.attempt }),
+  ];
+}
+
+/** The hop that a stored message's headers tell; 1 when they do not. */
+export function hopOf(stored: StoredMessage): number {
+  const hop = Number(headerValue(stored.headers, HEADER.hop));
+  return Number.isSafeInteger(hop) && hop > 0 ? hop : 1;
+}
+
+/** The id of a task from its key, for messages and logs. */
+export const idOf = formatTaskId;

@@ -1,0 +1,129 @@
+import { JetlaneError } from './errors.js';
+import type { Lane } from './lanes.js';
+
+const NAMESPACE = /^[a-z0-9][a-z0-9-]{0,31}$/;
+
+/** Where a lane lives: its stream and the durable consumer that workers pull from. */
+export interface LaneLocation {
+  readonly stream: string;
+  readonly consumer: string;
+}
+
+/**
+ * All names on the wire of one installation. The optional namespace keeps several installations, and every test file,
+ * apart on one NATS account: `<ns>_` before streams and consumers, `<ns>.` before subjects.
+ */
+export class Names {
+  readonly namespace: string;
+  readonly consumer: string;
+  readonly schedules: string;
+  readonly schedulerConsumer: string;
+  readonly taskStates: string;
+  readonly deadLetters: string;
+  readonly advisories: string;
+  readonly resiliencyConsumer: string;
+  readonly metrics: string;
+  private readonly dot: string;
+  private readonly bar: string;
+
+  /** @throws JetlaneError `invalid-argument` for an illegal namespace */
+  constructor(namespace = '') {
+    if (namespace && !NAMESPACE.test(namespace)) {
+      throw new JetlaneError('invalid-argument', `expected namespace to match ${NAMESPACE.source}, got ${JSON.stringify(namespace)}`, { details: { field: 'namespace' } });
+    }
+    this.namespace = namespace;
+    this.dot = namespace ? `${namespace}.` : '';
+    this.bar = namespace ? `${namespace}_` : '';
+    this.consumer = `${this.bar}workers`;
+    this.schedules = `${this.bar}schedules`;
+    this.schedulerConsumer = `${this.bar}scheduler`;
+    this.taskStates = `${this.bar}task_states`;
+    this.deadLetters = `${this.bar}dead_letters`;
+    this.advisories = `${this.bar}advisories`;
+    this.resiliencyConsumer = `${this.bar}resiliency`;
+    this.metrics = `${this.bar}metrics`;
+  }
+
+  /** Where a lane lives. The only place that knows: another topology or shards change this function alone. */
+  lane(queue: string, lane: Lane): LaneLocation {
+    return { stream: `${this.bar}tasks_${queue}_${lane}`, consumer: this.consumer };
+  }
+
+  /** Queue and lane of a lane's stream, or `undefined` for any other stream. */
+  parseLaneStream(stream: string): { queue: string; lane: string } | undefined {
+    const prefix = `${this.bar}tasks_`;
+    const cut = stream.lastIndexOf('_');
+    if (!stream.startsWith(prefix) || cut < prefix.length) return undefined;
+    return { queue: stream.slice(prefix.length, cut), lane: stream.slice(cut + 1) };
+  }
+
+  /** Name of a KV bucket. */
+  bucket(name: 'queues' | 'schedule_specs' | 'limits' | 'alerts' | 'audit'): string {
+    return `${this.bar}${name}`;
+  }
+
+  task(queue: string, lane: Lane, key: string): string {
+    return `${this.dot}tasks.${queue}.${lane}.${key}`;
+  }
+
+  /** All subjects of a lane. */
+  laneSubjects(queue: string, lane: Lane): string {
+    return `${this.dot}tasks.${queue}.${lane}.*`;
+  }
+
+  timer(queue: string, key: string): string {
+    return `${this.dot}schedules.${queue}.${key}`;
+  }
+
+  due(queue: string, lane: Lane, key: string): string {
+    return `${this.dot}due.${queue}.${lane}.${key}`;
+  }
+
+  state(queue: string, key: string): string {
+    return `${this.dot}states.${queue}.${key}`;
+  }
+
+  /** Where the server announces a stored state record (`republish` of `task_states`): a change, after it is stored. */
+  stateChange(queue: string, key: string): string {
+    return `${this.dot}changes.${queue}.${key}`;
+  }
+
+  dead(queue: string, key: string): string {
+    return `${this.dot}dead.${queue}.${key}`;
+  }
+
+  /** Subject for a pattern such as `states.>`, in this namespace. */
+  pattern(pattern: string): string {
+    return this.dot + pattern;
+  }
+
+  /** A worker's heartbeat (core NATS, once a second). */
+  heartbeat(queue: string, worker: string): string {
+    return `${this.dot}heartbeats.${queue}.${worker}`;
+  }
+
+  /** Asks every worker for a heartbeat now. */
+  heartbeatPing(): string {
+    return `${this.dot}heartbeats.ping`;
+  }
+
+  /** A worker's last metrics snapshot. */
+  metric(queue: string, worker: string): string {
+    return `${this.dot}metrics.${queue}.${worker}`;
+  }
+
+  /** A command of one of the platform's services (request/reply). */
+  service(service: string, command: string): string {
+    return `${this.dot}svc.${service}.${command}`;
+  }
+
+  /** The parts behind the first token of a subject of this namespace: `tasks.q.high.k` gives `['q', 'high', 'k']`. */
+  tokens(subject: string): string[] {
+    return subject.slice(this.dot.length).split('.').slice(1);
+  }
+
+  /** Subject of the server's max-deliveries advisories for this installation's lane consumers. */
+  maxDeliveries(): string {
+    return `$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.*.${this.consumer}`;
+  }
+}

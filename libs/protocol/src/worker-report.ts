@@ -1,0 +1,51 @@
+import type { Lane } from './lanes.js';
+
+/** What a worker tells the world once a second, on core NATS. */
+export interface Heartbeat {
+  readonly worker: string;
+  readonly queue: string;
+  readonly host: string;
+  readonly pid: number;
+  readonly version: string;
+  readonly startedAt: number;
+  readonly at: number;
+  readonly slots: number;
+  readonly busy: number;
+  readonly types: readonly string[];
+  /** Keys of the tasks that run now, at most 1,000, with lane, hop, attempt and start. */
+  readonly running: readonly RunningTask[];
+  /** Set on the last heartbeat of a worker that stops. */
+  readonly stopping?: boolean;
+}
+
+export interface RunningTask {
+  readonly key: string;
+  readonly lane: Lane;
+  readonly hop: number;
+  readonly attempt: number;
+  readonly startedAt: number;
+}
+
+/** Outcomes that workers count. */
+export const OUTCOMES = ['completed', 'retry', 'dead', 'cancelled', 'interrupted', 'duplicate'] as const;
+export type CountedOutcome = (typeof OUTCOMES)[number];
+
+/** Counts and histograms of one lane since the worker started. */
+export interface LaneMetrics {
+  readonly counts: Readonly<Partial<Record<CountedOutcome, number>>>;
+  /** Compressed HDR histogram, base64, of the time from stored to started, in microseconds. */
+  readonly wait?: string;
+  /** Likewise, of the time from started to finished. */
+  readonly run?: string;
+}
+
+/** A worker's cumulative metrics: the last one of each worker is kept, so that who reads late misses nothing. */
+export interface MetricsSnapshot {
+  readonly worker: string;
+  readonly queue: string;
+  readonly startedAt: number;
+  readonly at: number;
+  readonly slots: number;
+  readonly busy: number;
+  readonly lanes: Readonly<Partial<Record<Lane, LaneMetrics>>>;
+}
