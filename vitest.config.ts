@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config';
 
-const conditions = ['jetlane-source', 'module', 'node', 'development|production'];
+const conditions = ['jetlane-source', 'node', 'development|production'];
 
 export default defineConfig({
   oxc: { decorator: { legacy: true, emitDecoratorMetadata: true } },

@@ -1,1 +1,5 @@
-export {};
+export type { NewTask, Receipt } from './new-task.js';
+export type { LaneStats, QueueStats } from './queue-stats.js';
+export { readQueueStats } from './queue-stats.js';
+export type { TaskStatus } from './status.js';
+export { type EnqueueManyOptions, type EnqueueSummary, type QueuedTask, TaskClient } from './task-client.js';

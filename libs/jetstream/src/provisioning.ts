@@ -55,7 +55,6 @@ function baseStreams({ names, replicas }: Connection): StreamWants[] {
       max_bytes: 4 * 1024 ** 3,
       discard: 'old',
       duplicate_window: 1000 * NANOS,
-      republish: { src: names.pattern('states.>'), dest: names.pattern('changes.>'), headers_only: true },
     },
     { ...common, name: names.deadLetters, subjects: [names.pattern('dead.>')], retention: 'limits', max_msgs_per_subject: 1, duplicate_window: LANE_DEFAULTS.duplicateWindowMs * NANOS },
     { ...common, name: names.advisories, subjects: [names.maxDeliveries()], retention: 'workqueue', max_age: 7 * 86_400_000 * NANOS },

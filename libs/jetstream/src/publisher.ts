@@ -27,7 +27,7 @@ interface Pending {
   readonly resolve: (ack: PubAck) => void;
   readonly reject: (error: Error) => void;
   readonly deadline: number;
-  token: string;
+  token: number;
   /** When to send again after a refusal that passes; 0 while an answer is awaited. */
   retryAt: number;
   refusals: number;
@@ -50,9 +50,10 @@ const LONGEST_RETRY_MS = 500;
  */
 export class Publisher {
   private readonly inflight = new Set<Pending>();
+  private outbox: Pending[] = [];
   private waiting: Pending[] = [];
   private waitingHead = 0;
-  private readonly inbox: ReplyInbox;
+  private readonly inbox: ReplyInbox<Pending>;
   private readonly sweeper: NodeJS.Timeout;
   private closed = false;
   private roomListeners: (() => void)[] = [];
@@ -62,7 +63,7 @@ export class Publisher {
     private readonly options: PublisherOptions,
     private connected: boolean,
   ) {
-    this.inbox = new ReplyInbox(nats);
+    this.inbox = new ReplyInbox<Pending>(nats, (pending, message) => this.answered(pending, message));
     this.sweeper = setInterval(() => this.sweep(), SWEEP_MS);
     this.sweeper.unref();
   }
@@ -77,6 +78,11 @@ export class Publisher {
     return this.waiting.length - this.waitingHead;
   }
 
+  /** True when a publish now would have to wait in line. */
+  get full(): boolean {
+    return this.queued > 0 || this.inflight.size >= this.options.window;
+  }
+
   /**
    * Stores a message. The headers must carry a message id or an expected sequence, or storing it twice must be harmless:
    * it is sent again when the answer is lost.
@@ -86,7 +92,7 @@ export class Publisher {
   publish(subject: string, data: Uint8Array, headers?: EncodedHeaders): Promise<PubAck> {
     return new Promise((resolve, reject) => {
       if (this.closed) return reject(new JetlaneError('connection-closed', `cannot publish to ${subject}: the connection is closed`));
-      const pending: Pending = { subject, data, headers, resolve, reject, deadline: performance.now() + this.options.timeoutMs, token: '', retryAt: 0, refusals: 0 };
+      const pending: Pending = { subject, data, headers, resolve, reject, deadline: performance.now() + this.options.timeoutMs, token: 0, retryAt: 0, refusals: 0 };
       if (this.inflight.size < this.options.window && this.queued === 0) this.start(pending);
       else if (this.queued < this.options.maxWaiting) this.waiting.push(pending);
       else reject(new JetlaneError('publisher-overloaded', `${this.queued} publishes already wait for the server; slow down and try again`, { details: { subject } }));
@@ -95,7 +101,7 @@ export class Publisher {
 
   /** Resolves when the window has room: producers that await it never pile up more than the window. */
   async room(): Promise<void> {
-    while (!this.closed && (this.queued > 0 || this.inflight.size >= this.options.window)) {
+    while (!this.closed && this.full) {
       await new Promise<void>((resolve) => this.roomListeners.push(resolve));
     }
   }
@@ -129,10 +135,25 @@ export class Publisher {
     if (this.connected) this.send(pending);
   }
 
+  /**
+   * What is published within one turn of the event loop goes to the socket in one write: the client's own buffer is
+   * flushed after every callback, which made requests on many sockets, or an async input, a write per task.
+   */
   private send(pending: Pending): void {
-    if (pending.token) this.inbox.close(pending.token);
     pending.retryAt = 0;
-    pending.token = this.inbox.open((message) => this.answered(pending, message));
+    if (this.outbox.push(pending) === 1) setImmediate(() => this.transmitAll());
+  }
+
+  private transmitAll(): void {
+    const batch = this.outbox;
+    this.outbox = [];
+    if (!this.connected || this.closed) return;
+    for (const pending of batch) if (this.inflight.has(pending)) this.transmit(pending);
+  }
+
+  private transmit(pending: Pending): void {
+    if (pending.token) this.inbox.close(pending.token);
+    pending.token = this.inbox.open(pending);
     try {
       this.nats.publish(pending.subject, pending.data, { reply: this.inbox.subject(pending.token), headers: pending.headers?.asHeaders() });
     } catch (error) {

@@ -26,26 +26,31 @@ export interface PullerOptions {
   readonly heartbeatMs?: number;
 }
 
-interface OpenPull {
+/** One inbox that carries one pull at a time: a delivery bears its own subject, so only the subscription tells whose it is. */
+interface Channel {
+  readonly inbox: string;
+  readonly subscription: Subscription;
+  /** Last token of the reply subject of the open pull, 0 when none is open. */
+  pull: number;
   remaining: number;
   /** `performance.now()` by which the server must have said something. */
   silentUntil: number;
 }
 
+const CHANNELS = 3;
 const SWEEP_MS = 500;
 const NOW_EXPIRES_MS = 1000;
 /** Code of an end that the puller found by itself. */
 export const MISSED_HEARTBEATS = 598;
 
 /**
- * Pulls from one durable consumer by raw requests. It counts what it asked for and what came, so that it never asks for
- * more than told; every 404, 408, 409, 503 and every silence ends a pull and is told to the owner, who asks again.
+ * Pulls from one durable consumer by raw requests, at most three at a time. It counts what it asked for and what came,
+ * so that it never asks for more than told; every 404, 408, 409, 503 and every silence ends a pull and is told to the
+ * owner, who asks again.
  */
 export class Puller {
-  private readonly pulls = new Map<string, OpenPull>();
+  private channels: Channel[] = [];
   private readonly subject: string;
-  private inbox = '';
-  private subscription: Subscription | undefined;
   private sweeper: NodeJS.Timeout | undefined;
   private counter = 0;
   private epoch = 0;
@@ -59,72 +64,97 @@ export class Puller {
     this.subject = `$JS.API.CONSUMER.MSG.NEXT.${options.stream}.${options.consumer}`;
   }
 
-  /** (Re)starts on a fresh inbox: pulls of an earlier link find no listener and are dropped by the server. */
+  /** (Re)starts on fresh inboxes: pulls of an earlier link find no listener and are dropped by the server. */
   start(epoch: number): void {
     this.stop();
     this.epoch = epoch;
-    this.inbox = `${createInbox()}.`;
-    this.subscription = this.nats.subscribe(`${this.inbox}*`, { callback: (error, message) => void (error || this.received(message)) });
+    this.channels = Array.from({ length: CHANNELS }, () => this.openChannel());
     this.sweeper = setInterval(() => this.sweep(), SWEEP_MS);
     this.sweeper.unref();
   }
 
-  /** Stops listening. What the server still sends to the old inbox has no listener and comes back after its lease. */
+  /** Stops listening. What the server still sends to the old inboxes has no listener and comes back after its lease. */
   stop(): void {
     clearInterval(this.sweeper);
-    this.subscription?.unsubscribe();
-    this.subscription = undefined;
-    this.pulls.clear();
+    for (const { subscription } of this.channels) if (!this.nats.isClosed()) subscription.unsubscribe();
+    this.channels = [];
     this.open = 0;
   }
 
-  /** Asks for up to `batch` messages. */
-  pull(batch: number, mode: PullMode): void {
-    const id = (this.counter++).toString(36);
-    const { expiresMs = 30_000, heartbeatMs = 1500 } = this.options;
-    const request =
-      mode === 'wait'
-        ? `{"batch":${batch},"expires":${expiresMs}000000,"idle_heartbeat":${heartbeatMs}000000}`
-        : `{"batch":${batch},"expires":${NOW_EXPIRES_MS}000000,"no_wait":true}`;
-    this.pulls.set(id, { remaining: batch, silentUntil: performance.now() + (mode === 'wait' ? 2 * heartbeatMs + SWEEP_MS : 3 * NOW_EXPIRES_MS) });
-    this.open += batch;
-    this.nats.publish(this.subject, request, { reply: this.inbox + id });
+  /**
+   * Ends all pulls in good order: the server is told, and what it had sent by then is still delivered. Resolves when
+   * nothing more can come. Then {@link stop}.
+   */
+  async drain(): Promise<void> {
+    clearInterval(this.sweeper);
+    const channels = this.channels;
+    this.channels = [];
+    this.open = 0;
+    await Promise.all(channels.map(({ subscription }) => subscription.drain())).catch(() => undefined);
   }
 
-  private received(message: Msg): void {
-    const id = message.subject.slice(this.inbox.length);
-    const pull = this.pulls.get(id);
+  /**
+   * Asks for up to `batch` messages.
+   * @returns false when all channels are busy: ask again when a pull has ended
+   */
+  pull(batch: number, mode: PullMode): boolean {
+    const channel = this.channels.find(({ pull }) => pull === 0);
+    if (!channel) return false;
+    const { expiresMs = 30_000 } = this.options;
+    const request =
+      mode === 'wait'
+        ? `{"batch":${batch},"expires":${expiresMs}000000,"idle_heartbeat":${this.heartbeatMs}000000}`
+        : `{"batch":${batch},"expires":${NOW_EXPIRES_MS}000000,"no_wait":true}`;
+    channel.pull = ++this.counter;
+    channel.remaining = batch;
+    channel.silentUntil = performance.now() + (mode === 'wait' ? 2 * this.heartbeatMs + SWEEP_MS : 4 * NOW_EXPIRES_MS);
+    this.open += batch;
+    this.nats.publish(this.subject, request, { reply: channel.inbox + channel.pull });
+    return true;
+  }
+
+  private get heartbeatMs(): number {
+    return this.options.heartbeatMs ?? 1500;
+  }
+
+  private openChannel(): Channel {
+    const inbox = `${createInbox()}.`;
+    const subscription = this.nats.subscribe(`${inbox}*`, { callback: (error, message) => void (error || this.received(channel, message)) });
+    const channel: Channel = { inbox, subscription, pull: 0, remaining: 0, silentUntil: 0 };
+    return channel;
+  }
+
+  private received(channel: Channel, message: Msg): void {
     if (isDelivery(message)) {
-      if (pull) this.count(id, pull);
+      this.count(channel);
       this.options.onDelivery(readDelivery(message, this.epoch));
       return;
     }
+    if (message.subject !== channel.inbox + channel.pull) return;
     const block = headerBlock(message);
     const code = statusCode(block);
-    if (code === 100) {
-      if (pull) this.heard(pull);
-    } else if (pull) this.end(id, pull, { code, text: statusText(block) });
+    if (code === 100) channel.silentUntil = performance.now() + 2 * this.heartbeatMs + SWEEP_MS;
+    else this.end(channel, { code, text: statusText(block) });
   }
 
-  private count(id: string, pull: OpenPull): void {
+  /** A pull that was given up as silent may still deliver; then nothing is open to be counted. */
+  private count(channel: Channel): void {
+    if (channel.pull === 0) return;
     this.open--;
-    if (--pull.remaining === 0) this.pulls.delete(id);
+    if (--channel.remaining === 0) channel.pull = 0;
   }
 
-  private heard(pull: OpenPull): void {
-    pull.silentUntil = performance.now() + 2 * (this.options.heartbeatMs ?? 1500) + SWEEP_MS;
-  }
-
-  private end(id: string, pull: OpenPull, end: PullEnd): void {
-    this.pulls.delete(id);
-    this.open -= pull.remaining;
+  private end(channel: Channel, end: PullEnd): void {
+    this.open -= channel.remaining;
+    channel.pull = 0;
+    channel.remaining = 0;
     this.options.onEnd(end);
   }
 
   private sweep(): void {
     const now = performance.now();
-    for (const [id, pull] of this.pulls) {
-      if (now > pull.silentUntil) this.end(id, pull, { code: MISSED_HEARTBEATS, text: 'missed idle heartbeats' });
+    for (const channel of this.channels) {
+      if (channel.pull !== 0 && now > channel.silentUntil) this.end(channel, { code: MISSED_HEARTBEATS, text: 'missed idle heartbeats' });
     }
   }
 }

@@ -1,19 +1,20 @@
 import { createInbox, type Msg, type NatsConnection, type Subscription } from '@nats-io/nats-core';
 
-/** Takes the one answer to a request. */
-export type ReplyHandler = (message: Msg) => void;
-
 /**
  * One subscription for the answers to many requests: the last token of the reply subject says which request an answer
- * belongs to. Nothing is timed here; owners sweep their own deadlines.
+ * belongs to. Nothing is timed here; owners sweep their own deadlines. No closure per request: this is on the hot path.
  */
-export class ReplyInbox {
+export class ReplyInbox<T> {
   private readonly prefix = `${createInbox()}.`;
-  private readonly handlers = new Map<string, ReplyHandler>();
+  private readonly waiting = new Map<number, T>();
   private readonly subscription: Subscription;
   private counter = 0;
 
-  constructor(nats: NatsConnection) {
+  /** @param answered takes a request and the one answer to it */
+  constructor(
+    private readonly nats: NatsConnection,
+    private readonly answered: (request: T, message: Msg) => void,
+  ) {
     this.subscription = nats.subscribe(`${this.prefix}*`, {
       callback: (error, message) => {
         if (!error) this.dispatch(message);
@@ -21,33 +22,33 @@ export class ReplyInbox {
     });
   }
 
-  /** Registers a handler for one answer. */
-  open(handler: ReplyHandler): string {
-    const token = (this.counter++).toString(36);
-    this.handlers.set(token, handler);
+  /** Registers a request. @returns its token */
+  open(request: T): number {
+    const token = ++this.counter;
+    this.waiting.set(token, request);
     return token;
   }
 
   /** The subject that leads back to a token. */
-  subject(token: string): string {
+  subject(token: number): string {
     return this.prefix + token;
   }
 
   /** Forgets a request; a late answer is dropped. */
-  close(token: string): void {
-    this.handlers.delete(token);
+  close(token: number): void {
+    this.waiting.delete(token);
   }
 
   unsubscribe(): void {
-    this.subscription.unsubscribe();
-    this.handlers.clear();
+    if (!this.nats.isClosed()) this.subscription.unsubscribe();
+    this.waiting.clear();
   }
 
   private dispatch(message: Msg): void {
-    const token = message.subject.slice(this.prefix.length);
-    const handler = this.handlers.get(token);
-    if (!handler) return;
-    this.handlers.delete(token);
-    handler(message);
+    const token = Number(message.subject.slice(this.prefix.length));
+    const request = this.waiting.get(token);
+    if (request === undefined) return;
+    this.waiting.delete(token);
+    this.answered(request, message);
   }
 }

@@ -5,7 +5,7 @@ import { type EncodedHeaders, headerBlock, statusCode } from './wire-message.js'
 
 interface Waiting {
   readonly subject: string;
-  readonly token: string;
+  token: number;
   readonly deadline: number;
   readonly timeoutMs: number;
   readonly resolve: (message: Msg) => void;
@@ -16,12 +16,12 @@ const SWEEP_MS = 50;
 
 /** Request/reply over one inbox, with deadlines swept together: several times cheaper per call than a timer each. */
 export class Requests {
-  private readonly inbox: ReplyInbox;
+  private readonly inbox: ReplyInbox<Waiting>;
   private readonly waiting = new Set<Waiting>();
   private readonly sweeper: NodeJS.Timeout;
 
   constructor(private readonly nats: NatsConnection) {
-    this.inbox = new ReplyInbox(nats);
+    this.inbox = new ReplyInbox<Waiting>(nats, (entry, message) => this.answered(entry, message));
     this.sweeper = setInterval(() => this.sweep(), SWEEP_MS);
     this.sweeper.unref();
   }
@@ -29,15 +29,10 @@ export class Requests {
   /** @throws JetlaneError `no-responders`, `request-timeout`, `connection-closed` */
   request(subject: string, data: Uint8Array | string, timeoutMs: number, headers?: EncodedHeaders): Promise<Msg> {
     return new Promise((resolve, reject) => {
-      const token = this.inbox.open((message) => {
-        this.waiting.delete(entry);
-        if (message.data.length === 0 && statusCode(headerBlock(message)) === 503) {
-          reject(new JetlaneError('no-responders', `nobody answers on ${subject}`, { details: { subject } }));
-        } else resolve(message);
-      });
-      const entry: Waiting = { subject, token, deadline: performance.now() + timeoutMs, timeoutMs, resolve, reject };
+      const entry: Waiting = { subject, token: 0, deadline: performance.now() + timeoutMs, timeoutMs, resolve, reject };
+      entry.token = this.inbox.open(entry);
       this.waiting.add(entry);
-      this.nats.publish(subject, data, { reply: this.inbox.subject(token), headers: headers?.asHeaders() });
+      this.nats.publish(subject, data, { reply: this.inbox.subject(entry.token), headers: headers?.asHeaders() });
     });
   }
 
@@ -46,6 +41,12 @@ export class Requests {
     this.inbox.unsubscribe();
     for (const { subject, reject } of this.waiting) reject(new JetlaneError('connection-closed', `the connection was closed while ${subject} was asked`));
     this.waiting.clear();
+  }
+
+  private answered(entry: Waiting, message: Msg): void {
+    this.waiting.delete(entry);
+    if (message.data.length > 0 || statusCode(headerBlock(message)) !== 503) entry.resolve(message);
+    else entry.reject(new JetlaneError('no-responders', `nobody answers on ${entry.subject}`, { details: { subject: entry.subject } }));
   }
 
   private sweep(): void {

@@ -1,11 +1,9 @@
 import {
-  type CompiledRetryPolicy, decodeRecord, encodeHeaders, formatTaskId, HEADER, type HeaderPair, headerValue, hopId, LANES, type Lane, type StateRecord, stripServerHeaders, withHeaders, WrongSequenceError,
+  decodeRecord, encodeHeaders, HEADER, type HeaderPair, headerValue, hopId, LANES, type Lane, type StateRecord, stripServerHeaders, withHeaders, WrongSequenceError,
 } from '@jetlane/protocol';
 import type { Connection } from './connection.js';
 import type { PubAck } from './publisher.js';
 import { directGet, leaderGet, type StoredMessage } from './stored.js';
-
-export type { CompiledRetryPolicy };
 
 /** Reads the last message of a subject: `directGet` from any replica, `leaderGet` from the leader. */
 export type Reader = (connection: Connection, stream: string, subject: string) => Promise<StoredMessage | undefined>;
@@ -24,8 +22,6 @@ export interface TaskTraces {
   readonly recordSequence: number;
   readonly copies: readonly TaskCopy[];
 }
-
-const text = new TextEncoder();
 
 /** Reads and writes the streams of one installation, task by task. Stateless; the connection is all it knows. */
 export class TaskStore {
@@ -48,7 +44,7 @@ export class TaskStore {
     const { names } = this.connection;
     const headers: HeaderPair[] = [[HEADER.ttl, `${Math.max(1, Math.ceil(ttlMs / 1000))}s`]];
     if (expectedSequence !== undefined) headers.push([HEADER.expectedSubjectSequence, String(expectedSequence)]);
-    return this.connection.publish(names.state(queue, key), text.encode(JSON.stringify(record)), encodeHeaders(headers));
+    return this.connection.publish(names.state(queue, key), Buffer.from(JSON.stringify(record)), encodeHeaders(headers));
   }
 
   /** Everything that the streams hold about a task, asked for at once. */
@@ -128,6 +124,3 @@ export function hopOf(stored: StoredMessage): number {
   const hop = Number(headerValue(stored.headers, HEADER.hop));
   return Number.isSafeInteger(hop) && hop > 0 ? hop : 1;
 }
-
-/** The id of a task from its key, for messages and logs. */
-export const idOf = formatTaskId;

@@ -83,11 +83,6 @@ export class Names {
     return `${this.dot}states.${queue}.${key}`;
   }
 
-  /** Where the server announces a stored state record (`republish` of `task_states`): a change, after it is stored. */
-  stateChange(queue: string, key: string): string {
-    return `${this.dot}changes.${queue}.${key}`;
-  }
-
   dead(queue: string, key: string): string {
     return `${this.dot}dead.${queue}.${key}`;
   }

@@ -24,6 +24,7 @@ export const queueDefinitionSchema = z.strictObject({
   maxPayload: z.int().min(1).optional().describe('Most bytes of a payload. Default 1 MiB.'),
   retry: retryPolicySchema.optional(),
   keepRecords: duration.optional().describe('How long the record of a finished task is kept. Default 24h.'),
+  keep: z.enum(['all', 'failures', 'none']).optional().describe('Which outcomes leave a record. Default all. Without one, result() and status know nothing of a finished task, and a killed server may run it again.'),
   storage: z.enum(['file', 'memory']).optional(),
   replicas: z.int().min(1).max(5).optional(),
 });

@@ -12,11 +12,11 @@ export const isFinal = (state: TaskState): boolean => FINAL.has(state);
 
 /** The time of every hop on a task's way, in ms since 1970. `created` is the producer's clock, `stored` the server's, the rest the worker's. */
 export interface HopTimes {
-  created?: number;
-  stored?: number;
-  fetched?: number;
-  started?: number;
-  finished?: number;
+  created?: number | undefined;
+  stored?: number | undefined;
+  fetched?: number | undefined;
+  started?: number | undefined;
+  finished?: number | undefined;
 }
 
 /** An error as records, dead letters and problem documents carry it. */

@@ -1,0 +1,74 @@
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { FastifyInstance } from 'fastify';
+import type { Logger } from 'pino';
+import type { ApiRoute } from '../routes/route.js';
+import { logAccess } from './access-log.js';
+import { authentication } from './authentication.js';
+import { readJsonBodies, refuseEncodings, streamBodies } from './bodies.js';
+import { answerClientErrors } from './client-errors.js';
+import { sendProblem } from './error-handler.js';
+import { guardLoopback } from './loopback-guard.js';
+import { ProblemFilter } from './problem-filter.js';
+import { requestIds } from './request-id.js';
+import { setSecurityHeaders } from './security-headers.js';
+
+export interface HttpOptions {
+  readonly routes: readonly ApiRoute[];
+  readonly logger: Logger;
+  readonly accessLog: Logger;
+  readonly apiKeys: readonly string[];
+  /** The server is bound to a loopback address. */
+  readonly loopback: boolean;
+}
+
+/** Sets up everything between the socket and the routes: ids, log, headers, guards, bodies, errors. */
+export function configureHttp(app: NestFastifyApplication, options: HttpOptions): void {
+  const fastify = app.getHttpAdapter().getInstance() as unknown as FastifyInstance;
+  const { logger } = options;
+  answerClientErrors(fastify.server);
+  fastify.setGenReqId(requestIds());
+  addHooks(fastify, options);
+  app.useGlobalFilters(new ProblemFilter(logger));
+  void fastify.register(async (scope) => addRoutes(scope, options, readJsonBodies, (route) => !route.streams));
+  void fastify.register(async (scope) => addRoutes(scope, options, streamBodies, (route) => route.streams === true));
+}
+
+function addHooks(fastify: FastifyInstance, { accessLog, loopback, logger }: HttpOptions): void {
+  fastify.addHook('onRequest', (request, reply, done) => {
+    reply.header('x-request-id', request.id);
+    setSecurityHeaders(request.url, reply);
+    if (!loopback) return done();
+    try {
+      guardLoopback(request);
+      done();
+    } catch (error) {
+      sendProblem(error, request, reply, logger);
+    }
+  });
+  fastify.addHook('onResponse', (request, reply, done) => {
+    logAccess(accessLog, request, reply);
+    done();
+  });
+}
+
+function addRoutes(
+  scope: FastifyInstance,
+  options: HttpOptions,
+  readBodies: (scope: FastifyInstance) => void,
+  mine: (route: ApiRoute) => boolean,
+): void {
+  readBodies(scope);
+  scope.setErrorHandler((error, request, reply) => sendProblem(error, request, reply, options.logger));
+  const authenticate = authentication(options.apiKeys);
+  scope.addHook('onRequest', (request, _reply, done) => {
+    try {
+      authenticate?.(request);
+      refuseEncodings(request);
+      done();
+    } catch (error) {
+      done(error as Error);
+    }
+  });
+  for (const { method, path, url, handler } of options.routes.filter(mine))
+    scope.route({ method, url: url ?? path, handler, exposeHeadRoute: false });
+}

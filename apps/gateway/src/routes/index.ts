@@ -1,0 +1,11 @@
+import { batchRoute } from './batch.js';
+import { enqueueRoute } from './enqueue.js';
+import { exampleRoutes } from './examples.js';
+import type { ApiRoute, Gateway } from './route.js';
+import { statsRoutes } from './stats.js';
+import { statusRoute } from './status.js';
+
+/** All routes of the API. */
+export function apiRoutes(gateway: Gateway): ApiRoute[] {
+  return [enqueueRoute(gateway), batchRoute(gateway), statusRoute(gateway), ...statsRoutes(gateway), ...exampleRoutes(gateway)];
+}

@@ -1,0 +1,58 @@
+import type { TaskClient } from '@jetlane/client';
+import type { Connection } from '@jetlane/jetstream';
+import { type ErrorCode, JetlaneError } from '@jetlane/protocol';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { Logger } from 'pino';
+import type { z } from 'zod';
+import type { StatsSource } from '../stats/source.js';
+
+/** What routes work with. */
+export interface Gateway {
+  readonly client: TaskClient;
+  readonly connection: Connection;
+  readonly stats: StatsSource;
+  readonly logger: Logger;
+}
+
+/** One answer of a route, for the API description. */
+export interface RouteAnswer {
+  readonly description: string;
+  readonly schema: z.ZodType;
+  /** Default `application/json`. */
+  readonly contentType?: string;
+}
+
+/** A route with all that the API description tells of it: one table feeds the router and the document. */
+export interface ApiRoute {
+  readonly method: 'GET' | 'POST';
+  /** As OpenAPI writes it: `/api/queue/status/{task_id}`. */
+  readonly path: string;
+  /** As the router takes it, where it differs from `path`. */
+  readonly url?: string;
+  readonly operationId: string;
+  readonly tag: 'tasks' | 'queues' | 'examples';
+  readonly summary: string;
+  readonly description: string;
+  readonly params?: z.ZodObject;
+  readonly query?: z.ZodObject;
+  /** Bodies by content type. */
+  readonly body?: Readonly<Record<string, { readonly schema: z.ZodType; readonly example?: unknown }>>;
+  readonly answers: Readonly<Record<number, readonly RouteAnswer[]>>;
+  /** Codes of the problems that this route may answer, beside those of every route. */
+  readonly problems: readonly ErrorCode[];
+  /** The handler reads the body itself, as a stream. */
+  readonly streams?: true;
+  readonly handler: (request: FastifyRequest, reply: FastifyReply) => Promise<unknown>;
+}
+
+/**
+ * Refuses at once what would wait for a broker that is away: callers hold a connection open meanwhile.
+ * @throws JetlaneError `not-connected`
+ */
+export function assertConnected({ connection }: Pick<Gateway, 'connection'>): void {
+  if (connection.state === 'connected') return;
+  throw new JetlaneError(
+    'not-connected',
+    'the gateway has no connection to NATS at this moment and is rebuilding it; nothing was stored, try again',
+  );
+}

@@ -1,0 +1,51 @@
+import { TaskClient } from '@jetlane/client';
+import { callService, isLoopback, type ServiceContext, type ServiceOptions } from '@jetlane/nestjs/service';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { Logger } from 'pino';
+import { type GatewayConfig, readGatewayConfig } from './config.js';
+import { bufferedAccessLog } from './http/access-log.js';
+import { configureHttp } from './http/configure.js';
+import { serveDocs } from './openapi/serve-docs.js';
+import { servePage } from './page.js';
+import { apiRoutes } from './routes/index.js';
+import type { Gateway } from './routes/route.js';
+import { StatsSource } from './stats/source.js';
+
+/** The gateway as a service: the HTTP API, its documentation and the page. */
+export function gatewayService(
+  config: GatewayConfig | (() => GatewayConfig) = () => readGatewayConfig(),
+  accessLog?: Logger,
+): ServiceOptions<GatewayConfig> {
+  let client: TaskClient | undefined;
+  const clientOf = ({ connection }: ServiceContext): TaskClient => {
+    client ??= new TaskClient(connection);
+    return client;
+  };
+  return {
+    config,
+    components: (context) => [{ start: () => clientOf(context).start(), stop: () => clientOf(context).close() }],
+    configureApp: (app, context) => configureGateway(app, context, clientOf(context), accessLog ?? accessLogOf(context)),
+  };
+}
+
+async function configureGateway(
+  app: NestFastifyApplication,
+  context: ServiceContext<GatewayConfig>,
+  client: TaskClient,
+  accessLog: Logger,
+): Promise<void> {
+  const { config, connection, logger } = context;
+  const stats = new StatsSource(client, (service, command, input, timeoutMs) =>
+    callService(connection, service, command, input, timeoutMs),
+  );
+  const gateway: Gateway = { client, connection, stats, logger };
+  const routes = apiRoutes(gateway);
+  configureHttp(app, { routes, accessLog, logger, apiKeys: config.apiKeys, loopback: isLoopback(config.host) });
+  serveDocs(app, routes, config.apiKeys.length > 0);
+  await servePage(app, config.pageDir);
+}
+
+/** People read every line at once; machines get lines whose writes are gathered. */
+function accessLogOf({ config, logger }: ServiceContext): Logger {
+  return config.logFormat === 'pretty' ? logger : bufferedAccessLog({ level: config.logLevel, service: config.name });
+}

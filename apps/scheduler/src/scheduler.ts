@@ -1,0 +1,76 @@
+import { type Connection, type Delivery, provisionBase, PullLoop, type PullLoopHealth } from '@jetlane/jetstream';
+import { DueMover, type DueMoverOptions, type Fate, type MoverLog } from './due-mover.js';
+
+export interface SchedulerOptions {
+  readonly log: MoverLog;
+  /** Due tasks in hand at a time. Default 2048: two schedulers together stay below the consumer's limit of 5,000. */
+  readonly slots?: number;
+  /** Told what became of each due task. */
+  readonly onFate?: (fate: Fate, queue: string) => void;
+  /** For tests; see {@link DueMoverOptions}. */
+  readonly onStep?: DueMoverOptions['onStep'];
+}
+
+const LOG_EVERY_MS = 5000;
+
+/** Moves due tasks into their lanes. Any number of schedulers may run at once: the server deals each message to one. */
+export class Scheduler {
+  private readonly loop: PullLoop;
+  private readonly mover: DueMover;
+  private failures = 0;
+  private toldFailuresAt = 0;
+
+  constructor(
+    private readonly connection: Connection,
+    private readonly options: SchedulerOptions,
+  ) {
+    const { names } = connection;
+    this.mover = new DueMover(connection, options);
+    this.loop = new PullLoop(connection, {
+      stream: names.schedules,
+      consumer: names.schedulerConsumer,
+      slots: options.slots ?? 2048,
+      handle: (delivery) => this.handle(delivery),
+      onError: (error) => this.failed(error),
+      repair: () => provisionBase(connection),
+    });
+  }
+
+  async start(): Promise<void> {
+    await provisionBase(this.connection);
+    this.loop.start();
+  }
+
+  /** Takes no more and finishes what is in hand. */
+  stop(): Promise<void> {
+    return this.loop.stop();
+  }
+
+  /** Drops everything without an ack, as a crash would: for tests. */
+  abandon(): void {
+    this.loop.abandon();
+  }
+
+  health(): PullLoopHealth {
+    return this.loop.health();
+  }
+
+  // The one ack of the scheduler: `move` has resolved, so the consequence is stored. An ack lost with the link is a crash
+  // between publish and ack; see DueMover.
+  private async handle(delivery: Delivery): Promise<void> {
+    const { fate, task } = await this.mover.move(delivery);
+    if (!this.loop.holds(delivery)) return;
+    this.connection.ack(delivery);
+    this.options.onFate?.(fate, task?.queue ?? '');
+  }
+
+  /** The message stays with its lease and comes again. One line per five seconds: an outage fails thousands at once. */
+  private failed(error: unknown): void {
+    this.failures++;
+    const now = Date.now();
+    if (now - this.toldFailuresAt < LOG_EVERY_MS) return;
+    this.toldFailuresAt = now;
+    this.options.log.warn({ error: error instanceof Error ? error.message : String(error), failures: this.failures }, 'due:not-moved');
+    this.failures = 0;
+  }
+}

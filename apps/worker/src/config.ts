@@ -1,0 +1,80 @@
+import { type Environment, readServiceConfig, type ServiceConfig } from '@jetlane/nestjs/service';
+import { isQueueName, JetlaneError, toMs } from '@jetlane/protocol';
+import { z } from 'zod';
+
+/** Settings of the worker host, beside those that all services share. */
+export interface WorkerHostConfig extends ServiceConfig {
+  /** `DATABASE_URL`: where accounts and the inbox are. */
+  readonly databaseUrl: string;
+  /** `DATABASE_MAX_CONNECTIONS`: size of the pool. Default: one per slot, at most 20. */
+  readonly databaseMaxConnections: number;
+  /** `WORKER_QUEUES`: comma separated. Default `default,high_priority,low_priority`. */
+  readonly queues: readonly string[];
+  /** `WORKER_CONCURRENCY`: handlers that run at once, per queue. Default 10. */
+  readonly concurrency: number;
+  /** `WORKER_SHUTDOWN_TIMEOUT`: how long running handlers may take after SIGTERM. Default 10 s, at most 20 s: the
+   * service as a whole gets 25. */
+  readonly shutdownTimeoutMs: number;
+  /** `INBOX_RETENTION`: age at which inbox rows are purged. Default 7 days. */
+  readonly inboxRetentionMs: number;
+}
+
+const POOL_LIMIT = 20;
+const LONGEST_SHUTDOWN_MS = 20_000;
+
+const count = (max: number) => z.coerce.number({ error: 'expected a whole number' }).int().min(1).max(max);
+
+const duration = z.string().transform((text, context): number => {
+  try {
+    return toMs(/^\d+$/.test(text) ? Number(text) : text);
+  } catch {
+    context.addIssue({ code: 'custom', message: 'expected milliseconds or a number with ms, s, m, h or d, as in "10s"' });
+    return z.NEVER;
+  }
+});
+
+const queues = z
+  .string()
+  .transform((text) => [...new Set(text.split(',').map((name) => name.trim()))])
+  .refine((names) => names.every(isQueueName), 'expected queue names (a-z, 0-9, _ and -), separated by commas');
+
+const schema = z.object({
+  DATABASE_URL: z
+    .string({ error: 'is not set; it names the PostgreSQL database, as in postgres://user:password@127.0.0.1:5432/jetlane' })
+    .refine(
+      (text) => /^postgres(ql)?:\/\//.test(text) && URL.canParse(text),
+      'expected a URL like postgres://user:password@127.0.0.1:5432/jetlane',
+    ),
+  DATABASE_MAX_CONNECTIONS: count(1000).optional(),
+  WORKER_QUEUES: queues.prefault('default,high_priority,low_priority'),
+  WORKER_CONCURRENCY: count(10_000).default(10),
+  WORKER_SHUTDOWN_TIMEOUT: duration.refine((ms) => ms <= LONGEST_SHUTDOWN_MS, 'expected at most 20s').prefault('10s'),
+  INBOX_RETENTION: duration.prefault('7d'),
+});
+
+/**
+ * Reads the environment. An empty variable counts as one that is not set.
+ * @throws JetlaneError `invalid-configuration` that names every variable which is wrong; values are not repeated, since
+ * a database URL holds a password
+ */
+export function readWorkerConfig(env: Environment = process.env): WorkerHostConfig {
+  const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''));
+  const parsed = schema.safeParse(given);
+  if (!parsed.success) throw invalidConfiguration(parsed.error);
+  const { data } = parsed;
+  return {
+    ...readServiceConfig('worker', 3005, 'WORKER_PORT', env),
+    databaseUrl: data.DATABASE_URL,
+    databaseMaxConnections: data.DATABASE_MAX_CONNECTIONS ?? Math.min(POOL_LIMIT, data.WORKER_CONCURRENCY * data.WORKER_QUEUES.length),
+    queues: data.WORKER_QUEUES,
+    concurrency: data.WORKER_CONCURRENCY,
+    shutdownTimeoutMs: data.WORKER_SHUTDOWN_TIMEOUT,
+    inboxRetentionMs: data.INBOX_RETENTION,
+  };
+}
+
+function invalidConfiguration(error: z.ZodError): JetlaneError {
+  const issues = error.issues.map(({ path, message }) => ({ variable: path.join('.'), message }));
+  const list = issues.map(({ variable, message }) => `${variable}: ${message}`).join('; ');
+  return new JetlaneError('invalid-configuration', `the environment is not valid: ${list}`, { details: { issues } });
+}

@@ -1,0 +1,55 @@
+import { randomBytes } from 'node:crypto';
+import { type Connection, leaderGet, type TaskStore } from '@jetlane/jetstream';
+import { formatTaskId, type HeaderPair, IdempotencyConflictError, LANE_DEFAULTS, type StateRecord, WrongSequenceError } from '@jetlane/protocol';
+import { firstHop, type PreparedTask, payloadHash } from './new-task.js';
+
+/** What came of an enqueue with a caller's key. */
+export interface Accepted {
+  readonly duplicate: boolean;
+  readonly record: StateRecord;
+}
+
+/**
+ * Enqueues under the caller's key, once: first a record in state `accepted` with a random claim and the payload's hash,
+ * created only if the key is new, then the task.
+ * Crash before the record: nothing happened. Between record and task: whoever comes next under this key finds `accepted`,
+ * looks for the task everywhere and publishes it if it is nowhere. After: done. Test: idempotency.spec.
+ */
+export async function enqueueOnce(connection: Connection, store: TaskStore, task: PreparedTask, headersFor: (hash: string) => HeaderPair[]): Promise<Accepted> {
+  const hash = payloadHash(task);
+  const claim = randomBytes(9).toString('base64url');
+  const record: StateRecord = { id: formatTaskId(task.queue, task.key), hop: 1, lane: task.lane, state: 'accepted', attempt: 1, at: { created: task.createdAt }, claim, hash };
+  for (;;) {
+    try {
+      await store.writeRecord(task.queue, task.key, record, LANE_DEFAULTS.keepRecordsMs, 0);
+      await publishFirst(connection, store, task, headersFor(hash));
+      return { duplicate: false, record };
+    } catch (error) {
+      if (!(error instanceof WrongSequenceError)) throw error;
+    }
+    const first = (await store.record(task.queue, task.key, leaderGet)).record;
+    if (!first) continue;
+    if (first.claim === claim) {
+      await publishFirst(connection, store, task, headersFor(hash));
+      return { duplicate: false, record: first };
+    }
+    if (first.hash !== undefined && first.hash !== hash) throw new IdempotencyConflictError(record.id);
+    if (first.state === 'accepted') await complete(connection, store, task, headersFor(hash));
+    return { duplicate: true, record: first };
+  }
+}
+
+/** Finishes what another producer began and may not have ended. */
+async function complete(connection: Connection, store: TaskStore, task: PreparedTask, headers: HeaderPair[]): Promise<void> {
+  if ((await store.traces(task.queue, task.key, leaderGet)).copies.length > 0) return;
+  const again = (await store.record(task.queue, task.key, leaderGet)).record;
+  if (again && again.state !== 'accepted') return;
+  await publishFirst(connection, store, task, headers);
+}
+
+/** The first publication: into the lane under the id of hop 1, or as a timer that must be the first of its subject. */
+export async function publishFirst(connection: Connection, store: TaskStore, task: PreparedTask, headers: HeaderPair[]): Promise<void> {
+  const { queue, key, lane, data } = task;
+  if (task.delayMs > 0) await store.setTimer({ queue, lane, key, at: Date.now() + task.delayMs, hop: 1, attempt: 1, headers, data });
+  else await connection.publish(connection.names.task(queue, lane, key), data, firstHop(key, headers));
+}

@@ -1,0 +1,113 @@
+import { createHash } from 'node:crypto';
+import {
+  assertHeaderValue, DEFAULT_LANE, type Duration, encodeHeaders, HEADER, type HeaderPair, hopId, isTaskKey, isTaskType, JetlaneError, JSON_CONTENT_TYPE, type Lane, type QueueDefinition, type TaskState, toMs,
+} from '@jetlane/protocol';
+
+/** A task to enqueue. */
+export interface NewTask {
+  /** Chooses the handler. May be missing where the queue has a default type. */
+  readonly type?: string;
+  /** The payload: any JSON value, or bytes together with `contentType`. */
+  readonly data?: unknown;
+  /** Priority class. Default `normal`. */
+  readonly lane?: Lane;
+  /** Run no earlier than this long from now. Default: at once. */
+  readonly delay?: Duration;
+  /** The caller's idempotency key: enqueuing the same key and payload again answers with the first task. */
+  readonly key?: string;
+  /** Fairness and ordering key. */
+  readonly group?: string;
+  /** Media type of a payload in bytes. */
+  readonly contentType?: string;
+  /** W3C trace context of the caller; default: the active span's. */
+  readonly traceparent?: string;
+  readonly tracestate?: string;
+}
+
+/** What enqueue answers. */
+export interface Receipt {
+  /** `<queue>.<key>`. */
+  readonly id: string;
+  readonly queue: string;
+  readonly lane: Lane;
+  readonly state: TaskState;
+  /** The key was used before: this is the first task's receipt. */
+  readonly duplicate: boolean;
+}
+
+/** A checked task, ready for the wire. */
+export interface PreparedTask {
+  readonly queue: string;
+  readonly key: string;
+  readonly lane: Lane;
+  readonly type: string | undefined;
+  readonly delayMs: number;
+  readonly data: Uint8Array;
+  readonly group: string | undefined;
+  readonly contentType: string | undefined;
+  readonly createdAt: number;
+}
+
+const EMPTY = new Uint8Array(0);
+
+/** Checks a task against the rules and its queue. @throws JetlaneError `invalid-argument` */
+export function prepareTask(queue: string, task: NewTask, key: string, definition: QueueDefinition): PreparedTask {
+  if (task.type === undefined ? !definition.defaultType : !isTaskType(task.type)) throw badType(queue, task.type);
+  if (task.key !== undefined && !isTaskKey(task.key)) throw invalid('key', 'letters, digits, _ and -, at most 128', task.key);
+  if (task.group !== undefined) assertHeaderValue(HEADER.group, task.group);
+  if (task.contentType !== undefined) assertHeaderValue(HEADER.contentType, task.contentType);
+  return {
+    queue,
+    key,
+    lane: task.lane ?? DEFAULT_LANE,
+    type: task.type,
+    delayMs: task.delay === undefined ? 0 : toMs(task.delay, 'delay'),
+    data: payloadOf(task),
+    group: task.group,
+    contentType: task.contentType,
+    createdAt: Date.now(),
+  };
+}
+
+function payloadOf({ data, contentType }: NewTask): Uint8Array {
+  if (data instanceof Uint8Array) {
+    if (contentType === undefined) throw invalid('contentType', 'set beside a payload in bytes', contentType);
+    return data;
+  }
+  if (data === undefined) return EMPTY;
+  try {
+    return Buffer.from(JSON.stringify(data));
+  } catch (cause) {
+    throw new JetlaneError('invalid-argument', `the payload cannot be written as JSON: ${(cause as Error).message}`, { cause, details: { field: 'data' } });
+  }
+}
+
+function badType(queue: string, type: string | undefined): JetlaneError {
+  if (type !== undefined) return invalid('type', 'letters, digits and _ . : / -, at most 128', type);
+  return new JetlaneError('invalid-argument', `the task names no type and queue "${queue}" has no default type; give one`, { details: { field: 'type' } });
+}
+
+function invalid(field: string, expected: string, got: unknown): JetlaneError {
+  return new JetlaneError('invalid-argument', `expected ${field} to be ${expected}; got ${JSON.stringify(got)}`, { details: { field } });
+}
+
+/** Headers of a task's first publication; the message id comes apart, since timers have none. */
+export function taskHeaders(task: PreparedTask, trace: { traceparent?: string | undefined; tracestate?: string | undefined }, hash?: string): HeaderPair[] {
+  const headers: HeaderPair[] = [];
+  if (task.type !== undefined) headers.push([HEADER.type, task.type]);
+  headers.push([HEADER.createdAt, String(task.createdAt)]);
+  if (task.group !== undefined) headers.push([HEADER.group, task.group]);
+  if (task.contentType !== undefined && task.contentType !== JSON_CONTENT_TYPE) headers.push([HEADER.contentType, task.contentType]);
+  if (hash !== undefined) headers.push([HEADER.hash, hash]);
+  if (trace.traceparent) headers.push([HEADER.traceparent, trace.traceparent]);
+  if (trace.tracestate) headers.push([HEADER.tracestate, trace.tracestate]);
+  return headers;
+}
+
+/** Header block of a first publication into a lane. */
+export const firstHop = (key: string, headers: readonly HeaderPair[]): Uint8Array => encodeHeaders([[HEADER.msgId, hopId(key, 1)], ...headers]);
+
+/** What two uses of an idempotency key must agree on: type, content type and payload. */
+export function payloadHash(task: PreparedTask): string {
+  return createHash('sha256').update(`${task.type ?? ''}\0${task.contentType ?? ''}\0`).update(task.data).digest('hex').slice(0, 32);
+}

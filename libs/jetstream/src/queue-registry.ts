@@ -1,0 +1,25 @@
+import { JetlaneError, type QueueDefinition } from '@jetlane/protocol';
+import type { Connection } from './connection.js';
+import { JsonBucket } from './json-bucket.js';
+import { provisionBase, provisionQueue } from './provisioning.js';
+
+/** The bucket of queue definitions: what everybody agrees the queues are. Key: the queue's name. */
+export function openQueueBucket(connection: Connection): Promise<JsonBucket<QueueDefinition>> {
+  return JsonBucket.open<QueueDefinition>(connection, connection.names.bucket('queues'), 16);
+}
+
+/**
+ * Defines a queue if nobody did and makes sure that its streams stand. The stored definition wins over the given one.
+ * Idempotent; several processes may do it at once.
+ * @returns the definition that holds
+ * @throws JetlaneError `server-too-old`, `stream-mismatch`, `jetstream-api`
+ */
+export async function ensureQueue(connection: Connection, definition: QueueDefinition): Promise<QueueDefinition> {
+  await provisionBase(connection);
+  const bucket = await openQueueBucket(connection);
+  const created = await bucket.create(definition.name, definition);
+  const holds = created ? definition : (await bucket.get(definition.name))?.value;
+  if (!holds) throw new JetlaneError('unknown-queue', `queue "${definition.name}" was deleted while it was being opened; start again`, { details: { queue: definition.name } });
+  await provisionQueue(connection, holds);
+  return holds;
+}

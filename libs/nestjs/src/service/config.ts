@@ -1,0 +1,148 @@
+import { isIP } from 'node:net';
+import { type ConnectOptions } from '@jetlane/jetstream';
+import { JetlaneError, Names } from '@jetlane/protocol';
+import { z } from 'zod';
+
+/** Settings that every service of the platform has. */
+export interface ServiceConfig {
+  /** Name of the service, as in `gateway`. */
+  readonly name: string;
+  /** Address that the HTTP server binds to. Default 127.0.0.1. */
+  readonly host: string;
+  /** 0: any free port. */
+  readonly port: number;
+  /** The environment variable that sets the port, for error messages. */
+  readonly portVariable: string;
+  readonly nats: ConnectOptions;
+  readonly logLevel: LogLevel;
+  /** Default `pretty` on a terminal, else `json`. */
+  readonly logFormat: 'json' | 'pretty';
+  /** Base URL of an OTLP/HTTP collector; spans are made only when it is set. */
+  readonly otlpEndpoint?: string;
+  readonly apiKeys: readonly string[];
+}
+
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** Environment variables by name. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+const port = z.coerce.number().int('expected a whole number').min(0).max(65_535);
+const pretty = (): 'json' | 'pretty' => (process.stdout.isTTY ? 'pretty' : 'json');
+const list = (text: string): string[] => text.split(',').flatMap((item) => item.trim() || []);
+
+const schema = z.object({
+  HOST: z.string().default('127.0.0.1'),
+  PORT: port,
+  NATS_URL: z
+    .string()
+    .default('nats://127.0.0.1:4222')
+    .refine(
+      (text) => list(text).length > 0 && list(text).every(isNatsUrl),
+      'expected host:port or nats://, tls://, ws:// or wss:// URLs, comma separated',
+    ),
+  NATS_USER: z.string().optional(),
+  NATS_PASSWORD: z.string().optional(),
+  NATS_TOKEN: z.string().optional(),
+  NATS_CREDS: z.string().optional(),
+  NATS_NKEY_SEED: z.string().optional(),
+  NATS_TLS_CA: z.string().optional(),
+  NATS_TLS_CERT: z.string().optional(),
+  NATS_TLS_KEY: z.string().optional(),
+  JETLANE_NAMESPACE: z.string().default('').refine(isNamespace, 'expected lower case letters, digits and -, at most 32'),
+  JETLANE_REPLICAS: z.coerce
+    .number()
+    .refine((value) => [1, 3, 5].includes(value), 'expected 1, 3 or 5')
+    .default(1),
+  JETLANE_API_KEYS: z.string().default(''),
+  LOG_LEVEL: z.enum(LOG_LEVELS).default('info'),
+  LOG_FORMAT: z.enum(['json', 'pretty']).optional(),
+  OTEL_EXPORTER_OTLP_ENDPOINT: z.url({ protocol: /^https?$/, error: 'expected an http:// or https:// URL' }).optional(),
+});
+type Settings = z.output<typeof schema>;
+
+/**
+ * Settings of a service from the environment. An empty variable counts as unset.
+ * @throws JetlaneError `invalid-configuration`: its message and `details.issues` list every wrong variable
+ */
+export function readServiceConfig(name: string, defaultPort: number, portVariable: string, env: Environment = process.env): ServiceConfig {
+  const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ''));
+  const parsed = schema.safeParse({ ...given, PORT: given[portVariable] ?? defaultPort });
+  if (!parsed.success) throw wrongVariables(parsed.error, portVariable, given);
+  const settings = parsed.data;
+  return {
+    name,
+    host: settings.HOST,
+    port: settings.PORT,
+    portVariable,
+    nats: natsSettings(name, settings),
+    logLevel: settings.LOG_LEVEL,
+    logFormat: settings.LOG_FORMAT ?? pretty(),
+    apiKeys: list(settings.JETLANE_API_KEYS),
+    ...(settings.OTEL_EXPORTER_OTLP_ENDPOINT ? { otlpEndpoint: settings.OTEL_EXPORTER_OTLP_ENDPOINT } : {}),
+  };
+}
+
+function natsSettings(name: string, settings: Settings): ConnectOptions {
+  const { NATS_TLS_CA: caFile, NATS_TLS_CERT: certFile, NATS_TLS_KEY: keyFile } = settings;
+  return {
+    servers: list(settings.NATS_URL),
+    name: `jetlane-${name}`,
+    namespace: settings.JETLANE_NAMESPACE,
+    replicas: settings.JETLANE_REPLICAS,
+    ...(settings.NATS_USER ? { user: settings.NATS_USER } : {}),
+    ...(settings.NATS_PASSWORD ? { password: settings.NATS_PASSWORD } : {}),
+    ...(settings.NATS_TOKEN ? { token: settings.NATS_TOKEN } : {}),
+    ...(settings.NATS_CREDS ? { credsFile: settings.NATS_CREDS } : {}),
+    ...(settings.NATS_NKEY_SEED ? { nkeySeedFile: settings.NATS_NKEY_SEED } : {}),
+    ...(caFile || certFile || keyFile
+      ? { tls: { ...(caFile ? { caFile } : {}), ...(certFile ? { certFile } : {}), ...(keyFile ? { keyFile } : {}) } }
+      : {}),
+  };
+}
+
+function wrongVariables(error: z.ZodError, portVariable: string, given: Environment): JetlaneError {
+  const issues = error.issues.map((issue) => {
+    const field = String(issue.path[0] ?? '');
+    const variable = field === 'PORT' ? portVariable : field;
+    return { variable, message: issue.message, value: given[variable] };
+  });
+  const text = issues.map(({ variable, message, value }) => `${variable}=${JSON.stringify(value ?? '')}: ${message}`).join('; ');
+  return new JetlaneError('invalid-configuration', `the environment is not valid: ${text}`, { details: { issues } });
+}
+
+/**
+ * Refuses to serve the network without credentials. For services whose HTTP interface changes something (the gateway).
+ * @throws JetlaneError `invalid-configuration`
+ */
+export function assertCredentials(config: Pick<ServiceConfig, 'host' | 'apiKeys'>): void {
+  if (isLoopback(config.host) || config.apiKeys.length > 0) return;
+  throw new JetlaneError(
+    'invalid-configuration',
+    `HOST=${config.host} lets other machines in, but JETLANE_API_KEYS names no key; set JETLANE_API_KEYS (comma separated), or HOST=127.0.0.1`,
+    { details: { issues: [{ variable: 'JETLANE_API_KEYS', message: 'needed when HOST is not a loopback address' }] } },
+  );
+}
+
+/** True for an address that only this machine can reach. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+}
+
+function isNatsUrl(text: string): boolean {
+  try {
+    const url = new URL(text.includes('://') ? text : `nats://${text}`);
+    return /^(nats|tls|ws|wss):$/.test(url.protocol) && url.hostname !== '';
+  } catch {
+    return false;
+  }
+}
+
+function isNamespace(text: string): boolean {
+  try {
+    return new Names(text).namespace === text;
+  } catch {
+    return false;
+  }
+}

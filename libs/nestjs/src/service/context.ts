@@ -1,0 +1,44 @@
+import type { Connection } from '@jetlane/jetstream';
+import type { DynamicModule } from '@nestjs/common';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { Meter } from '@opentelemetry/api';
+import type { Logger } from 'pino';
+import type { ServiceConfig } from './config.js';
+import type { HealthRegistry } from './health-registry.js';
+import type { ServiceMetrics } from './metrics.js';
+
+/** Something of a service that runs between start and stop. `stop` is called once, also when `start` failed half-way. */
+export interface Component {
+  start(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** What the parts of a service share. */
+export interface ServiceContext<C extends ServiceConfig = ServiceConfig> {
+  readonly config: C;
+  readonly connection: Connection;
+  readonly logger: Logger;
+  readonly health: HealthRegistry;
+  readonly meter: Meter;
+  /** The page at `/metrics`, for what the meter cannot express. */
+  readonly metrics: ServiceMetrics;
+}
+
+/** A service of the platform. */
+export interface ServiceOptions<C extends ServiceConfig = ServiceConfig> {
+  /** The settings, or what reads them: then wrong settings are told like any other error at the start. */
+  readonly config: C | (() => C);
+  /** Components in the order in which they start; they stop in the reverse order. */
+  readonly components: (context: ServiceContext<C>) => Component[] | Promise<Component[]>;
+  /** A Nest module with the service's own controllers. */
+  readonly module?: (context: ServiceContext<C>) => DynamicModule;
+  /** Hooks, native routes, pipes and filters; called before the application is initialised. */
+  readonly configureApp?: (app: NestFastifyApplication, context: ServiceContext<C>) => void | Promise<void>;
+  /** How long a graceful stop may take, in ms. Default 25,000. */
+  readonly shutdownTimeoutMs?: number;
+  /** Longest request body in bytes. Default 1 MiB. */
+  readonly bodyLimit?: number;
+}
+
+/** Injection token of the {@link ServiceContext}. */
+export const SERVICE_CONTEXT = Symbol('jetlane:service-context');

@@ -1,0 +1,141 @@
+import 'reflect-metadata';
+import { JetlaneError } from '@jetlane/protocol';
+import { NestFactory } from '@nestjs/core';
+import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { Logger } from 'pino';
+import type { ServiceConfig } from './config.js';
+import type { ServiceContext, ServiceOptions } from './context.js';
+import { HealthRegistry } from './health-registry.js';
+import { observeHttp } from './http-metrics.js';
+import { createLogger, NestLogger } from './logger.js';
+import { ServiceMetrics } from './metrics.js';
+import { connectToNats, followConnection } from './nats-connection.js';
+import { observeConnection, observeRuntime } from './runtime-metrics.js';
+import { serviceModule } from './service.module.js';
+import { ShutdownOnSignal } from './shutdown.js';
+import { explainStartError } from './start-error.js';
+import { StartingServer } from './starting-server.js';
+import { startTracing } from './tracing.js';
+
+const SHUTDOWN_TIMEOUT_MS = 25_000;
+const BODY_LIMIT = 1_048_576;
+
+/** A service that runs. */
+export interface RunningService<C extends ServiceConfig = ServiceConfig> {
+  readonly context: ServiceContext<C>;
+  readonly app: NestFastifyApplication;
+  /** Base URL of its HTTP server. */
+  readonly url: string;
+  /** Stops it gracefully. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Runs a service as a process of its own: starts it, and stops it on SIGTERM or SIGINT. An error that an operator can mend
+ * (a taken port, a wrong variable) is told in one sentence; the process then ends with code 1.
+ */
+export async function runService<C extends ServiceConfig>(options: ServiceOptions<C>): Promise<void> {
+  const config = readConfig(options.config);
+  const logger = createLogger(config);
+  const signals = new ShutdownOnSignal(logger, options.shutdownTimeoutMs ?? SHUTDOWN_TIMEOUT_MS, async () => undefined);
+  process.on('uncaughtExceptionMonitor', (err) => logger.fatal({ err }, 'service:crashed'));
+  try {
+    const service = await startService({ ...options, config }, logger);
+    signals.replace(() => service.stop());
+  } catch (error) {
+    // Whatever fails after the signal to stop fails because of it; the signal's handler ends the process.
+    if (!signals.begun) exitWithError(error, config, logger);
+  }
+}
+
+function readConfig<C extends ServiceConfig>(config: C | (() => C)): C {
+  try {
+    return typeof config === 'function' ? config() : config;
+  } catch (error) {
+    if (!(error instanceof JetlaneError)) throw error;
+    // There is no logger yet: its settings may be what is wrong.
+    process.stderr.write(`${error.message}\n`);
+    process.exit(1);
+  }
+}
+
+function exitWithError(error: unknown, config: ServiceConfig, logger: Logger): never {
+  const reason = explainStartError(error, config);
+  if (reason) logger.fatal({ reason, code: (error as { code?: unknown }).code }, 'service:failed');
+  else logger.fatal({ err: error }, 'service:failed');
+  process.exit(1);
+}
+
+/** Starts a service inside this process, for tests; it does not listen for signals. */
+export async function startService<C extends ServiceConfig>(options: ServiceOptions<C>, givenLogger?: Logger): Promise<RunningService<C>> {
+  const config = typeof options.config === 'function' ? options.config() : options.config;
+  const logger = givenLogger ?? createLogger(config);
+  const starting = await StartingServer.listen(config);
+  const port = starting.port;
+  const telemetry = startTelemetry(config);
+  const cleanUp = async (): Promise<void> => {
+    await Promise.all([starting.close(), telemetry.stop()]);
+  };
+  try {
+    const context = await createContext(config, logger, telemetry.metrics);
+    const app = await startApp(options, context);
+    await listen(app, starting, { port, host: config.host });
+    const url = `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`;
+    logger.info({ url }, 'service:started');
+    return { context, app, url, stop: () => app.close().finally(cleanUp) };
+  } catch (error) {
+    await cleanUp();
+    throw error;
+  }
+}
+
+function startTelemetry(config: ServiceConfig): { metrics: ServiceMetrics; stop: () => Promise<void> } {
+  const stopTracing = startTracing(config);
+  const metrics = new ServiceMetrics(config.name);
+  const stopRuntime = observeRuntime(metrics.meter);
+  const stop = async (): Promise<void> => {
+    stopRuntime();
+    await Promise.all([stopTracing?.(), metrics.stop()]);
+  };
+  return { metrics, stop };
+}
+
+async function createContext<C extends ServiceConfig>(config: C, logger: Logger, metrics: ServiceMetrics): Promise<ServiceContext<C>> {
+  const connection = await connectToNats(config, logger);
+  const context: ServiceContext<C> = { config, connection, logger, health: new HealthRegistry(), meter: metrics.meter, metrics };
+  followConnection(connection, logger, context.health);
+  observeConnection(metrics.meter, connection);
+  return context;
+}
+
+/** Between the two servers the port is nobody's for less than a millisecond. */
+async function listen(app: NestFastifyApplication, starting: StartingServer, address: { port: number; host: string }): Promise<void> {
+  try {
+    await starting.close();
+    await app.listen(address);
+  } catch (error) {
+    await app.close();
+    throw error;
+  }
+}
+
+async function startApp<C extends ServiceConfig>(options: ServiceOptions<C>, context: ServiceContext<C>): Promise<NestFastifyApplication> {
+  let app: NestFastifyApplication | undefined;
+  try {
+    const components = await options.components(context);
+    const module = serviceModule(context, components, options.module?.(context));
+    const adapter = new FastifyAdapter({ bodyLimit: options.bodyLimit ?? BODY_LIMIT, forceCloseConnections: 'idle' });
+    app = await NestFactory.create<NestFastifyApplication>(module, adapter, {
+      logger: new NestLogger(context.logger),
+      abortOnError: false,
+    });
+    observeHttp(adapter.getInstance(), context.meter);
+    await options.configureApp?.(app, context);
+    await app.init();
+    return app;
+  } catch (error) {
+    await app?.close().catch(() => undefined);
+    await context.connection.close();
+    throw error;
+  }
+}

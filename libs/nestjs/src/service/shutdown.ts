@@ -1,0 +1,67 @@
+import type { Logger } from 'pino';
+
+const SIGNALS = ['SIGTERM', 'SIGINT'] as const;
+const EXIT_BY_SIGNAL = { SIGTERM: 143, SIGINT: 130 } as const;
+
+/**
+ * Stops gracefully on the first SIGTERM or SIGINT and ends the process: with 0, or with 1 when the stop fails or takes longer
+ * than the deadline. A second signal ends it at once.
+ */
+export class ShutdownOnSignal {
+  private stopping = false;
+  private readonly removers: (() => void)[] = [];
+
+  constructor(
+    private readonly logger: Logger,
+    private readonly timeoutMs: number,
+    private stop: () => Promise<void>,
+  ) {
+    for (const signal of SIGNALS) {
+      const listener = (): void => this.received(signal);
+      process.on(signal, listener);
+      this.removers.push(() => process.off(signal, listener));
+    }
+  }
+
+  /** Changes what a signal stops: during the start there is less than after it. */
+  replace(stop: () => Promise<void>): void {
+    this.stop = stop;
+  }
+
+  /** True once a signal has come. */
+  get begun(): boolean {
+    return this.stopping;
+  }
+
+  /** Stops listening for signals. */
+  remove(): void {
+    for (const remove of this.removers.splice(0)) remove();
+  }
+
+  private received(signal: (typeof SIGNALS)[number]): void {
+    if (this.stopping) {
+      this.logger.warn({ signal }, 'service:aborted');
+      process.exit(EXIT_BY_SIGNAL[signal]);
+    }
+    this.stopping = true;
+    this.logger.info({ signal, timeoutMs: this.timeoutMs }, 'service:stopping');
+    setTimeout(() => {
+      this.logger.error({ timeoutMs: this.timeoutMs }, 'service:stop-timeout');
+      process.exit(1);
+    }, this.timeoutMs).unref();
+    this.stop().then(
+      () => this.exit(0),
+      (error: unknown) => this.failed(error),
+    );
+  }
+
+  private failed(error: unknown): void {
+    this.logger.error({ err: error }, 'service:stop-failed');
+    this.exit(1);
+  }
+
+  private exit(code: number): void {
+    this.logger.info('service:stopped');
+    process.exit(code);
+  }
+}

@@ -1,0 +1,20 @@
+import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';
+import { defaultResource, resourceFromAttributes } from '@opentelemetry/resources';
+import { BatchSpanProcessor, NodeTracerProvider } from '@opentelemetry/sdk-trace-node';
+import type { ServiceConfig } from './config.js';
+
+/**
+ * Registers the tracing SDK when a collector is configured. Sampling and batching follow the OTEL_* variables of the
+ * OpenTelemetry specification. Nothing is instrumented by itself: the spans are those that Jetlane makes.
+ */
+export function startTracing(config: Pick<ServiceConfig, 'name' | 'otlpEndpoint'>): (() => Promise<void>) | undefined {
+  if (!config.otlpEndpoint) return undefined;
+  const exporter = new OTLPTraceExporter({ url: `${config.otlpEndpoint.replace(/\/+$/, '')}/v1/traces` });
+  const provider = new NodeTracerProvider({
+    resource: defaultResource().merge(resourceFromAttributes({ 'service.name': `jetlane-${config.name}`, 'service.namespace': 'jetlane' })),
+    spanProcessors: [new BatchSpanProcessor(exporter)],
+  });
+  // The default propagators are W3C Trace Context and Baggage; the context manager is AsyncLocalStorage's.
+  provider.register();
+  return () => provider.shutdown();
+}

@@ -1,0 +1,31 @@
+import type { TaskHandler } from '@jetlane/worker';
+import type { z } from 'zod';
+import { type InboxTask, withInbox } from '../inbox.js';
+import { parseData } from '../input.js';
+import type { Database, DatabaseTransaction } from '../schema.js';
+import { calculateCredits } from './calculation.js';
+import { purchaseCredits } from './purchase.js';
+import { registerUser } from './registration.js';
+import { creditCalculationData, creditPurchaseData, creditUpdateData, userRegistrationData } from './schemas.js';
+import { updateCredits } from './update.js';
+
+/** Handlers of the credit tasks, by task type. Each changes nothing twice: its writes go through the inbox. */
+export function creditHandlers(db: Database): Record<string, TaskHandler<unknown>> {
+  return {
+    user_registration: once(db, userRegistrationData, registerUser),
+    credit_purchase: once(db, creditPurchaseData, purchaseCredits),
+    credit_update: once(db, creditUpdateData, updateCredits),
+    credit_calculation: once(db, creditCalculationData, (trx, _task, data) => calculateCredits(trx, data)),
+  };
+}
+
+function once<S extends z.ZodType, R>(
+  db: Database,
+  schema: S,
+  run: (trx: DatabaseTransaction, task: InboxTask, data: z.output<S>) => Promise<R>,
+): TaskHandler<unknown, R> {
+  return async (data, ctx) => {
+    const checked = parseData(schema, data, ctx.type);
+    return await withInbox(db, ctx, (trx) => run(trx, ctx, checked));
+  };
+}

@@ -1,0 +1,19 @@
+import type { TaskHandler } from '@jetlane/worker';
+import { type Collections, DEFAULT_COLLECTIONS } from './collections/config.js';
+import { collectionHandlers } from './collections/handlers.js';
+import { creditHandlers } from './credits/handlers.js';
+import type { Database } from './schema.js';
+
+/** Options of `createHandlers`. */
+export interface HandlerOptions {
+  /** What the generic operations may reach. Default: Jetlane's own tables; see `DEFAULT_COLLECTIONS`. */
+  readonly collections?: Collections;
+}
+
+/**
+ * All database handlers by task type: `user_registration`, `credit_purchase`, `credit_update`, `credit_calculation`,
+ * and the generic `insert`, `update`, `upsert`, `delete`, `find`, `count`.
+ */
+export function createHandlers(db: Database, options: HandlerOptions = {}): Record<string, TaskHandler<unknown>> {
+  return { ...creditHandlers(db), ...collectionHandlers(db, options.collections ?? DEFAULT_COLLECTIONS) };
+}

@@ -1,0 +1,34 @@
+import { ATTR_ERROR_TYPE } from '@opentelemetry/semantic-conventions';
+import * as published from '@opentelemetry/semantic-conventions/incubating';
+import { describe, expect, it } from 'vitest';
+import { ATTR } from './conventions.js';
+import { METRICS } from './metrics.js';
+
+describe('ATTR', () => {
+  it("agrees with OpenTelemetry's published names", () => {
+    expect(ATTR).toMatchObject({
+      system: published.ATTR_MESSAGING_SYSTEM_NAME,
+      systemDeprecated: published.ATTR_MESSAGING_SYSTEM,
+      operationName: published.ATTR_MESSAGING_OPERATION_NAME,
+      operationType: published.ATTR_MESSAGING_OPERATION_TYPE,
+      destination: published.ATTR_MESSAGING_DESTINATION_NAME,
+      destinationTemplate: published.ATTR_MESSAGING_DESTINATION_TEMPLATE,
+      consumerGroup: published.ATTR_MESSAGING_CONSUMER_GROUP_NAME,
+      messageId: published.ATTR_MESSAGING_MESSAGE_ID,
+      errorType: ATTR_ERROR_TYPE,
+    });
+  });
+});
+
+describe('METRICS', () => {
+  const specs = Object.values(METRICS);
+
+  it('names every metric once, in a form that Prometheus takes as it is', () => {
+    expect(new Set(specs.map(({ name }) => name)).size).toBe(specs.length);
+    for (const { name } of specs) expect(name).toMatch(/^[a-z][a-z0-9_]*$/);
+  });
+
+  it('has no label that names a single task, worker or caller', () => {
+    for (const { labels } of specs) for (const label of labels as readonly string[]) expect(label).not.toMatch(/(^|[._])(id|key|worker|trace|user)($|[._])/);
+  });
+});

@@ -1,0 +1,80 @@
+import { context, type Span, SpanKind, SpanStatusCode, type Tracer, trace } from '@opentelemetry/api';
+import { ATTR, DESTINATION_TEMPLATE, SYSTEM } from './conventions.js';
+import { recordError } from './record-error.js';
+import { contextOf, formatTraceparent, isTraceparent, type TraceHeaders } from './trace-context.js';
+import { activeTracer } from './tracer.js';
+
+/** A task on its way into a lane. */
+export interface SentTask {
+  readonly queue: string;
+  readonly lane: string;
+  readonly type?: string;
+  readonly key: string;
+}
+
+/** A send that has begun: the headers to write on the task, and the end of its span. */
+export interface ActiveSend {
+  readonly traceparent: string | undefined;
+  readonly tracestate: string | undefined;
+  /** Ends the span; with an error it is marked failed. */
+  end(error?: unknown): void;
+}
+
+const NOTHING: ActiveSend = { traceparent: undefined, tracestate: undefined, end: () => undefined };
+
+/**
+ * Begins a PRODUCER span `send <queue>`, child of the given parent or else of the active span. Without an SDK there is no
+ * span, and the headers are those of the parent or of the active span.
+ */
+export function startSend(task: SentTask, parent: TraceHeaders = {}): ActiveSend {
+  const tracer = activeTracer();
+  if (tracer) return startSpan(tracer, task, parent);
+  if (isTraceparent(parent.traceparent)) return new PassedOn(parent.traceparent, parent.tracestate);
+  const active = trace.getActiveSpan()?.spanContext();
+  return active && trace.isSpanContextValid(active) ? new PassedOn(formatTraceparent(active), active.traceState?.serialize()) : NOTHING;
+}
+
+function startSpan(tracer: Tracer, task: SentTask, parent: TraceHeaders): ActiveSend {
+  const attributes = {
+    [ATTR.system]: SYSTEM,
+    [ATTR.systemDeprecated]: SYSTEM,
+    [ATTR.operationName]: 'send',
+    [ATTR.operationType]: 'send',
+    [ATTR.destination]: task.queue,
+    [ATTR.destinationTemplate]: DESTINATION_TEMPLATE,
+    [ATTR.messageId]: `${task.queue}.${task.key}`,
+    [ATTR.lane]: task.lane,
+    [ATTR.type]: task.type,
+  };
+  return new SpannedSend(
+    tracer.startSpan(`send ${task.queue}`, { kind: SpanKind.PRODUCER, attributes }, contextOf(context.active(), parent)),
+  );
+}
+
+class PassedOn implements ActiveSend {
+  constructor(
+    readonly traceparent: string,
+    readonly tracestate: string | undefined,
+  ) {}
+
+  end(): void {}
+}
+
+class SpannedSend implements ActiveSend {
+  readonly traceparent: string;
+  readonly tracestate: string | undefined;
+
+  constructor(private readonly span: Span) {
+    const own = span.spanContext();
+    this.traceparent = formatTraceparent(own);
+    this.tracestate = own.traceState?.serialize();
+  }
+
+  end(error?: unknown): void {
+    if (error !== undefined) {
+      recordError(this.span, error);
+      this.span.setStatus({ code: SpanStatusCode.ERROR, message: error instanceof Error ? error.message : String(error) });
+    }
+    this.span.end();
+  }
+}

@@ -1,0 +1,115 @@
+import { context, ROOT_CONTEXT, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
+import { InMemorySpanExporter, NodeTracerProvider, type ReadableSpan, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-node';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { startProcess } from './process-span.js';
+import { startSend } from './send-span.js';
+import { formatTraceparent, isTraceparent, traceIdOf } from './trace-context.js';
+
+const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736';
+const PARENT = `00-${TRACE}-00f067aa0ba902b7-01`;
+const sent = { queue: 'default', lane: 'high', type: 'credit_purchase', key: 'k1' };
+const processed = { id: 'default.k1', queue: 'default', lane: 'high', type: 'credit_purchase', attempt: 2, hop: 3, delivery: 1 };
+
+describe('without an SDK', () => {
+  it('passes the given parent on', () => {
+    const send = startSend(sent, { traceparent: PARENT, tracestate: 'a=b' });
+    expect([send.traceparent, send.tracestate]).toEqual([PARENT, 'a=b']);
+    send.end();
+    expect(startSend(sent).traceparent).toBeUndefined();
+  });
+
+  it('drops a parent that is none', () => {
+    for (const traceparent of ['', 'x', PARENT.toUpperCase(), `${PARENT}-`, `00-${'0'.repeat(32)}-00f067aa0ba902b7-01`, `00-${TRACE}-${'0'.repeat(16)}-01`]) {
+      expect(isTraceparent(traceparent), traceparent).toBe(false);
+      expect(startSend(sent, { traceparent }).traceparent, traceparent).toBeUndefined();
+      expect(startProcess(processed, { traceparent }).traceId, traceparent).toBeUndefined();
+    }
+  });
+
+  it('still tells the trace id, runs the handler and gives its result', () => {
+    const run = startProcess(processed, { traceparent: PARENT });
+    expect(run.traceId).toBe(TRACE);
+    expect(run.run(() => 42)).toBe(42);
+    run.hop('fetched', Date.now());
+    run.end('completed');
+  });
+});
+
+describe('with an SDK', () => {
+  const exporter = new InMemorySpanExporter();
+  const provider = new NodeTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] });
+
+  beforeAll(() => provider.register());
+  afterAll(async () => {
+    trace.disable();
+    context.disable();
+    await provider.shutdown();
+  });
+  beforeEach(() => exporter.reset());
+
+  const span = (name: string): ReadableSpan => exporter.getFinishedSpans().find((finished) => finished.name === name)!;
+  const parentOf = ({ parentSpanContext }: ReadableSpan): string | undefined => parentSpanContext?.spanId;
+
+  it('makes one trace of caller, send, process and what the handler does', () => {
+    const tracer = trace.getTracer('test');
+    const caller = tracer.startSpan('caller');
+    const send = context.with(trace.setSpan(ROOT_CONTEXT, caller), () => startSend(sent));
+    send.end();
+    caller.end();
+
+    const run = startProcess(processed, { traceparent: send.traceparent! });
+    run.hop('started', 1_763_776_800_000);
+    run.run(() => tracer.startSpan('inside').end());
+    run.end('completed');
+
+    const all = exporter.getFinishedSpans();
+    expect(new Set(all.map((one) => one.spanContext().traceId)).size).toBe(1);
+    expect(all).toHaveLength(4);
+    expect(run.traceId).toBe(span('caller').spanContext().traceId);
+    expect(parentOf(span('send default'))).toBe(span('caller').spanContext().spanId);
+    expect(parentOf(span('process default'))).toBe(span('send default').spanContext().spanId);
+    expect(parentOf(span('inside'))).toBe(span('process default').spanContext().spanId);
+    expect(send.traceparent).toBe(formatTraceparent(span('send default').spanContext()));
+  });
+
+  it('keeps the span active over awaits of the handler', async () => {
+    const run = startProcess(processed, { traceparent: PARENT });
+    const active = await run.run(async () => {
+      await new Promise((resolve) => setImmediate(resolve));
+      return trace.getActiveSpan()?.spanContext().traceId;
+    });
+    run.end('completed');
+    expect(active).toBe(TRACE);
+  });
+
+  it('describes the spans by the messaging conventions', () => {
+    startSend(sent, { traceparent: PARENT, tracestate: 'vendor=1' }).end();
+    const run = startProcess(processed, { traceparent: PARENT });
+    run.hop('started', 1_763_776_800_000);
+    run.end('completed');
+    const common = { 'messaging.system.name': 'nats', 'messaging.destination.name': 'default', 'messaging.message.id': 'default.k1', 'jetlane.lane': 'high' };
+    expect(span('send default')).toMatchObject({ kind: SpanKind.PRODUCER, attributes: { ...common, 'messaging.operation.type': 'send' } });
+    expect(span('send default').spanContext().traceState?.serialize()).toBe('vendor=1');
+    const process = span('process default');
+    expect(process).toMatchObject({ kind: SpanKind.CONSUMER, attributes: { ...common, 'messaging.operation.type': 'process', 'jetlane.task.attempt': 2, 'jetlane.task.hop': 3 } });
+    expect(process.attributes['jetlane.task.outcome']).toBe('completed');
+    expect(process.events).toMatchObject([{ name: 'started', time: [1_763_776_800, 0] }]);
+    expect(process.parentSpanContext?.isRemote).toBe(true);
+  });
+
+  it('marks what failed', () => {
+    startSend(sent).end(Object.assign(new Error('full'), { code: 'queue-full' }));
+    const run = startProcess(processed, {});
+    run.end('retry', new TypeError('boom'));
+    expect(span('send default')).toMatchObject({ status: { code: SpanStatusCode.ERROR, message: 'full' }, attributes: { 'error.type': 'queue-full' } });
+    expect(span('process default')).toMatchObject({ status: { code: SpanStatusCode.ERROR }, attributes: { 'error.type': 'TypeError', 'jetlane.task.outcome': 'retry' } });
+  });
+
+  it('hands on the decision not to sample', () => {
+    const send = startSend(sent, { traceparent: PARENT.replace(/01$/, '00') });
+    send.end();
+    expect(send.traceparent?.endsWith('-00')).toBe(true);
+    expect(traceIdOf(send.traceparent)).toBe(TRACE);
+    expect(exporter.getFinishedSpans()).toHaveLength(0);
+  });
+});

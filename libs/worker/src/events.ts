@@ -1,0 +1,52 @@
+import { EventEmitter } from 'node:events';
+import type { ErrorRecord, Lane } from '@jetlane/protocol';
+import type { WorkerLog } from './options.js';
+
+/** What every task event tells. */
+export interface TaskEvent {
+  readonly id: string;
+  readonly queue: string;
+  readonly lane: Lane;
+  readonly type: string;
+  readonly attempt: number;
+}
+
+/** Events of a worker and what they carry. */
+export interface WorkerEvents {
+  'task:started': TaskEvent;
+  'task:completed': TaskEvent & { readonly result: unknown };
+  'task:failed': TaskEvent & { readonly error: ErrorRecord; readonly retryInMs: number };
+  'task:dead': TaskEvent & { readonly error: ErrorRecord; readonly reason: string };
+  'task:cancelled': TaskEvent & { readonly reason: string };
+  'task:interrupted': TaskEvent;
+  /** The lease ran out before the outcome was stored; another worker runs the task. */
+  'lease:lost': TaskEvent;
+}
+
+/** Typed events whose listeners cannot hurt the worker: what they throw is logged. */
+export class WorkerEmitter {
+  private readonly emitter = new EventEmitter();
+
+  constructor(private readonly log: WorkerLog) {}
+
+  on<E extends keyof WorkerEvents>(event: E, listener: (payload: WorkerEvents[E]) => void): () => void {
+    const safe = (payload: WorkerEvents[E]) => this.guard(event, () => listener(payload));
+    this.emitter.on(event, safe);
+    return () => this.emitter.off(event, safe);
+  }
+
+  /** The payload is only built when somebody listens. */
+  emit<E extends keyof WorkerEvents>(event: E, payload: () => WorkerEvents[E]): void {
+    if (this.emitter.listenerCount(event) > 0) this.emitter.emit(event, payload());
+  }
+
+  private guard(event: string, call: () => unknown): void {
+    const complain = (error: unknown) => this.log.error({ event, error: String(error) }, 'listener:failed');
+    try {
+      const returned = call();
+      if (returned instanceof Promise) returned.catch(complain);
+    } catch (error) {
+      complain(error);
+    }
+  }
+}

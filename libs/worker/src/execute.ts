@@ -1,0 +1,80 @@
+import { bodyText } from '@jetlane/jetstream';
+import { closest, FatalError, JetlaneError, JSON_CONTENT_TYPE, parseTaskHeaders } from '@jetlane/protocol';
+import { classifyError, type Outcome } from './classify.js';
+import { type HeldTask, HeldTaskContext } from './held-task.js';
+import type { CompiledHandler, CompiledOptions } from './options.js';
+
+/** How long a handler may take to end after its signal fired, in ms; then the worker goes on without it. */
+export const ABORT_GRACE_MS = 500;
+
+/** A task taken apart: its handler and its payload. */
+export interface Prepared {
+  readonly handler: CompiledHandler;
+  /** The handler's own type; only the producer knows whether it fits. */
+  readonly data: never;
+}
+
+/** Reads headers and type into the task. @throws JetlaneError `invalid-headers`, `no-type` */
+export function decodeTask(task: HeldTask, options: CompiledOptions): void {
+  if (task.delivery.headers) task.headers = parseTaskHeaders(task.delivery.headers);
+  const type = task.headers.type ?? options.defaultType;
+  if (!type) throw new FatalError(`task "${task.id}" names no type and queue "${task.queue}" has no default type; set the header Task-Type`, { code: 'no-type' });
+  task.type = type;
+}
+
+/** Finds the handler and reads the payload. @throws JetlaneError `no-handler`, `undecodable-payload` */
+export function prepare(task: HeldTask, options: CompiledOptions): Prepared {
+  const handler = options.handlers.get(task.type);
+  if (!handler) throw noHandler(task, options);
+  return { handler, data: payload(task) as never };
+}
+
+function noHandler(task: HeldTask, options: CompiledOptions): JetlaneError {
+  const nearest = closest(task.type, options.handlers.keys());
+  const hint = nearest ? `did you mean "${nearest}"?` : `this worker handles: ${[...options.handlers.keys()].join(', ') || 'nothing'}`;
+  return new JetlaneError('no-handler', `no handler for task type "${task.type}" in queue "${task.queue}"; ${hint}`, { details: { type: task.type, queue: task.queue } });
+}
+
+function payload(task: HeldTask): unknown {
+  const { contentType } = task.headers;
+  const { data } = task.delivery;
+  if (contentType !== undefined && !isJson(contentType)) return data;
+  if (data.length === 0) return undefined;
+  try {
+    return JSON.parse(bodyText(task.delivery));
+  } catch (cause) {
+    throw new FatalError(`the payload of task "${task.id}" is not valid JSON; set Content-Type if it is something else`, { code: 'undecodable-payload', cause });
+  }
+}
+
+const isJson = (contentType: string): boolean => contentType.startsWith(JSON_CONTENT_TYPE) || contentType.includes('+json');
+
+/**
+ * Runs the handler. Resolves with the outcome when the handler ends, or a grace after its signal fired: a handler that
+ * ignores its signal cannot hold a slot for ever.
+ */
+export function runHandler(task: HeldTask, { handler, data }: Prepared): Promise<Outcome> {
+  return new Promise((resolve) => {
+    const failed = (error: unknown) => resolve(classifyError(error, { attempt: task.headers.attempt, policy: handler.retry, retryHeader: task.headers.retry, aborted: task.aborted }));
+    const stopTimer = handler.timeoutMs === undefined && task.headers.timeout === undefined ? undefined : startTimeout(task, handler.timeoutMs);
+    task.onAbort = (reason) => setTimeout(() => failed(reason), ABORT_GRACE_MS);
+    try {
+      const returned = handler.handle(data, new HeldTaskContext(task));
+      if (returned instanceof Promise) {
+        returned.then((result) => resolve({ kind: 'completed', result }), failed).finally(() => stopTimer?.());
+        return;
+      }
+      resolve({ kind: 'completed', result: returned });
+    } catch (error) {
+      failed(error);
+    }
+    stopTimer?.();
+  });
+}
+
+/** A task's own timeout may only be shorter than the handler's. */
+function startTimeout(task: HeldTask, handlerMs = Number.POSITIVE_INFINITY): () => void {
+  const ms = Math.min(handlerMs, task.headers.timeout ?? Number.POSITIVE_INFINITY, 2 ** 31 - 1);
+  const timer = setTimeout(() => task.abort(new JetlaneError('timeout', `task "${task.id}" ran longer than ${ms} ms`)), ms);
+  return () => clearTimeout(timer);
+}

@@ -1,0 +1,131 @@
+import type { Delivery } from '@jetlane/jetstream';
+import { formatTaskId, type HopTimes, type Lane, NO_TASK_HEADERS, type TaskHeaders } from '@jetlane/protocol';
+import type { TaskContext } from './task-context.js';
+
+/**
+ * A task that this worker holds. Its states: buffered → running → settling → settled, or lost from any of them.
+ * The fetch loop moves it on; the lease keeper renews `leasedAt`; whoever finds the lease too old lets go of it.
+ */
+export class HeldTask {
+  readonly key: string;
+  headers: TaskHeaders = NO_TASK_HEADERS;
+  type = '';
+  startedAt = 0;
+  finishedAt = 0;
+  /** Length of the run, in microseconds. */
+  runMicros = 0;
+  /** What is wrong with the headers, if anything. */
+  decodeError: unknown;
+  private startedMark = 0;
+  /** Deliveries suspected to have killed their worker, as the record says; -1 when the record was not read. */
+  crashes = -1;
+  /** Sequence of the task's record when it was read, or -1. */
+  recordSequence = -1;
+  /** Told when the run should end; set by whoever runs the handler. */
+  onAbort: ((reason: Error) => void) | undefined;
+  private controller: AbortController | undefined;
+  private abortReason: Error | undefined;
+
+  constructor(
+    readonly queue: string,
+    readonly lane: Lane,
+    readonly delivery: Delivery,
+    /** When the task came, ms since 1970. */
+    readonly fetchedAt: number,
+    /** `performance.now()` of the last moment at which the lease was surely ours. */
+    public leasedAt: number,
+  ) {
+    this.key = delivery.subject.slice(delivery.subject.lastIndexOf('.') + 1);
+  }
+
+  get id(): string {
+    return formatTaskId(this.queue, this.key);
+  }
+
+  /** The signal is made when somebody asks for it; most handlers never do. */
+  get signal(): AbortSignal {
+    this.controller ??= new AbortController();
+    if (this.abortReason) this.controller.abort(this.abortReason);
+    return this.controller.signal;
+  }
+
+  /** The handler begins. */
+  begin(): void {
+    this.startedAt = Date.now();
+    this.startedMark = performance.now();
+  }
+
+  /** The handler ended. */
+  finish(): void {
+    this.finishedAt = Date.now();
+    this.runMicros = Math.round((performance.now() - this.startedMark) * 1000);
+  }
+
+  get aborted(): Error | undefined {
+    return this.abortReason;
+  }
+
+  abort(reason: Error): void {
+    if (this.abortReason) return;
+    this.abortReason = reason;
+    this.controller?.abort(reason);
+    this.onAbort?.(reason);
+  }
+
+  /** The times of the hops so far, in the order of the way. */
+  times(): HopTimes {
+    // `undefined` and JSON go well together; spreading made this one of the dearest lines of a settlement.
+    return {
+      created: this.headers.createdAt,
+      stored: this.delivery.storedAt,
+      fetched: this.fetchedAt,
+      started: this.startedAt || undefined,
+      finished: this.finishedAt || undefined,
+    };
+  }
+}
+
+/** A context over a held task; nothing is copied, since most handlers read little of it. */
+export class HeldTaskContext implements TaskContext {
+  constructor(private readonly task: HeldTask) {}
+
+  get id(): string {
+    return this.task.id;
+  }
+  get key(): string {
+    return this.task.key;
+  }
+  get queue(): string {
+    return this.task.queue;
+  }
+  get lane(): Lane {
+    return this.task.lane;
+  }
+  get type(): string {
+    return this.task.type;
+  }
+  get attempt(): number {
+    return this.task.headers.attempt;
+  }
+  get hop(): number {
+    return this.task.headers.hop;
+  }
+  get delivery(): number {
+    return this.task.delivery.count;
+  }
+  get fencingToken(): number {
+    return this.hop * 1000 + this.delivery;
+  }
+  get group(): string | undefined {
+    return this.task.headers.group;
+  }
+  get createdAt(): number {
+    return this.task.headers.createdAt ?? this.task.delivery.storedAt;
+  }
+  get signal(): AbortSignal {
+    return this.task.signal;
+  }
+  get traceparent(): string | undefined {
+    return this.task.headers.traceparent;
+  }
+}

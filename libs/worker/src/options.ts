@@ -1,0 +1,113 @@
+import {
+  type CompiledRetryPolicy, compileRetryPolicy, DEFAULT_WEIGHTS, type Duration, JetlaneError, LANE_DEFAULTS, type LaneMode, LANES, type QueueDefinition, type RetryPolicy, toMs,
+} from '@jetlane/protocol';
+import type { AnyTaskHandler } from './task-context.js';
+
+/** A handler with its own rules. */
+export interface HandlerOptions {
+  readonly handle: AnyTaskHandler;
+  /** Overrides the queue's policy field by field. */
+  readonly retry?: RetryPolicy;
+  /** Longest run; then the signal fires and the attempt has failed with `timeout`. Default: no limit. */
+  readonly timeout?: Duration;
+}
+
+/** Options of a worker. */
+export interface WorkerOptions {
+  /** Name of the queue. */
+  readonly queue: string;
+  /** Handlers by task type. */
+  readonly handlers: Readonly<Record<string, AnyTaskHandler | HandlerOptions>>;
+  /** Handlers that may run at once. Default: `workers` of the queue's definition, else 10. */
+  readonly concurrency?: number;
+  /** How lanes share the slots. Default: the definition's, else `weighted`. */
+  readonly mode?: LaneMode;
+  /** Definition used when the queue is not defined yet. Default: only the name. */
+  readonly definition?: Omit<QueueDefinition, 'name'>;
+  /** Finished tasks whose record is not confirmed yet; beyond it no handler starts. Default 2048. */
+  readonly settleWindow?: number;
+  /** Name in heartbeats and records. Default `<host>-<pid>-<random>`. */
+  readonly name?: string;
+  /** Reported in heartbeats. Default `0.0.0`. */
+  readonly version?: string;
+  /** Told about what the worker survives: lost leases, failing publishes, throwing listeners. Default: silent. */
+  readonly log?: WorkerLog;
+}
+
+/** Where a worker writes what happened; pino fits. */
+export interface WorkerLog {
+  info(fields: object, event: string): void;
+  warn(fields: object, event: string): void;
+  error(fields: object, event: string): void;
+}
+
+/** A handler ready to run. */
+export interface CompiledHandler {
+  readonly handle: AnyTaskHandler;
+  readonly retry: CompiledRetryPolicy;
+  readonly timeoutMs: number | undefined;
+}
+
+/** Options with defaults, durations in ms. */
+export interface CompiledOptions {
+  readonly queue: string;
+  readonly handlers: ReadonlyMap<string, CompiledHandler>;
+  readonly defaultType: string | undefined;
+  /** The queue's own policy, for tasks without a handler. */
+  readonly retry: CompiledRetryPolicy;
+  readonly slots: number;
+  readonly mode: LaneMode;
+  readonly weights: readonly number[];
+  readonly settleWindow: number;
+  readonly leaseMs: number;
+  readonly maxDeliveries: number;
+  readonly keepRecordsMs: number;
+  /** Which outcomes leave a record. */
+  readonly keep: 'all' | 'failures' | 'none';
+  readonly name: string;
+  readonly version: string;
+  readonly log: WorkerLog;
+}
+
+const silent: WorkerLog = { info: () => undefined, warn: () => undefined, error: () => undefined };
+
+/**
+ * Fills in defaults from the queue's definition.
+ * @throws JetlaneError `invalid-configuration`
+ */
+export function compileOptions(options: WorkerOptions, definition: QueueDefinition, name: string): CompiledOptions {
+  const slots = options.concurrency ?? definition.workers ?? 10;
+  if (!Number.isInteger(slots) || slots < 1 || slots > 10_000) {
+    throw new JetlaneError('invalid-configuration', `expected concurrency of queue "${options.queue}" to be a whole number from 1 to 10000, got ${slots}`, { details: { field: 'concurrency' } });
+  }
+  return {
+    queue: options.queue,
+    handlers: compileHandlers(options, definition),
+    defaultType: definition.defaultType,
+    retry: compileRetryPolicy(definition.retry),
+    slots,
+    mode: options.mode ?? definition.mode ?? 'weighted',
+    weights: LANES.map((lane) => definition.weights?.[lane] ?? DEFAULT_WEIGHTS[lane]),
+    settleWindow: options.settleWindow ?? 2048,
+    leaseMs: definition.lease === undefined ? LANE_DEFAULTS.leaseMs : toMs(definition.lease, 'lease'),
+    maxDeliveries: definition.maxDeliveries ?? LANE_DEFAULTS.maxDeliveries,
+    keepRecordsMs: definition.keepRecords === undefined ? LANE_DEFAULTS.keepRecordsMs : toMs(definition.keepRecords, 'keepRecords'),
+    keep: definition.keep ?? 'all',
+    name,
+    version: options.version ?? '0.0.0',
+    log: options.log ?? silent,
+  };
+}
+
+function compileHandlers(options: WorkerOptions, definition: QueueDefinition): Map<string, CompiledHandler> {
+  const compiled = new Map<string, CompiledHandler>();
+  for (const [type, entry] of Object.entries(options.handlers)) {
+    const handler: HandlerOptions = typeof entry === 'function' ? { handle: entry } : entry;
+    compiled.set(type, {
+      handle: handler.handle,
+      retry: compileRetryPolicy(definition.retry, handler.retry),
+      timeoutMs: handler.timeout === undefined ? undefined : toMs(handler.timeout, `timeout of handler "${type}"`),
+    });
+  }
+  return compiled;
+}

@@ -1,0 +1,119 @@
+import { hostname } from 'node:os';
+import type { Connection } from '@jetlane/jetstream';
+import type { CountedOutcome, Heartbeat, Lane, LaneMetrics, MetricsSnapshot } from '@jetlane/protocol';
+import { Histogram } from '@jetlane/telemetry';
+import type { HeldTask } from './held-task.js';
+import type { CompiledOptions } from './options.js';
+
+const INTERVAL_MS = 1000;
+const MOST_RUNNING = 1000;
+
+interface LaneCounters {
+  readonly counts: Partial<Record<CountedOutcome, number>>;
+  readonly wait: Histogram;
+  readonly run: Histogram;
+}
+
+/** What the reporter asks the worker. */
+export interface Load {
+  readonly busy: () => number;
+  readonly running: () => Iterable<HeldTask>;
+}
+
+/**
+ * Tells the world about a worker once a second: a heartbeat on core NATS, and its counts and histograms since the start
+ * as the last message of its subject in the stream `metrics`. Tasks are counted here, never one by one elsewhere.
+ */
+export class Reporter {
+  private readonly lanes = new Map<Lane, LaneCounters>();
+  private readonly startedAt = Date.now();
+  private timer: NodeJS.Timeout | undefined;
+  private unsubscribe: (() => void) | undefined;
+  private changed = true;
+
+  constructor(
+    private readonly connection: Connection,
+    private readonly options: CompiledOptions,
+    private readonly load: Load,
+  ) {}
+
+  start(): void {
+    this.timer = setInterval(() => this.report(), INTERVAL_MS);
+    this.unsubscribe = this.connection.subscribe(this.connection.names.heartbeatPing(), () => this.beat());
+    this.report();
+  }
+
+  /** The last report says that the worker stops. */
+  stop(): void {
+    clearInterval(this.timer);
+    this.unsubscribe?.();
+    this.beat(true);
+    void this.snapshot();
+  }
+
+  /** Counts an outcome. Times are those of the task. */
+  count(task: HeldTask, outcome: CountedOutcome): void {
+    this.changed = true;
+    const counters = this.countersOf(task.lane);
+    counters.counts[outcome] = (counters.counts[outcome] ?? 0) + 1;
+    if (task.startedAt === 0) return;
+    counters.wait.record(Math.max(0, task.startedAt - task.delivery.storedAt) * 1000);
+    counters.run.record(task.runMicros);
+  }
+
+  private countersOf(lane: Lane): LaneCounters {
+    let counters = this.lanes.get(lane);
+    if (!counters) {
+      counters = { counts: {}, wait: new Histogram(), run: new Histogram() };
+      this.lanes.set(lane, counters);
+    }
+    return counters;
+  }
+
+  private report(): void {
+    this.beat();
+    if (this.changed) void this.snapshot();
+  }
+
+  private beat(stopping = false): void {
+    const { connection, options } = this;
+    const heartbeat: Heartbeat = {
+      worker: options.name,
+      queue: options.queue,
+      host: hostname(),
+      pid: process.pid,
+      version: options.version,
+      startedAt: this.startedAt,
+      at: Date.now(),
+      slots: options.slots,
+      busy: this.load.busy(),
+      types: [...options.handlers.keys()],
+      running: this.runningTasks(),
+      ...(stopping ? { stopping } : {}),
+    };
+    connection.send(connection.names.heartbeat(options.queue, options.name), JSON.stringify(heartbeat));
+  }
+
+  private runningTasks(): Heartbeat['running'] {
+    const list = [];
+    for (const { key, lane, headers, startedAt } of this.load.running()) {
+      list.push({ key, lane, hop: headers.hop, attempt: headers.attempt, startedAt });
+      if (list.length >= MOST_RUNNING) break;
+    }
+    return list;
+  }
+
+  /** Losing a snapshot costs nothing: the next one holds everything since the start. */
+  private async snapshot(): Promise<void> {
+    this.changed = false;
+    const { connection, options } = this;
+    const lanes: Partial<Record<Lane, LaneMetrics>> = {};
+    for (const [lane, { counts, wait, run }] of this.lanes) lanes[lane] = { counts: { ...counts }, wait: wait.encode(), run: run.encode() };
+    const snapshot: MetricsSnapshot = { worker: options.name, queue: options.queue, startedAt: this.startedAt, at: Date.now(), slots: options.slots, busy: this.load.busy(), lanes };
+    try {
+      await connection.publish(connection.names.metric(options.queue, options.name), Buffer.from(JSON.stringify(snapshot)));
+    } catch {
+      this.changed = true;
+    }
+  }
+}

@@ -1,0 +1,212 @@
+import { type Connection, leaderGet, TaskStore } from '@jetlane/jetstream';
+import {
+  appendHistory, asciiJson, decodeHeaders, type ErrorRecord, encodeHeaders, fingerprint, HEADER, type HeaderPair, JetlaneError, type TaskState, toErrorRecord, withHeaders,
+  WrongSequenceError,
+} from '@jetlane/protocol';
+import type { Outcome } from './classify.js';
+import type { HeldTask } from './held-task.js';
+import type { LeaseKeeper } from './lease-keeper.js';
+import type { CompiledOptions } from './options.js';
+import { forgetCrash } from './redelivery.js';
+
+/** Longest JSON of a result in a record, in bytes. */
+export const RESULT_LIMIT = 256 * 1024;
+
+/** Thrown inside settlement when the lease ran out: nothing more may be sent for the task. */
+export class LeaseLostError extends Error {
+  override readonly name = 'LeaseLostError';
+}
+
+/**
+ * Writes an outcome down. The rule: publish the consequence, wait for its PubAck, then ack. A crash between the two
+ * repeats the delivery; the redelivery check finds the consequence and only acks.
+ */
+export class Settler {
+  private readonly recordHeaders: Uint8Array;
+
+  constructor(
+    private readonly connection: Connection,
+    private readonly store: TaskStore,
+    private readonly leases: LeaseKeeper,
+    private readonly options: CompiledOptions,
+  ) {
+    this.recordHeaders = encodeHeaders([[HEADER.ttl, `${Math.ceil(options.keepRecordsMs / 1000)}s`]]);
+  }
+
+  /** @returns the outcome that was written: a retry of a cancelled task is a cancellation, a late copy a duplicate. */
+  async settle(task: HeldTask, outcome: Outcome, trace: string | undefined): Promise<Outcome> {
+    switch (outcome.kind) {
+      case 'completed':
+        return this.complete(task, outcome, trace);
+      case 'retry':
+        return this.retry(task, outcome);
+      case 'dead':
+        return this.bury(task, outcome, trace);
+      case 'cancelled':
+        return this.cancel(task, outcome, trace);
+      case 'interrupted':
+        return this.handBack(task, outcome);
+      case 'duplicate':
+        return this.acknowledge(task, outcome);
+    }
+  }
+
+  // Crash before the record: the task runs again. Between record and ack: the redelivery finds the record and only acks.
+  // After: done. Tests: worker-crash.spec "completed".
+  private async complete(task: HeldTask, outcome: Outcome & { kind: 'completed' }, trace: string | undefined): Promise<Outcome> {
+    if (this.options.keep !== 'all' && task.recordSequence < 0) return this.acknowledge(task, outcome);
+    const record = recordOf(task, 'completed', this.options.name, trace, outcome.result);
+    const body = encodeResult(record);
+    if (body instanceof JetlaneError) return this.bury(task, { kind: 'dead', reason: body.code, error: toErrorRecord(body) }, trace);
+    const written = await this.writeRecord(task, body);
+    return this.acknowledge(task, written ? outcome : { kind: 'duplicate' });
+  }
+
+  // Crash before the timer: the attempt is repeated. Between timer and ack: the redelivery finds the timer (or what
+  // became of it, of a higher hop) and only acks. Test: worker-crash.spec "retry".
+  private async retry(task: HeldTask, outcome: Outcome & { kind: 'retry' }): Promise<Outcome> {
+    const { record } = await this.stored(task, () => this.store.record(task.queue, task.key, leaderGet));
+    if (record?.state === 'cancelled' && record.hop >= task.headers.hop) return this.acknowledge(task, { kind: 'cancelled', reason: record.reason ?? 'cancelled' });
+    const { hop, attempt } = task.headers;
+    const timer = {
+      queue: task.queue,
+      lane: task.lane,
+      key: task.key,
+      at: Date.now() + outcome.delayMs,
+      hop: hop + 1,
+      attempt: outcome.counted ? attempt + 1 : attempt,
+      headers: withHeaders(headersOf(task), outcome.counted ? { [HEADER.errors]: this.history(task, outcome.error) } : {}),
+      data: task.delivery.data,
+    };
+    await this.stored(task, () => this.store.setTimer(timer));
+    return this.acknowledge(task, outcome);
+  }
+
+  // Dead letter first, since it holds the payload; then the record that watchers wait for; then the ack. Crash after the
+  // dead letter: the redelivery finds it and only acks; the lookup reads the dead letter. Test: worker-crash.spec "dead".
+  private async bury(task: HeldTask, outcome: Outcome & { kind: 'dead' }, trace: string | undefined): Promise<Outcome> {
+    const { hop } = task.headers;
+    const extra = {
+      [HEADER.deadReason]: outcome.reason,
+      [HEADER.deadError]: asciiJson(outcome.error),
+      [HEADER.deadAt]: Date.now(),
+      [HEADER.deadSource]: `${this.connection.names.lane(task.queue, task.lane).stream}:${task.delivery.streamSequence}`,
+      [HEADER.fingerprint]: fingerprint(task.type, outcome.error),
+      [HEADER.errors]: this.history(task, outcome.error),
+    };
+    await this.stored(task, () => this.store.publishDead(task.queue, task.key, { headers: headersOf(task), data: task.delivery.data, hop, extra }));
+    const record = recordOf(task, 'dead', this.options.name, trace, undefined, outcome.reason, outcome.error);
+    const written = await this.writeRecord(task, Buffer.from(JSON.stringify(record)));
+    return this.acknowledge(task, written ? outcome : { kind: 'duplicate' });
+  }
+
+  // As for completed. Test: worker.spec "cancelled".
+  private async cancel(task: HeldTask, outcome: Outcome & { kind: 'cancelled' }, trace: string | undefined): Promise<Outcome> {
+    const record = recordOf(task, 'cancelled', this.options.name, trace, undefined, outcome.reason);
+    const written = await this.writeRecord(task, Buffer.from(JSON.stringify(record)));
+    return this.acknowledge(task, written ? outcome : { kind: 'duplicate' });
+  }
+
+  // The server gives it to another at once. On one of the last two deliveries a NAK could exhaust the server's count, so
+  // the task goes back as a new publication (hop + 1): crash before it, the lease expires; between it and the ack, the
+  // redelivery finds the higher hop. Test: worker-drain.spec.
+  async handBack(task: HeldTask, outcome: Outcome): Promise<Outcome> {
+    if (this.leases.lost(task)) throw new LeaseLostError(task.id);
+    await forgetCrash(task, this.store, this.options).catch(() => undefined);
+    if (task.delivery.count < this.options.maxDeliveries - 1) {
+      this.connection.nak(task.delivery);
+      return outcome;
+    }
+    const { lane, key, headers, delivery } = task;
+    await this.stored(task, () => this.store.publishTask(task.queue, lane, key, { headers: headersOf(task), data: delivery.data, hop: headers.hop + 1 }));
+    return this.acknowledge(task, outcome);
+  }
+
+  /** The ack waits for the link, as long as the lease is ours: one sent into a dead link would be lost without a word. */
+  private async acknowledge(task: HeldTask, outcome: Outcome): Promise<Outcome> {
+    if (this.leases.lost(task)) throw new LeaseLostError(task.id);
+    while (!this.connection.ack(task.delivery)) {
+      await this.connection.whenConnected();
+      if (this.leases.lost(task)) throw new LeaseLostError(task.id);
+    }
+    return outcome;
+  }
+
+  /** @returns false when somebody else settled this hop meanwhile */
+  private async writeRecord(task: HeldTask, body: Uint8Array): Promise<boolean> {
+    const subject = this.connection.names.state(task.queue, task.key);
+    if (task.recordSequence < 0) {
+      await this.stored(task, () => this.connection.publish(subject, body, this.recordHeaders));
+      return true;
+    }
+    return this.compareAndSet(task, subject, body);
+  }
+
+  private async compareAndSet(task: HeldTask, subject: string, body: Uint8Array): Promise<boolean> {
+    const ttl: HeaderPair = [HEADER.ttl, `${Math.ceil(this.options.keepRecordsMs / 1000)}s`];
+    for (;;) {
+      const headers = encodeHeaders([ttl, [HEADER.expectedSubjectSequence, String(task.recordSequence)]]);
+      try {
+        await this.stored(task, () => this.connection.publish(subject, body, headers));
+        return true;
+      } catch (error) {
+        if (!(error instanceof WrongSequenceError)) throw error;
+        const { record, sequence } = await this.stored(task, () => this.store.record(task.queue, task.key, leaderGet));
+        if (record && record.hop >= task.headers.hop && record.state !== 'queued' && record.state !== 'accepted') return false;
+        task.recordSequence = sequence;
+      }
+    }
+  }
+
+  /** Repeats a write until it is confirmed, as long as the lease is ours. Refusals that no repetition mends are thrown. */
+  private async stored<T>(task: HeldTask, write: () => Promise<T>): Promise<T> {
+    for (;;) {
+      if (this.leases.lost(task)) throw new LeaseLostError(task.id);
+      try {
+        return await write();
+      } catch (error) {
+        if (!(error instanceof JetlaneError) || !error.retryable || error instanceof WrongSequenceError) throw error;
+        this.options.log.warn({ id: task.id, code: error.code, error: error.message }, 'settle:retrying');
+        await this.connection.whenConnected();
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+    }
+  }
+
+  private history(task: HeldTask, error: ErrorRecord): string {
+    return appendHistory(task.headers.errors, { attempt: task.headers.attempt, at: Date.now(), worker: this.options.name, ...error });
+  }
+}
+
+const headersOf = (task: HeldTask): HeaderPair[] => decodeHeaders(task.delivery.headers);
+
+/** Written field by field: spreading an object here cost a tenth of the whole settlement. */
+function recordOf(task: HeldTask, state: TaskState, worker: string, trace?: string, result?: unknown, reason?: string, error?: ErrorRecord) {
+  const { headers } = task;
+  return {
+    id: task.id,
+    hop: headers.hop,
+    lane: task.lane,
+    type: task.type,
+    group: headers.group,
+    state,
+    attempt: headers.attempt,
+    at: task.times(),
+    result,
+    error,
+    reason,
+    worker,
+    trace,
+    hash: headers.hash,
+  };
+}
+
+function encodeResult(record: { readonly id: string }): Uint8Array | JetlaneError {
+  try {
+    const body = Buffer.from(JSON.stringify(record));
+    if (body.length <= RESULT_LIMIT) return body;
+    return new JetlaneError('result-too-large', `the result of task "${record.id}" is ${body.length} bytes, more than ${RESULT_LIMIT}; store it elsewhere and return a reference`);
+  } catch (cause) {
+    return new JetlaneError('result-too-large', `the result of task "${record.id}" cannot be written as JSON: ${(cause as Error).message}`, { cause });
+  }
+}

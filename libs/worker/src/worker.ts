@@ -1,0 +1,279 @@
+import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
+import { type Connection, ensureQueue, provisionLane, TaskStore } from '@jetlane/jetstream';
+import { type CountedOutcome, type Duration, JetlaneError, type Lane, type QueueDefinition, toMs, WrongSequenceError } from '@jetlane/protocol';
+import { type ActiveProcess, startProcess } from '@jetlane/telemetry';
+import { classifyError, type Outcome } from './classify.js';
+import { type TaskEvent, WorkerEmitter, type WorkerEvents } from './events.js';
+import { ABORT_GRACE_MS, decodeTask, prepare, runHandler } from './execute.js';
+import { FetchLoop } from './fetch-loop.js';
+import type { HeldTask } from './held-task.js';
+import { LeaseKeeper } from './lease-keeper.js';
+import { type CompiledOptions, compileOptions, type WorkerOptions } from './options.js';
+import { checkRedelivery, needsCheck } from './redelivery.js';
+import { Reporter } from './reporter.js';
+import { LeaseLostError, Settler } from './settle.js';
+import { Interrupted } from './task-context.js';
+
+/** `idle` → `running` → `stopping` → `idle`. Only start() and stop() change it. */
+type WorkerState = 'idle' | 'running' | 'stopping';
+
+interface Engine {
+  readonly options: CompiledOptions;
+  readonly definition: QueueDefinition;
+  readonly store: TaskStore;
+  readonly leases: LeaseKeeper;
+  readonly settler: Settler;
+  readonly loop: FetchLoop;
+  readonly reporter: Reporter;
+}
+
+/** A pool of slots that runs the tasks of one queue. Start and stop may be called in any order and as often as one likes. */
+export class Worker {
+  readonly name: string;
+  private state: WorkerState = 'idle';
+  private engine: Engine | undefined;
+  private readonly emitter: WorkerEmitter;
+  private readonly active = new Set<HeldTask>();
+  private stopWatching: (() => void) | undefined;
+  private stopped: Promise<void> = Promise.resolve();
+  private provisioning = false;
+
+  constructor(
+    private readonly connection: Connection,
+    private readonly options: WorkerOptions,
+  ) {
+    this.name = options.name ?? `${hostname().replace(/[^A-Za-z0-9_-]/g, '-')}-${process.pid}-${randomBytes(2).toString('hex')}`;
+    this.emitter = new WorkerEmitter(options.log ?? { info: () => undefined, warn: () => undefined, error: () => undefined });
+  }
+
+  /** Listens to what happens to tasks here; returns the way to stop listening. What a listener throws is logged. */
+  on<E extends keyof WorkerEvents>(event: E, listener: (payload: WorkerEvents[E]) => void): () => void {
+    return this.emitter.on(event, listener);
+  }
+
+  /**
+   * Provisions the queue if nobody did, and starts pulling.
+   * @throws JetlaneError `server-too-old`, `invalid-configuration`, `jetstream-api`
+   */
+  async start(): Promise<void> {
+    if (this.state !== 'idle') return;
+    this.state = 'running';
+    try {
+      const definition = await ensureQueue(this.connection, { ...this.options.definition, name: this.options.queue });
+      this.engine = this.build(compileOptions(this.options, definition, this.name), definition);
+    } catch (error) {
+      this.state = 'idle';
+      throw error;
+    }
+    this.engine.leases.start();
+    this.engine.reporter.start();
+    this.engine.loop.start();
+    this.stopWatching = this.connection.onState((state) => this.linkChanged(state));
+  }
+
+  /**
+   * Stops pulling, hands buffered tasks back at once, lets running ones finish until the deadline, then aborts them and
+   * hands them back too. Nothing waits for its lease to expire.
+   */
+  stop(options: { readonly timeout?: Duration } = {}): Promise<void> {
+    if (this.state === 'running' && this.engine) {
+      this.state = 'stopping';
+      this.stopped = this.drain(this.engine, toMs(options.timeout ?? '10s', 'timeout')).finally(() => {
+        this.state = 'idle';
+      });
+    }
+    return this.stopped;
+  }
+
+  /** Aborts what runs now: for a second signal. */
+  abort(): void {
+    for (const task of this.active) task.abort(new Interrupted('the worker was told to stop at once'));
+  }
+
+  /** What the worker does now, per lane; for readiness and the live view. */
+  health() {
+    const { engine } = this;
+    return {
+      state: this.state,
+      connected: this.connection.state === 'connected',
+      slots: engine?.options.slots ?? 0,
+      busy: engine?.loop.running ?? 0,
+      settling: engine?.loop.settling ?? 0,
+      lanes: engine?.loop.snapshot() ?? [],
+    };
+  }
+
+  private build(options: CompiledOptions, definition: QueueDefinition): Engine {
+    const { connection } = this;
+    const store = new TaskStore(connection);
+    const leases = new LeaseKeeper(connection, options.leaseMs);
+    const settler = new Settler(connection, store, leases, options);
+    const loop = new FetchLoop(connection, options, leases, { run: (task, release) => this.process(task, release), missing: (lane) => void this.reprovision(lane) });
+    const reporter = new Reporter(connection, options, { busy: () => loop.running, running: () => this.active });
+    return { options, definition, store, leases, settler, loop, reporter };
+  }
+
+  /** One task, from its slot to its settlement. Never throws. */
+  private async process(task: HeldTask, release: () => void): Promise<void> {
+    const { leases, settler, options } = this.engine!;
+    this.active.add(task);
+    let span: ActiveProcess | undefined;
+    try {
+      decodeOrFail(task, options);
+      span = startProcess(spanOf(task), task.headers);
+      const outcome = task.decodeError ? failureOf(task, task.decodeError, options) : await this.run(task, span);
+      this.active.delete(task);
+      release();
+      const settled = await settler.settle(task, outcome, span.traceId);
+      this.report(task, settled);
+      span.end(settled.kind, 'error' in settled ? settled.error : undefined);
+    } catch (error) {
+      span?.end('lost', error);
+      this.gaveUp(task, error);
+    } finally {
+      this.active.delete(task);
+      leases.release(task);
+    }
+  }
+
+  private async run(task: HeldTask, span: ActiveProcess): Promise<Outcome> {
+    const { options, leases } = this.engine!;
+    if (leases.lost(task)) throw new LeaseLostError(task.id);
+    if (needsCheck(task, this.connection, options.leaseMs)) {
+      const verdict = await this.check(task);
+      if (verdict) return verdict;
+    }
+    task.begin();
+    this.emitter.emit('task:started', () => eventOf(task));
+    try {
+      const prepared = prepare(task, options);
+      return await span.run(() => runHandler(task, prepared));
+    } catch (error) {
+      return failureOf(task, error, options);
+    } finally {
+      task.finish();
+    }
+  }
+
+  /** @returns the outcome when the task must not run */
+  private async check(task: HeldTask): Promise<Outcome | undefined> {
+    const { store, options } = this.engine!;
+    for (;;) {
+      try {
+        const verdict = await checkRedelivery(task, store, options);
+        if (verdict === 'run') return undefined;
+        if (verdict !== 'poison') return { kind: 'duplicate' };
+        const message = `${task.crashes} workers died while they ran task "${task.id}"; look at what it does before it is redriven`;
+        return { kind: 'dead', reason: 'poison', error: { name: 'PoisonError', message, code: 'poison' } };
+      } catch (error) {
+        if (error instanceof WrongSequenceError) continue;
+        if (!(error instanceof JetlaneError) || !error.retryable || this.engine!.leases.lost(task)) throw error;
+        await this.connection.whenConnected();
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    }
+  }
+
+  private report(task: HeldTask, outcome: Outcome): void {
+    this.engine!.reporter.count(task, outcome.kind satisfies CountedOutcome);
+    switch (outcome.kind) {
+      case 'completed':
+        return this.emitter.emit('task:completed', () => ({ ...eventOf(task), result: outcome.result }));
+      case 'retry':
+        return this.emitter.emit('task:failed', () => ({ ...eventOf(task), error: outcome.error, retryInMs: outcome.delayMs }));
+      case 'dead':
+        return this.emitter.emit('task:dead', () => ({ ...eventOf(task), error: outcome.error, reason: outcome.reason }));
+      case 'cancelled':
+        return this.emitter.emit('task:cancelled', () => ({ ...eventOf(task), reason: outcome.reason }));
+      case 'interrupted':
+        return this.emitter.emit('task:interrupted', () => eventOf(task));
+      case 'duplicate':
+        return undefined;
+    }
+  }
+
+  /** The outcome could not be written; the server will deliver the task again when its lease ends. */
+  private gaveUp(task: HeldTask, error: unknown): void {
+    const { log } = this.engine!.options;
+    if (error instanceof LeaseLostError) {
+      task.abort(error);
+      log.warn({ id: task.id }, 'lease:lost');
+      this.emitter.emit('lease:lost', () => eventOf(task));
+    } else if (!(error instanceof JetlaneError && error.code === 'connection-closed')) {
+      log.error({ id: task.id, error: error instanceof Error ? error.message : String(error) }, 'settle:failed');
+    }
+  }
+
+  private linkChanged(state: Connection['state']): void {
+    if (state !== 'connected' || this.state !== 'running') return;
+    const { loop, leases } = this.engine!;
+    void leases.renew();
+    loop.start();
+  }
+
+  /** Somebody deleted the lane's consumer or stream, or the server came back without it. */
+  private async reprovision(lane: Lane): Promise<void> {
+    if (this.provisioning || this.state !== 'running' || this.connection.state !== 'connected') return;
+    this.provisioning = true;
+    const { definition, options } = this.engine!;
+    try {
+      await provisionLane(this.connection, definition, lane);
+    } catch (error) {
+      options.log.warn({ queue: options.queue, lane, error: (error as Error).message }, 'lane:missing');
+    } finally {
+      this.provisioning = false;
+    }
+  }
+
+  private async drain(engine: Engine, timeoutMs: number): Promise<void> {
+    this.stopWatching?.();
+    const { loop, settler, leases, reporter, options } = engine;
+    const left = await loop.stop();
+    await Promise.all(left.map((task) => this.returnUnrun(task, settler, options)));
+    for (const task of left) leases.release(task);
+    await this.idle(loop, timeoutMs);
+    this.abort();
+    await this.idle(loop, ABORT_GRACE_MS + 5000);
+    reporter.stop();
+    leases.stop();
+    if (this.connection.state === 'connected') await this.connection.flush().catch(() => undefined);
+  }
+
+  /** A task that never ran goes back as it is. */
+  private async returnUnrun(task: HeldTask, settler: Settler, options: CompiledOptions): Promise<void> {
+    try {
+      decodeOrFail(task, options);
+      await settler.handBack(task, { kind: 'interrupted' });
+    } catch (error) {
+      if (!(error instanceof LeaseLostError)) options.log.warn({ id: task.id, error: String(error) }, 'handback:failed');
+    }
+  }
+
+  private async idle(loop: FetchLoop, timeoutMs: number): Promise<void> {
+    const deadline = performance.now() + timeoutMs;
+    while (loop.running + loop.settling > 0 && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+/** Headers that cannot be read are kept as an error: the task must still be settled, as a dead letter. */
+function decodeOrFail(task: HeldTask, options: CompiledOptions): void {
+  try {
+    decodeTask(task, options);
+  } catch (error) {
+    task.decodeError = error;
+  }
+}
+
+function failureOf(task: HeldTask, error: unknown, options: CompiledOptions): Outcome {
+  const policy = options.handlers.get(task.type)?.retry ?? options.retry;
+  return classifyError(error, { attempt: task.headers.attempt, policy, retryHeader: task.headers.retry, aborted: task.aborted });
+}
+
+function spanOf({ id, queue, lane, type, headers, delivery }: HeldTask) {
+  return { id, queue, lane, type, attempt: headers.attempt, hop: headers.hop, delivery: delivery.count };
+}
+
+function eventOf(task: HeldTask): TaskEvent {
+  return { id: task.id, queue: task.queue, lane: task.lane, type: task.type, attempt: task.headers.attempt };
+}

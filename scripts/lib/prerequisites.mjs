@@ -1,0 +1,63 @@
+import { existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { run, since } from './run.mjs';
+
+/** Programs that tests need and npm cannot install. */
+const PROGRAMS = [
+  { name: 'redis-server', commands: ['redis-server'], package: 'redis-server', tests: 'the comparison with BullMQ (test/bench)' },
+  {
+    name: 'Chromium',
+    commands: ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'],
+    package: 'chromium',
+    tests: 'the page (test/e2e)',
+  },
+];
+
+/**
+ * Makes sure that every program is there: where we are root on Debian, apt installs what is missing.
+ *
+ * @returns {Promise<string[]>} a sentence for each one that is still missing
+ */
+export async function ensurePrograms() {
+  const missing = PROGRAMS.filter(({ commands }) => !commands.some(isOnPath));
+  if (missing.length === 0) return [];
+  const mayInstall = process.getuid?.() === 0 && isOnPath('apt-get');
+  const problem = mayInstall ? await aptInstall(missing.map((program) => program.package)) : 'install it with your package manager';
+  return missing
+    .filter(({ commands }) => !commands.some(isOnPath))
+    .map(({ name, tests }) => `${name} is missing: ${tests} cannot pass (${problem}).`);
+}
+
+/** PostgreSQL comes with npm; only where its binaries do not run (or are not there) is the system's one needed. */
+export async function ensurePostgres(findPostgres) {
+  try {
+    await findPostgres();
+    return [];
+  } catch (error) {
+    if (process.getuid?.() !== 0 || !isOnPath('apt-get')) return [error.message];
+    const problem = await aptInstall(['postgresql']);
+    return findPostgres().then(
+      () => [],
+      () => [`PostgreSQL is missing: the tests of the worker host cannot pass (${problem}).`],
+    );
+  }
+}
+
+async function aptInstall(packages) {
+  const start = performance.now();
+  console.log(`  Installing ${packages.join(', ')} with apt …`);
+  const env = { DEBIAN_FRONTEND: 'noninteractive' };
+  const install = ['-qq', '-y', '--no-install-recommends', '-o', 'Dpkg::Use-Pty=0', 'install', ...packages];
+  let result = await run('apt-get', install, { env });
+  if (result.code !== 0) {
+    // Most often there are no package lists yet.
+    await run('apt-get', ['-qq', 'update'], { env });
+    result = await run('apt-get', install, { env });
+  }
+  if (result.code === 0) console.log(`  ${packages.join(', ').padEnd(16)}ready  (${since(start)})`);
+  return result.code === 0 ? '' : `apt-get failed: ${result.output.trim().split('\n').at(-1)}`;
+}
+
+function isOnPath(command) {
+  return (process.env.PATH ?? '').split(delimiter).some((dir) => dir !== '' && existsSync(join(dir, command)));
+}

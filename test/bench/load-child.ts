@@ -1,0 +1,51 @@
+import { LoadConnection } from './harness/http-client.js';
+import type { LoadOrder, LoadReport } from './harness/load.js';
+import { percentile } from './harness/measure.js';
+
+process.once('disconnect', () => process.exit(1));
+
+/** The load generator's process: takes one order, reports once, ends. */
+process.once('message', (order: LoadOrder) => {
+  load(order).then(
+    (report) => process.send!({ report }, () => process.exit(0)),
+    (error) => {
+      console.error(error);
+      process.exit(1);
+    },
+  );
+});
+
+async function load(order: LoadOrder): Promise<LoadReport> {
+  const times: number[] = [];
+  let [accepted, refused, begin, end] = [0, 0, 0, 0];
+  const onAnswer = (status: number, millis: number) => {
+    if (status === 202) accepted += 1;
+    else refused += 1;
+    if (begin > 0 && end === 0) times.push(millis);
+    return end === 0;
+  };
+  const request = requestOf(order);
+  const connections = Array.from({ length: order.connections }, () => new LoadConnection(order.port, request, onAnswer));
+  const allClosed = Promise.all(connections.map((connection) => connection.closed));
+  setTimeout(() => {
+    process.send!({ edge: 'begin' });
+    begin = performance.now();
+  }, order.warmupMs);
+  setTimeout(() => {
+    process.send!({ edge: 'end' });
+    end = performance.now();
+  }, order.warmupMs + order.durationMs);
+  await allClosed;
+  const report = { accepted, refused, measured: times.length, measuredMs: end - begin };
+  return { ...report, p50: percentile(times, 0.5), p99: percentile(times, 0.99) };
+}
+
+function requestOf({ port, path, body }: LoadOrder): Buffer {
+  const head = [
+    `POST ${path} HTTP/1.1`,
+    `host: 127.0.0.1:${port}`,
+    'content-type: application/json',
+    `content-length: ${Buffer.byteLength(body)}`,
+  ];
+  return Buffer.from(`${head.join('\r\n')}\r\n\r\n${body}`);
+}

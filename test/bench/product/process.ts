@@ -1,0 +1,32 @@
+import { Worker } from '@jetlane/worker';
+import { expectCount, type Job, type Measurement, QUEUE, TASK_TYPE } from '../harness/contract.js';
+import { Stopwatch } from '../harness/measure.js';
+import { countMessages, names, newestShape, untilEmpty } from '../wire/admin.js';
+import { publishTasks } from '../wire/publish.js';
+import { openSession } from './session.js';
+
+/** Slots of the worker: what the bare loop holds at a time. */
+const CONCURRENCY = 1024;
+
+/** The worker over the same preloaded tasks as the bare loop; variant `none` keeps no records of completed tasks. */
+export async function run(job: Job): Promise<Measurement> {
+  const keepRecords = job.variant !== 'none';
+  const session = await openSession(job, 'process', keepRecords ? {} : { keepRecords: 0 });
+  await publishTasks(session.observer, job.namespace, job.count);
+  const { laneStream, stateStream } = names(job.namespace);
+  let from = 0;
+  const noop = async () => {
+    if (from === 0) from = performance.now();
+    return { ok: true };
+  };
+  const worker = new Worker(session.connection, { queue: QUEUE, concurrency: CONCURRENCY, handlers: { [TASK_TYPE]: noop } });
+  const watch = new Stopwatch(job.natsPid);
+  await worker.start();
+  const until = await untilEmpty(session.observer, laneStream);
+  const values = watch.stop(job.count, { from, until });
+  await worker.stop();
+  expectCount('state records', await countMessages(session.observer, stateStream), keepRecords ? job.count : 0);
+  const record = await newestShape(session.observer, stateStream, job.namespace);
+  await session.close();
+  return { values, shapes: record === undefined ? {} : { record } };
+}

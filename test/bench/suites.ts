@@ -1,0 +1,140 @@
+/** One measurement of a round: which side, in which variant. The runs of a round follow each other, and the rounds alternate them. */
+export interface Run {
+  key: string;
+  side: string;
+  variant?: string;
+  /** Share of the suite's count that this run handles (default 1): the slower peers get fewer tasks, for about the same time. */
+  share?: number;
+}
+
+/** The name that a baseline has in tables and JSON. */
+export type Baseline = 'wire' | 'bullmq' | 'fastify';
+
+/** One figure of one run, beside the same figure of other runs. */
+export interface Row {
+  metric: string;
+  run: string;
+  field: string;
+  unit: string;
+  /** Baselines and the run that each one is. A baseline's own row has none. */
+  against?: Partial<Record<Baseline, string>>;
+  /** The figure of the baseline, where it has another name there. */
+  baselineField?: string;
+}
+
+export interface Suite {
+  runs: Run[];
+  rows: Row[];
+  /** Tasks per round, full and quick. */
+  count: [full: number, quick: number];
+  /** Whether a side first handles a tenth of the count unmeasured. HTTP and status warm up by themselves. */
+  warmup: boolean;
+  needsRedis: boolean;
+}
+
+const RATE = { field: 'rate', unit: 'tasks/s' };
+
+/** CPU rows of one run: of the broker (nats-server, or redis-server) and of the measured process, in milliseconds for 1000 tasks. */
+function cpu(metric: string, run: string, against: Row['against']): Row[] {
+  const unit = 'ms/1000 tasks';
+  return [
+    { metric: `${metric}: broker CPU`, run, field: 'serverCpu', unit, ...(against && { against }) },
+    { metric: `${metric}: own CPU`, run, field: 'clientCpu', unit, ...(against && { against }) },
+  ];
+}
+
+const enqueue: Suite = {
+  count: [150_000, 30_000],
+  warmup: true,
+  needsRedis: true,
+  runs: [
+    { key: 'many', side: 'product/enqueue', variant: 'many' },
+    { key: 'wire', side: 'wire/enqueue' },
+    { key: 'single', side: 'product/enqueue', variant: 'single' },
+    { key: 'bullmq', side: 'bullmq/enqueue', variant: '1', share: 0.25 },
+    { key: 'bullmq-4', side: 'bullmq/enqueue', variant: '4', share: 0.25 },
+  ],
+  rows: [
+    { metric: 'enqueueMany', run: 'many', ...RATE, against: { wire: 'wire', bullmq: 'bullmq' } },
+    { metric: 'enqueue', run: 'single', ...RATE, against: { wire: 'wire', bullmq: 'bullmq' } },
+    ...cpu('enqueueMany', 'many', { wire: 'wire', bullmq: 'bullmq' }),
+    { metric: 'wire loop', run: 'wire', ...RATE },
+    ...cpu('wire loop', 'wire', undefined),
+    { metric: 'bullmq addBulk(1000)', run: 'bullmq', ...RATE },
+    ...cpu('bullmq addBulk(1000)', 'bullmq', undefined),
+    { metric: 'bullmq addBulk(1000), 4 in flight', run: 'bullmq-4', ...RATE },
+  ],
+};
+
+const process: Suite = {
+  count: [80_000, 20_000],
+  warmup: true,
+  needsRedis: true,
+  runs: [
+    { key: 'kept', side: 'product/process', variant: 'kept' },
+    { key: 'wire', side: 'wire/process', variant: 'kept' },
+    { key: 'bullmq', side: 'bullmq/process', variant: 'kept-100', share: 0.25 },
+    { key: 'none', side: 'product/process', variant: 'none' },
+    { key: 'wire-none', side: 'wire/process', variant: 'none' },
+    { key: 'bullmq-none', side: 'bullmq/process', variant: 'none-100', share: 0.25 },
+  ],
+  rows: [
+    { metric: 'process', run: 'kept', ...RATE, against: { wire: 'wire', bullmq: 'bullmq' } },
+    { metric: 'process, none kept', run: 'none', ...RATE, against: { wire: 'wire-none', bullmq: 'bullmq-none' } },
+    ...cpu('process', 'kept', { wire: 'wire', bullmq: 'bullmq' }),
+    { metric: 'wire loop', run: 'wire', ...RATE },
+    { metric: 'wire loop, none kept', run: 'wire-none', ...RATE },
+    ...cpu('wire loop', 'wire', undefined),
+    { metric: 'bullmq worker', run: 'bullmq', ...RATE },
+    { metric: 'bullmq worker, none kept', run: 'bullmq-none', ...RATE },
+    ...cpu('bullmq worker', 'bullmq', undefined),
+  ],
+};
+
+const REQUESTS = { field: 'rate', unit: 'requests/s' };
+
+const http: Suite = {
+  count: [0, 0],
+  warmup: false,
+  needsRedis: false,
+  runs: [
+    { key: 'gateway', side: 'product/http' },
+    { key: 'fastify', side: 'fastify/http' },
+  ],
+  rows: [
+    { metric: 'gateway enqueue', run: 'gateway', ...REQUESTS, against: { fastify: 'fastify' } },
+    { metric: 'gateway enqueue p50', run: 'gateway', field: 'p50', unit: 'ms', against: { fastify: 'fastify' } },
+    { metric: 'gateway enqueue p99', run: 'gateway', field: 'p99', unit: 'ms', against: { fastify: 'fastify' } },
+    ...cpu('gateway enqueue', 'gateway', { fastify: 'fastify' }),
+    { metric: 'fastify route', run: 'fastify', ...REQUESTS },
+    { metric: 'fastify route p50', run: 'fastify', field: 'p50', unit: 'ms' },
+    { metric: 'fastify route p99', run: 'fastify', field: 'p99', unit: 'ms' },
+    ...cpu('fastify route', 'fastify', undefined),
+  ],
+};
+
+const STATES = ['queued', 'completed', 'scheduled', 'dead'];
+
+const status: Suite = {
+  count: [4000, 1000],
+  warmup: true,
+  needsRedis: false,
+  runs: [
+    { key: 'status', side: 'product/status' },
+    { key: 'get', side: 'wire/get' },
+  ],
+  rows: [
+    ...STATES.flatMap((state) =>
+      ['p50', 'p99'].map((field) => {
+        const metric = `${state} ${field}`;
+        return { metric, run: 'status', field: metric, unit: 'ms', against: { wire: 'get' }, baselineField: field };
+      }),
+    ),
+    { metric: 'one direct get p50', run: 'get', field: 'p50', unit: 'ms' },
+    { metric: 'one direct get p99', run: 'get', field: 'p99', unit: 'ms' },
+  ],
+};
+
+/** The suites by the names that `--suite` takes, in the order in which they run. */
+export const suites = { enqueue, process, http, status } satisfies Record<string, Suite>;
+export type SuiteName = keyof typeof suites;
