@@ -12,7 +12,14 @@ export async function ensureInstalled() {
   const start = performance.now();
   console.log('  Installing packages from the lockfile …');
   // Install scripts are not needed by anything here. Warnings (other engines, deprecations) are for those who change packages.
-  const { code, output } = await npm(['ci', '--ignore-scripts', '--loglevel=error', '--no-audit', '--no-fund', '--fetch-retries=1']);
+  const { code, output } = await npm([
+    'ci',
+    '--ignore-scripts',
+    '--loglevel=error',
+    '--no-audit',
+    '--no-fund',
+    '--fetch-retry-mintimeout=1000',
+  ]);
   if (code !== 0) throw new Failure(explain(output));
   console.log(`  ${'packages'.padEnd(16)}ready  (${since(start)})`);
 }
@@ -25,10 +32,14 @@ export function isInstalled(root = ROOT) {
   return Object.entries(wanted).every(([path, entry]) => {
     if (!path.startsWith('node_modules/') && !path.includes('/node_modules/')) return true;
     const there = installed[path];
-    // Optional packages are for other platforms, most of them.
-    if (there === undefined) return Boolean(entry.optional || entry.devOptional || entry.peer);
+    if (there === undefined) return (entry.optional || entry.devOptional) && !isForThisPlatform(entry);
     return there.version === entry.version && there.integrity === entry.integrity;
   });
+}
+
+/** Most optional packages are for other platforms. One that names a C library as well is left to npm to judge. */
+function isForThisPlatform({ os, cpu, libc }) {
+  return libc === undefined && Boolean(os?.includes(process.platform) && cpu?.includes(process.arch));
 }
 
 function readPackages(file) {
@@ -51,13 +62,14 @@ function assertWritableRoot() {
 }
 
 function explain(output) {
-  const lines = output.split('\n').filter((line) => line.startsWith('npm error') || line.startsWith('npm ERR'));
-  const shown = (lines.length > 0 ? lines : output.trim().split('\n')).slice(0, 12).join('\n');
+  const said = output.split('\n').filter((line) => /^npm (error|ERR!)/.test(line) && !/^npm \S+\s+at /.test(line));
+  const lines = (said.length > 0 ? said : output.trim().split('\n')).slice(0, 8).join('\n');
   if (/EROFS|EACCES|EPERM/.test(output)) {
-    return `Packages cannot be installed: a file below ${ROOT} cannot be written. Make the folder writable, or clone Jetlane somewhere else.\n${shown}`;
+    return `Packages cannot be installed: a file below ${ROOT} cannot be written. Make the folder writable, or clone Jetlane somewhere else.\n${lines}`;
   }
   if (NETWORK.test(output)) {
-    return `Packages cannot be installed: the npm registry cannot be reached. Connect to the network (or set npm's "registry" or "proxy") and try again.\n${shown}`;
+    const reason = said.find((line) => line.includes('request to') || line.includes('reason:')) ?? said[0] ?? '';
+    return `Packages cannot be installed: the npm registry cannot be reached. Connect to the network (or set npm's "registry" or "proxy") and try again.\n${reason}`;
   }
-  return `Packages cannot be installed ("npm ci" failed).\n${shown}`;
+  return `Packages cannot be installed ("npm ci" failed).\n${lines}`;
 }

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Database } from '@jetlane/postgres';
-import { type PostgresServer, startPostgres } from '@jetlane/testing';
+import { type PostgresServer, startPostgres, waitUntil } from '@jetlane/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 
 import { freshDatabase } from './postgres-fixture.js';
@@ -56,6 +56,12 @@ async function demo(url: string, ...args: string[]): Promise<{ code: number | nu
   return { code, output };
 }
 
+/** Some purchases are done, most are not. */
+async function halfway(): Promise<void> {
+  const completed = () => [...(gateway?.tasks.values() ?? [])].filter((task) => task.state === 'completed').length;
+  expect(await waitUntil(() => completed() > 200, { timeoutMs: 30_000 })).toBe(true);
+}
+
 describe('npm run demo', () => {
   it('ends with all balances right, and changes nothing when the same run is repeated', async () => {
     const url = await gatewayWith({ repeatEvery: 3 });
@@ -76,7 +82,7 @@ describe('npm run demo', () => {
   it('waits for workers that die in the middle', async () => {
     const url = await gatewayWith();
     const running = demo(url, '--tasks', '3000');
-    await sleep(1500);
+    await halfway();
     gateway?.halt();
     await sleep(2000);
     gateway?.work();
@@ -94,7 +100,7 @@ describe('npm run demo', () => {
   it('gives up when nothing happens any more', async () => {
     const url = await gatewayWith();
     const running = demo(url, '--tasks', '3000', '--stall', '1');
-    await sleep(1500);
+    await halfway();
     gateway?.halt();
     expect(await running).toMatchObject({ code: 1, output: expect.stringContaining('no purchase was completed for 1 s') });
   });

@@ -1,4 +1,14 @@
-import { type Connection, connect, type Delivery, leaderGet, listLanes, provisionBase, provisionQueue, type StoredMessage, TaskStore } from '@jetlane/jetstream';
+import {
+  type Connection,
+  connect,
+  type Delivery,
+  leaderGet,
+  listLanes,
+  provisionBase,
+  provisionQueue,
+  type StoredMessage,
+  TaskStore,
+} from '@jetlane/jetstream';
 import { LANES, type Lane, type QueueDefinition } from '@jetlane/protocol';
 import { type NatsServer, startNatsServer, waitUntil } from '@jetlane/testing';
 import { expect } from 'vitest';
@@ -52,9 +62,22 @@ export class Installation {
     return provisionQueue(this.connection, definition);
   }
 
-  timer(queue: string, key: string, options: { lane?: Lane; at?: number; hop?: number; attempt?: number; body?: string; type?: string } = {}): Promise<boolean> {
+  timer(
+    queue: string,
+    key: string,
+    options: { lane?: Lane; at?: number; hop?: number; attempt?: number; body?: string; type?: string } = {},
+  ): Promise<boolean> {
     const { lane = 'normal', at = Date.now(), hop = 1, attempt = 1, body = '{}', type = 'noop' } = options;
-    return this.store.setTimer({ queue, lane, key, at, hop, attempt, headers: [['Task-Type', type]], data: new TextEncoder().encode(body) });
+    return this.store.setTimer({
+      queue,
+      lane,
+      key,
+      at,
+      hop,
+      attempt,
+      headers: [['Task-Type', type]],
+      data: new TextEncoder().encode(body),
+    });
   }
 
   enqueue(queue: string, key: string, options: { lane?: Lane; hop?: number; body?: string; headers?: [string, string][] } = {}) {

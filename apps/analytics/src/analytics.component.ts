@@ -16,6 +16,8 @@ export interface AnalyticsOptions {
   readonly windowSeconds?: number;
   /** Silence after which a worker is folded into its queue's base, in ms. Default one hour. */
   readonly foldAfterMs?: number;
+  /** Silence of heartbeats after which a worker is taken for gone, in ms. Default 3,500. */
+  readonly silentMs?: number;
   /** Interval of folding rounds, in ms. Default one minute. */
   readonly foldEveryMs?: number;
 }
@@ -32,7 +34,7 @@ const query = z.strictObject({ queue: z.string().refine(isQueueName, 'expected a
 export class Analytics implements Component {
   private readonly connection: Connection;
   private readonly ledger: Ledger;
-  private readonly live = new LiveWorkers();
+  private readonly live: LiveWorkers;
   private readonly keeper: BaseKeeper;
   private readonly follower: StreamFollower;
   private readonly stops: (() => unknown)[] = [];
@@ -43,6 +45,7 @@ export class Analytics implements Component {
   ) {
     this.connection = context.connection;
     this.ledger = new Ledger(options.windowSeconds ?? 60);
+    this.live = new LiveWorkers(options.silentMs);
     this.keeper = new BaseKeeper(this.connection, this.live, options.foldAfterMs);
     const { names } = this.connection;
     this.follower = new StreamFollower(this.connection, {

@@ -26,6 +26,7 @@ interface StoredSnapshot {
 export class BaseKeeper {
   private readonly snapshots = new Map<string, StoredSnapshot>();
   private readonly bases = new Map<string, BaseRecord>();
+  private readonly since = performance.now();
 
   constructor(
     private readonly connection: Connection,
@@ -44,6 +45,7 @@ export class BaseKeeper {
 
   /** One round over all queues. Returns how many workers were folded. */
   async round(now = Date.now()): Promise<number> {
+    if (!this.hasListened()) return 0;
     const gone = new Map<string, StoredSnapshot[]>();
     for (const entry of this.snapshots.values()) {
       const { queue, worker } = entry.snapshot;
@@ -56,6 +58,12 @@ export class BaseKeeper {
     let folded = 0;
     for (const [queue, entries] of gone) folded += await this.fold(queue, entries, now);
     return folded;
+  }
+
+  /** Who has not listened for as long as a heartbeat may be late cannot tell a silent worker from one it did not hear. */
+  private hasListened(): boolean {
+    const { state, reconnectedAt } = this.connection;
+    return state === 'connected' && performance.now() - Math.max(this.since, reconnectedAt) > 2 * this.live.silentMs;
   }
 
   private async fold(queue: string, entries: readonly StoredSnapshot[], now: number): Promise<number> {

@@ -11,7 +11,11 @@ function times(...ms: number[]): string {
   return histogram.encode();
 }
 
-const lane = (completed: number, ...runMs: number[]): LaneMetrics => ({ counts: { completed }, run: times(...runMs), wait: times(...runMs.map(() => 1)) });
+const lane = (completed: number, ...runMs: number[]): LaneMetrics => ({
+  counts: { completed },
+  run: times(...runMs),
+  wait: times(...runMs.map(() => 1)),
+});
 
 function snapshot(worker: string, normal: LaneMetrics, startedAt = 1): MetricsSnapshot {
   return { worker, queue: 'q', startedAt, at: 2, slots: 1, busy: 0, lanes: { normal } };
@@ -53,7 +57,10 @@ describe('Ledger', () => {
     expect(stats().window).toMatchObject({ seconds: 4, completedPerSecond: 5 });
     ledger.report(snapshot('a', lane(30, 5, 7)));
     clock.ms += 7000;
-    expect(stats()).toMatchObject({ totals: { completed: 30 }, window: { seconds: 10, outcomes: { completed: 10 }, completedPerSecond: 1 } });
+    expect(stats()).toMatchObject({
+      totals: { completed: 30 },
+      window: { seconds: 10, outcomes: { completed: 10 }, completedPerSecond: 1 },
+    });
     clock.ms += 10_000;
     expect(stats()).toMatchObject({ totals: { completed: 30 }, window: { outcomes: { completed: 0 } }, waitMs: null });
   });

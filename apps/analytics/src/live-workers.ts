@@ -1,7 +1,7 @@
 import type { Heartbeat } from '@jetlane/protocol';
 
 /** A worker that is silent for longer is taken for gone: three heartbeats and a bit. */
-const SILENT_MS = 3500;
+export const SILENT_MS = 3500;
 
 /** The live workers of a queue. */
 export interface LiveCount {
@@ -14,7 +14,11 @@ export interface LiveCount {
 export class LiveWorkers {
   private readonly seen = new Map<string, { readonly beat: Heartbeat; readonly at: number }>();
 
-  constructor(private readonly now: () => number = () => performance.now()) {}
+  constructor(
+    /** Silence in ms after which a worker is taken for gone. */
+    readonly silentMs = SILENT_MS,
+    private readonly now: () => number = () => performance.now(),
+  ) {}
 
   heard(beat: Heartbeat): void {
     const key = `${beat.queue}.${beat.worker}`;
@@ -25,14 +29,14 @@ export class LiveWorkers {
   /** True while heartbeats of the worker come. */
   lives(queue: string, worker: string): boolean {
     const entry = this.seen.get(`${queue}.${worker}`);
-    return entry !== undefined && this.now() - entry.at <= SILENT_MS;
+    return entry !== undefined && this.now() - entry.at <= this.silentMs;
   }
 
   /** Counts by queue; queues without a live worker are missing. */
   byQueue(): Map<string, LiveCount> {
     const counts = new Map<string, LiveCount>();
     for (const [key, { beat, at }] of this.seen) {
-      if (this.now() - at > SILENT_MS) {
+      if (this.now() - at > this.silentMs) {
         this.seen.delete(key);
         continue;
       }

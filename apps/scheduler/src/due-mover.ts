@@ -77,7 +77,7 @@ export class DueMover {
     return delivery.count > 1 || (reconnectedAt > 0 && performance.now() - reconnectedAt < LANE_DEFAULTS.duplicateWindowMs);
   }
 
-  /** One direct get per task; measured at 20,000 due tasks a second it costs a quarter of the rate. */
+  /** One direct get per task. Measured per core of this process: 10,700 moves a second with it, 17,000 without. */
   private async isSettled({ queue, key, hop }: DueTask): Promise<boolean> {
     const { record } = await this.store.record(queue, key);
     return record !== undefined && (record.hop > hop || (record.hop === hop && isFinal(record.state)));

@@ -51,8 +51,9 @@ function baseStreams({ names, replicas }: Connection): StreamWants[] {
       retention: 'limits',
       max_msgs_per_subject: 1,
       allow_msg_ttl: true,
-      max_msgs: 5_000_000,
-      max_bytes: 4 * 1024 ** 3,
+      max_msgs: 2_000_000,
+      // The server sets max_bytes aside on its disk at once: no more than 2M records of ordinary size need.
+      max_bytes: 1024 ** 3,
       discard: 'old',
       duplicate_window: 1000 * NANOS,
     },

@@ -29,6 +29,7 @@ describe('METRICS', () => {
   });
 
   it('has no label that names a single task, worker or caller', () => {
-    for (const { labels } of specs) for (const label of labels as readonly string[]) expect(label).not.toMatch(/(^|[._])(id|key|worker|trace|user)($|[._])/);
+    for (const { labels } of specs)
+      for (const label of labels as readonly string[]) expect(label).not.toMatch(/(^|[._])(id|key|worker|trace|user)($|[._])/);
   });
 });

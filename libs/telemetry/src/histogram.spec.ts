@@ -3,7 +3,11 @@ import hdr from 'hdr-histogram-js';
 import { describe, expect, it } from 'vitest';
 import { Histogram, LONGEST_MICROSECONDS } from './histogram.js';
 
-const micros = fc.oneof(fc.integer({ min: 0, max: 4000 }), fc.integer({ min: 0, max: LONGEST_MICROSECONDS }), fc.double({ min: 0, max: 1e7, noNaN: true }));
+const micros = fc.oneof(
+  fc.integer({ min: 0, max: 4000 }),
+  fc.integer({ min: 0, max: LONGEST_MICROSECONDS }),
+  fc.double({ min: 0, max: 1e7, noNaN: true }),
+);
 
 function of(values: readonly number[]): Histogram {
   const histogram = new Histogram();
@@ -14,11 +18,15 @@ function of(values: readonly number[]): Histogram {
 describe('Histogram', () => {
   it('answers percentiles like the HDR library', () => {
     fc.assert(
-      fc.property(fc.array(micros, { minLength: 1, maxLength: 300 }), fc.constantFrom(1, 25, 50, 90, 95, 99, 99.9, 100), (values, percent) => {
-        const reference = new hdr.Float64Histogram(1, LONGEST_MICROSECONDS, 2);
-        for (const value of values) reference.recordValue(Math.floor(value));
-        expect(of(values).percentile(percent)).toBe(Math.min(reference.getValueAtPercentile(percent), LONGEST_MICROSECONDS));
-      }),
+      fc.property(
+        fc.array(micros, { minLength: 1, maxLength: 300 }),
+        fc.constantFrom(1, 25, 50, 90, 95, 99, 99.9, 100),
+        (values, percent) => {
+          const reference = new hdr.Float64Histogram(1, LONGEST_MICROSECONDS, 2);
+          for (const value of values) reference.recordValue(Math.floor(value));
+          expect(of(values).percentile(percent)).toBe(Math.min(reference.getValueAtPercentile(percent), LONGEST_MICROSECONDS));
+        },
+      ),
     );
   });
 
@@ -58,6 +66,7 @@ describe('Histogram', () => {
         added.add(of(before));
         expect(added).toEqual(whole);
       }),
+      { numRuns: 20 },
     );
   });
 

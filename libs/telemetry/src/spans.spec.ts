@@ -19,7 +19,14 @@ describe('without an SDK', () => {
   });
 
   it('drops a parent that is none', () => {
-    for (const traceparent of ['', 'x', PARENT.toUpperCase(), `${PARENT}-`, `00-${'0'.repeat(32)}-00f067aa0ba902b7-01`, `00-${TRACE}-${'0'.repeat(16)}-01`]) {
+    for (const traceparent of [
+      '',
+      'x',
+      PARENT.toUpperCase(),
+      `${PARENT}-`,
+      `00-${'0'.repeat(32)}-00f067aa0ba902b7-01`,
+      `00-${TRACE}-${'0'.repeat(16)}-01`,
+    ]) {
       expect(isTraceparent(traceparent), traceparent).toBe(false);
       expect(startSend(sent, { traceparent }).traceparent, traceparent).toBeUndefined();
       expect(startProcess(processed, { traceparent }).traceId, traceparent).toBeUndefined();
@@ -87,11 +94,19 @@ describe('with an SDK', () => {
     const run = startProcess(processed, { traceparent: PARENT });
     run.hop('started', 1_763_776_800_000);
     run.end('completed');
-    const common = { 'messaging.system.name': 'nats', 'messaging.destination.name': 'default', 'messaging.message.id': 'default.k1', 'jetlane.lane': 'high' };
+    const common = {
+      'messaging.system.name': 'nats',
+      'messaging.destination.name': 'default',
+      'messaging.message.id': 'default.k1',
+      'jetlane.lane': 'high',
+    };
     expect(span('send default')).toMatchObject({ kind: SpanKind.PRODUCER, attributes: { ...common, 'messaging.operation.type': 'send' } });
     expect(span('send default').spanContext().traceState?.serialize()).toBe('vendor=1');
     const process = span('process default');
-    expect(process).toMatchObject({ kind: SpanKind.CONSUMER, attributes: { ...common, 'messaging.operation.type': 'process', 'jetlane.task.attempt': 2, 'jetlane.task.hop': 3 } });
+    expect(process).toMatchObject({
+      kind: SpanKind.CONSUMER,
+      attributes: { ...common, 'messaging.operation.type': 'process', 'jetlane.task.attempt': 2, 'jetlane.task.hop': 3 },
+    });
     expect(process.attributes['jetlane.task.outcome']).toBe('completed');
     expect(process.events).toMatchObject([{ name: 'started', time: [1_763_776_800, 0] }]);
     expect(process.parentSpanContext?.isRemote).toBe(true);
@@ -101,8 +116,14 @@ describe('with an SDK', () => {
     startSend(sent).end(Object.assign(new Error('full'), { code: 'queue-full' }));
     const run = startProcess(processed, {});
     run.end('retry', new TypeError('boom'));
-    expect(span('send default')).toMatchObject({ status: { code: SpanStatusCode.ERROR, message: 'full' }, attributes: { 'error.type': 'queue-full' } });
-    expect(span('process default')).toMatchObject({ status: { code: SpanStatusCode.ERROR }, attributes: { 'error.type': 'TypeError', 'jetlane.task.outcome': 'retry' } });
+    expect(span('send default')).toMatchObject({
+      status: { code: SpanStatusCode.ERROR, message: 'full' },
+      attributes: { 'error.type': 'queue-full' },
+    });
+    expect(span('process default')).toMatchObject({
+      status: { code: SpanStatusCode.ERROR },
+      attributes: { 'error.type': 'TypeError', 'jetlane.task.outcome': 'retry' },
+    });
   });
 
   it('hands on the decision not to sample', () => {

@@ -35,9 +35,13 @@ export class WorkerEmitter {
     return () => this.emitter.off(event, safe);
   }
 
-  /** The payload is only built when somebody listens. */
-  emit<E extends keyof WorkerEvents>(event: E, payload: () => WorkerEvents[E]): void {
-    if (this.emitter.listenerCount(event) > 0) this.emitter.emit(event, payload());
+  /** True when somebody listens: a payload need not be built for nobody. */
+  heard(event: keyof WorkerEvents): boolean {
+    return this.emitter.listenerCount(event) > 0;
+  }
+
+  emit<E extends keyof WorkerEvents>(event: E, payload: WorkerEvents[E]): void {
+    this.emitter.emit(event, payload);
   }
 
   private guard(event: string, call: () => unknown): void {

@@ -4,9 +4,6 @@ import { classifyError, type Outcome } from './classify.js';
 import { type HeldTask, HeldTaskContext } from './held-task.js';
 import type { CompiledHandler, CompiledOptions } from './options.js';
 
-/** How long a handler may take to end after its signal fired, in ms; then the worker goes on without it. */
-export const ABORT_GRACE_MS = 500;
-
 /** A task taken apart: its handler and its payload. */
 export interface Prepared {
   readonly handler: CompiledHandler;
@@ -57,11 +54,12 @@ export function runHandler(task: HeldTask, { handler, data }: Prepared): Promise
   return new Promise((resolve) => {
     const failed = (error: unknown) => resolve(classifyError(error, { attempt: task.headers.attempt, policy: handler.retry, retryHeader: task.headers.retry, aborted: task.aborted }));
     const stopTimer = handler.timeoutMs === undefined && task.headers.timeout === undefined ? undefined : startTimeout(task, handler.timeoutMs);
-    task.onAbort = (reason) => setTimeout(() => failed(reason), ABORT_GRACE_MS);
+    task.giveUp = failed;
     try {
       const returned = handler.handle(data, new HeldTaskContext(task));
       if (returned instanceof Promise) {
-        returned.then((result) => resolve({ kind: 'completed', result }), failed).finally(() => stopTimer?.());
+        returned.then((result) => resolve({ kind: 'completed', result }), failed);
+        if (stopTimer) returned.then(stopTimer, stopTimer);
         return;
       }
       resolve({ kind: 'completed', result: returned });

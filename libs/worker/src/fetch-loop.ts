@@ -22,8 +22,8 @@ interface LaneState {
 }
 
 export interface FetchLoopHooks {
-  /** Runs one task from start to settlement; must not throw. */
-  readonly run: (task: HeldTask, release: () => void) => Promise<void>;
+  /** Runs one task from start to settlement; tells the loop by `ran` and `done`, whatever comes of it; must not throw. */
+  readonly run: (task: HeldTask) => void;
   /** The lane's consumer or stream does not answer. */
   readonly missing: (lane: Lane) => void;
 }
@@ -149,21 +149,27 @@ export class FetchLoop {
     if (this.connection.state === 'connected' && this.settling < this.options.settleWindow) this.openPulls();
   }
 
+  /** The handler of a task has ended: its slot is free. */
+  ran(task: HeldTask): void {
+    if (task.slot !== 'running') return;
+    task.slot = 'settling';
+    this.running--;
+    this.settling++;
+    this.schedule();
+  }
+
+  /** The task is settled or lost. */
+  done(task: HeldTask): void {
+    this.ran(task);
+    task.slot = 'free';
+    this.settling--;
+    this.schedule();
+  }
+
   private startTask(task: HeldTask): void {
     this.running++;
-    let released = false;
-    const release = () => {
-      if (released) return;
-      released = true;
-      this.running--;
-      this.settling++;
-      this.schedule();
-    };
-    void this.hooks.run(task, release).finally(() => {
-      release();
-      this.settling--;
-      this.schedule();
-    });
+    task.slot = 'running';
+    this.hooks.run(task);
   }
 
   private take(index: number): HeldTask {

@@ -2,6 +2,9 @@ import type { Delivery } from '@jetlane/jetstream';
 import { formatTaskId, type HopTimes, type Lane, NO_TASK_HEADERS, type TaskHeaders } from '@jetlane/protocol';
 import type { TaskContext } from './task-context.js';
 
+/** How long a handler may take to end after its signal fired, in ms; then the worker goes on without it. */
+export const ABORT_GRACE_MS = 500;
+
 /**
  * A task that this worker holds. Its states: buffered → running → settling → settled, or lost from any of them.
  * The fetch loop moves it on; the lease keeper renews `leasedAt`; whoever finds the lease too old lets go of it.
@@ -21,8 +24,10 @@ export class HeldTask {
   crashes = -1;
   /** Sequence of the task's record when it was read, or -1. */
   recordSequence = -1;
-  /** Told when the run should end; set by whoever runs the handler. */
-  onAbort: ((reason: Error) => void) | undefined;
+  /** What the task takes up in the fetch loop; changed by it alone. */
+  slot: 'free' | 'running' | 'settling' = 'free';
+  /** Ends the run without its handler; set by whoever runs it. */
+  giveUp: ((reason: Error) => void) | undefined;
   private controller: AbortController | undefined;
   private abortReason: Error | undefined;
 
@@ -69,7 +74,7 @@ export class HeldTask {
     if (this.abortReason) return;
     this.abortReason = reason;
     this.controller?.abort(reason);
-    this.onAbort?.(reason);
+    setTimeout(() => this.giveUp?.(reason), ABORT_GRACE_MS);
   }
 
   /** The times of the hops so far, in the order of the way. */

@@ -34,7 +34,7 @@ export class Settler {
   }
 
   /** @returns the outcome that was written: a retry of a cancelled task is a cancellation, a late copy a duplicate. */
-  async settle(task: HeldTask, outcome: Outcome, trace: string | undefined): Promise<Outcome> {
+  settle(task: HeldTask, outcome: Outcome, trace: string | undefined): Promise<Outcome> {
     switch (outcome.kind) {
       case 'completed':
         return this.complete(task, outcome, trace);
@@ -58,8 +58,7 @@ export class Settler {
     const record = recordOf(task, 'completed', this.options.name, trace, outcome.result);
     const body = encodeResult(record);
     if (body instanceof JetlaneError) return this.bury(task, { kind: 'dead', reason: body.code, error: toErrorRecord(body) }, trace);
-    const written = await this.writeRecord(task, body);
-    return this.acknowledge(task, written ? outcome : { kind: 'duplicate' });
+    return this.acknowledge(task, (await this.writeRecord(task, body)) ? outcome : { kind: 'duplicate' });
   }
 
   // Crash before the timer: the attempt is repeated. Between timer and ack: the redelivery finds the timer (or what
@@ -123,23 +122,25 @@ export class Settler {
   }
 
   /** The ack waits for the link, as long as the lease is ours: one sent into a dead link would be lost without a word. */
-  private async acknowledge(task: HeldTask, outcome: Outcome): Promise<Outcome> {
+  private acknowledge(task: HeldTask, outcome: Outcome): Promise<Outcome> {
     if (this.leases.lost(task)) throw new LeaseLostError(task.id);
-    while (!this.connection.ack(task.delivery)) {
-      await this.connection.whenConnected();
-      if (this.leases.lost(task)) throw new LeaseLostError(task.id);
-    }
-    return outcome;
+    return this.connection.ack(task.delivery) ? Promise.resolve(outcome) : this.acknowledgeLater(task, outcome);
+  }
+
+  private async acknowledgeLater(task: HeldTask, outcome: Outcome): Promise<Outcome> {
+    await this.connection.whenConnected();
+    return this.acknowledge(task, outcome);
   }
 
   /** @returns false when somebody else settled this hop meanwhile */
-  private async writeRecord(task: HeldTask, body: Uint8Array): Promise<boolean> {
+  private writeRecord(task: HeldTask, body: Uint8Array): Promise<boolean> {
     const subject = this.connection.names.state(task.queue, task.key);
-    if (task.recordSequence < 0) {
-      await this.stored(task, () => this.connection.publish(subject, body, this.recordHeaders));
-      return true;
-    }
-    return this.compareAndSet(task, subject, body);
+    return task.recordSequence < 0 ? this.write(task, subject, body) : this.compareAndSet(task, subject, body);
+  }
+
+  private async write(task: HeldTask, subject: string, body: Uint8Array): Promise<boolean> {
+    await this.stored(task, () => this.connection.publish(subject, body, this.recordHeaders));
+    return true;
   }
 
   private async compareAndSet(task: HeldTask, subject: string, body: Uint8Array): Promise<boolean> {

@@ -5,9 +5,9 @@ import { type CountedOutcome, type Duration, JetlaneError, type Lane, type Queue
 import { type ActiveProcess, startProcess } from '@jetlane/telemetry';
 import { classifyError, type Outcome } from './classify.js';
 import { type TaskEvent, WorkerEmitter, type WorkerEvents } from './events.js';
-import { ABORT_GRACE_MS, decodeTask, prepare, runHandler } from './execute.js';
+import { decodeTask, prepare, runHandler } from './execute.js';
 import { FetchLoop } from './fetch-loop.js';
-import type { HeldTask } from './held-task.js';
+import { ABORT_GRACE_MS, type HeldTask } from './held-task.js';
 import { LeaseKeeper } from './lease-keeper.js';
 import { type CompiledOptions, compileOptions, type WorkerOptions } from './options.js';
 import { checkRedelivery, needsCheck } from './redelivery.js';
@@ -109,50 +109,56 @@ export class Worker {
     const store = new TaskStore(connection);
     const leases = new LeaseKeeper(connection, options.leaseMs);
     const settler = new Settler(connection, store, leases, options);
-    const loop = new FetchLoop(connection, options, leases, { run: (task, release) => this.process(task, release), missing: (lane) => void this.reprovision(lane) });
+    const loop = new FetchLoop(connection, options, leases, { run: (task) => void this.process(task), missing: (lane) => void this.reprovision(lane) });
     const reporter = new Reporter(connection, options, { busy: () => loop.running, running: () => this.active });
     return { options, definition, store, leases, settler, loop, reporter };
   }
 
   /** One task, from its slot to its settlement. Never throws. */
-  private async process(task: HeldTask, release: () => void): Promise<void> {
-    const { leases, settler, options } = this.engine!;
+  private async process(task: HeldTask): Promise<void> {
+    const { leases, settler, loop, options } = this.engine!;
     this.active.add(task);
     let span: ActiveProcess | undefined;
     try {
       decodeOrFail(task, options);
       span = startProcess(spanOf(task), task.headers);
-      const outcome = task.decodeError ? failureOf(task, task.decodeError, options) : await this.run(task, span);
+      const outcome = await this.run(task, span);
+      task.finish();
       this.active.delete(task);
-      release();
+      loop.ran(task);
       const settled = await settler.settle(task, outcome, span.traceId);
       this.report(task, settled);
       span.end(settled.kind, 'error' in settled ? settled.error : undefined);
     } catch (error) {
       span?.end('lost', error);
       this.gaveUp(task, error);
-    } finally {
-      this.active.delete(task);
-      leases.release(task);
     }
+    this.active.delete(task);
+    leases.release(task);
+    loop.done(task);
   }
 
-  private async run(task: HeldTask, span: ActiveProcess): Promise<Outcome> {
+  /** Not an async function: on the way of an ordinary task it only hands on the handler's promise. */
+  private run(task: HeldTask, span: ActiveProcess): Promise<Outcome> {
     const { options, leases } = this.engine!;
+    if (task.decodeError) return Promise.resolve(failureOf(task, task.decodeError, options));
     if (leases.lost(task)) throw new LeaseLostError(task.id);
-    if (needsCheck(task, this.connection, options.leaseMs)) {
-      const verdict = await this.check(task);
-      if (verdict) return verdict;
-    }
+    return needsCheck(task, this.connection, options.leaseMs) ? this.runChecked(task, span) : this.runNow(task, span);
+  }
+
+  private async runChecked(task: HeldTask, span: ActiveProcess): Promise<Outcome> {
+    return (await this.check(task)) ?? this.runNow(task, span);
+  }
+
+  private runNow(task: HeldTask, span: ActiveProcess): Promise<Outcome> {
+    const { options } = this.engine!;
     task.begin();
-    this.emitter.emit('task:started', () => eventOf(task));
+    if (this.emitter.heard('task:started')) this.emitter.emit('task:started', eventOf(task));
     try {
       const prepared = prepare(task, options);
-      return await span.run(() => runHandler(task, prepared));
+      return span.run(() => runHandler(task, prepared));
     } catch (error) {
-      return failureOf(task, error, options);
-    } finally {
-      task.finish();
+      return Promise.resolve(failureOf(task, error, options));
     }
   }
 
@@ -177,17 +183,21 @@ export class Worker {
 
   private report(task: HeldTask, outcome: Outcome): void {
     this.engine!.reporter.count(task, outcome.kind satisfies CountedOutcome);
+    const event = EVENT_OF[outcome.kind];
+    if (!event || !this.emitter.heard(event)) return;
+    const { emitter } = this;
+    const about = eventOf(task);
     switch (outcome.kind) {
       case 'completed':
-        return this.emitter.emit('task:completed', () => ({ ...eventOf(task), result: outcome.result }));
+        return emitter.emit('task:completed', { ...about, result: outcome.result });
       case 'retry':
-        return this.emitter.emit('task:failed', () => ({ ...eventOf(task), error: outcome.error, retryInMs: outcome.delayMs }));
+        return emitter.emit('task:failed', { ...about, error: outcome.error, retryInMs: outcome.delayMs });
       case 'dead':
-        return this.emitter.emit('task:dead', () => ({ ...eventOf(task), error: outcome.error, reason: outcome.reason }));
+        return emitter.emit('task:dead', { ...about, error: outcome.error, reason: outcome.reason });
       case 'cancelled':
-        return this.emitter.emit('task:cancelled', () => ({ ...eventOf(task), reason: outcome.reason }));
+        return emitter.emit('task:cancelled', { ...about, reason: outcome.reason });
       case 'interrupted':
-        return this.emitter.emit('task:interrupted', () => eventOf(task));
+        return emitter.emit('task:interrupted', about);
       case 'duplicate':
         return undefined;
     }
@@ -199,7 +209,7 @@ export class Worker {
     if (error instanceof LeaseLostError) {
       task.abort(error);
       log.warn({ id: task.id }, 'lease:lost');
-      this.emitter.emit('lease:lost', () => eventOf(task));
+      this.emitter.emit('lease:lost', eventOf(task));
     } else if (!(error instanceof JetlaneError && error.code === 'connection-closed')) {
       log.error({ id: task.id, error: error instanceof Error ? error.message : String(error) }, 'settle:failed');
     }
@@ -255,6 +265,15 @@ export class Worker {
     while (loop.running + loop.settling > 0 && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
+
+const EVENT_OF: Readonly<Record<Outcome['kind'], keyof WorkerEvents | undefined>> = {
+  completed: 'task:completed',
+  retry: 'task:failed',
+  dead: 'task:dead',
+  cancelled: 'task:cancelled',
+  interrupted: 'task:interrupted',
+  duplicate: undefined,
+};
 
 /** Headers that cannot be read are kept as an error: the task must still be settled, as a dead letter. */
 function decodeOrFail(task: HeldTask, options: CompiledOptions): void {

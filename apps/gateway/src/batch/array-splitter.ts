@@ -21,8 +21,11 @@ export class ArraySplitter implements Splitter {
   private depth = 0;
   private line = 1;
   private escaped = false;
+  /** Told after the elements before it, wherever the chunks were cut. */
+  private broken: JetlaneError | undefined;
 
   push(chunk: Buffer): Piece[] {
+    if (this.broken) throw this.broken;
     const pieces: Piece[] = [];
     let start = 0;
     for (let i = 0; i < chunk.length; i++) {
@@ -35,8 +38,9 @@ export class ArraySplitter implements Splitter {
           i = this.skipString(chunk, i);
           break;
         case 'after':
-          if (!isSpace(byte)) throw new JetlaneError('invalid-json', 'there is text behind the end of the array');
-          break;
+          if (isSpace(byte)) break;
+          this.broken = new JetlaneError('invalid-json', 'there is text behind the end of the array');
+          return pieces;
         default:
           if (this.endsElement(byte)) {
             this.text.add(chunk.subarray(start, i));
@@ -50,6 +54,7 @@ export class ArraySplitter implements Splitter {
   }
 
   end(): Piece[] {
+    if (this.broken) throw this.broken;
     if (this.state === 'after') return [];
     throw new JetlaneError(
       'invalid-json',

@@ -32,17 +32,14 @@ export function bufferedAccessLog({ level, service, to = 1 }: AccessLogOptions):
   return pino(options, stream as DestinationStream);
 }
 
+/** Routes that machines ask every few seconds: their lines are for debugging. */
+const PROBES = new Set(['/health/live', '/health/ready', '/metrics']);
+
 /** Writes one line for an answered request: what, how it went, how long. No body, no query, no header. */
 export function logAccess(logger: Logger, request: FastifyRequest, reply: FastifyReply): void {
+  const route = request.routeOptions.url ?? 'none';
   const { elapsedTime, statusCode: status } = reply;
-  logger.info(
-    {
-      request: request.id,
-      method: request.method,
-      route: request.routeOptions.url ?? 'none',
-      status,
-      ms: Math.round(elapsedTime * 100) / 100,
-    },
-    'http:request',
-  );
+  const line = { request: request.id, method: request.method, route, status, ms: Math.round(elapsedTime * 100) / 100 };
+  if (PROBES.has(route)) logger.debug(line, 'http:request');
+  else logger.info(line, 'http:request');
 }

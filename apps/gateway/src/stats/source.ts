@@ -1,6 +1,6 @@
 import type { QueueStats, TaskClient } from '@jetlane/client';
 import type { JetlaneError } from '@jetlane/protocol';
-import { type AnalyticsStats, readAnalyticsStats } from './analytics.js';
+import { type AnalyticsFigures, readAnalyticsStats } from './analytics.js';
 import { mergeStats } from './merge.js';
 import type { StatsView } from './view.js';
 
@@ -53,7 +53,7 @@ export class StatsSource {
     }
   }
 
-  private async analytics(missing: Missing): Promise<readonly AnalyticsStats[]> {
+  private async analytics(missing: Missing): Promise<readonly AnalyticsFigures[] | undefined> {
     try {
       return readAnalyticsStats(await this.call('analytics', 'stats', {}, CALL_TIMEOUT_MS));
     } catch (error) {
@@ -62,7 +62,7 @@ export class StatsSource {
           ? 'analytics does not answer'
           : `analytics failed: ${(error as Error).message}`;
       missing.push({ service: 'analytics', detail: `${why}; rates, totals and percentiles are unknown` });
-      return [];
+      return undefined;
     }
   }
 }

@@ -46,18 +46,48 @@ describe('readServiceConfig', () => {
       LOG_FORMAT: 'pretty',
       OTEL_EXPORTER_OTLP_ENDPOINT: 'http://jaeger:4318',
     });
-    expect(config).toMatchObject({ host: '0.0.0.0', port: 4000, apiKeys: ['one', 'two'], logLevel: 'debug', logFormat: 'pretty', otlpEndpoint: 'http://jaeger:4318' });
-    expect(config.nats).toMatchObject({ servers: ['nats://a:4222', 'b:4222'], user: 'u', password: 'p', tls: { caFile: '/ca.pem' }, namespace: 'blue', replicas: 3 });
+    expect(config).toMatchObject({
+      host: '0.0.0.0',
+      port: 4000,
+      apiKeys: ['one', 'two'],
+      logLevel: 'debug',
+      logFormat: 'pretty',
+      otlpEndpoint: 'http://jaeger:4318',
+    });
+    expect(config.nats).toMatchObject({
+      servers: ['nats://a:4222', 'b:4222'],
+      user: 'u',
+      password: 'p',
+      tls: { caFile: '/ca.pem' },
+      namespace: 'blue',
+      replicas: 3,
+    });
   });
 
   it('reports all wrong variables together, by name', () => {
-    const env = { GATEWAY_PORT: '70000', NATS_URL: 'http://x', JETLANE_REPLICAS: '2', LOG_LEVEL: 'loud', JETLANE_NAMESPACE: 'A_B', OTEL_EXPORTER_OTLP_ENDPOINT: 'jaeger' };
-    expect(problemsOf(env)).toEqual(['GATEWAY_PORT', 'JETLANE_NAMESPACE', 'JETLANE_REPLICAS', 'LOG_LEVEL', 'NATS_URL', 'OTEL_EXPORTER_OTLP_ENDPOINT']);
+    const env = {
+      GATEWAY_PORT: '70000',
+      NATS_URL: 'http://x',
+      JETLANE_REPLICAS: '2',
+      LOG_LEVEL: 'loud',
+      JETLANE_NAMESPACE: 'A_B',
+      OTEL_EXPORTER_OTLP_ENDPOINT: 'jaeger',
+    };
+    expect(problemsOf(env)).toEqual([
+      'GATEWAY_PORT',
+      'JETLANE_NAMESPACE',
+      'JETLANE_REPLICAS',
+      'LOG_LEVEL',
+      'NATS_URL',
+      'OTEL_EXPORTER_OTLP_ENDPOINT',
+    ]);
     expect(() => read(env)).toThrow(/GATEWAY_PORT="70000".*LOG_LEVEL="loud"/);
   });
 
   it('never repeats a secret in an error', () => {
-    expect(() => read({ NATS_URL: 'http://user:secret@x', NATS_PASSWORD: 'secret' })).toThrow(expect.objectContaining({ message: expect.not.stringContaining('secret') }));
+    expect(() => read({ NATS_URL: 'http://user:secret@x', NATS_PASSWORD: 'secret' })).toThrow(
+      expect.objectContaining({ message: expect.not.stringContaining('secret') }),
+    );
   });
 });
 

@@ -106,11 +106,14 @@ function wrongVariables(error: z.ZodError, portVariable: string, given: Environm
   const issues = error.issues.map((issue) => {
     const field = String(issue.path[0] ?? '');
     const variable = field === 'PORT' ? portVariable : field;
-    return { variable, message: issue.message, value: given[variable] };
+    return { variable, message: issue.message, value: hideCredentials(given[variable] ?? '') };
   });
-  const text = issues.map(({ variable, message, value }) => `${variable}=${JSON.stringify(value ?? '')}: ${message}`).join('; ');
+  const text = issues.map(({ variable, message, value }) => `${variable}=${JSON.stringify(value)}: ${message}`).join('; ');
   return new JetlaneError('invalid-configuration', `the environment is not valid: ${text}`, { details: { issues } });
 }
+
+/** A URL, or several, without user and password: for messages and logs. */
+export const hideCredentials = (text: string): string => text.replace(/\/\/[^/@\s]*@/g, '//');
 
 /**
  * Refuses to serve the network without credentials. For services whose HTTP interface changes something (the gateway).

@@ -31,16 +31,24 @@ export function createLogger(config: Pick<ServiceConfig, 'name' | 'logLevel' | '
   return pino(options, config.logFormat === 'pretty' ? prettyStream() : jsonStream());
 }
 
+type JsonStream = ReturnType<typeof destination>;
+const streams = new Set<JsonStream>();
+
 function jsonStream(): DestinationStream {
+  if (streams.size === 0) process.once('exit', flush);
   const stream = destination({ dest: 1, sync: false });
-  process.once('exit', () => {
+  streams.add(stream);
+  return stream;
+}
+
+function flush(): void {
+  for (const stream of streams) {
     try {
       stream.flushSync();
     } catch {
       // Standard output is gone: nobody reads any more.
     }
-  });
-  return stream;
+  }
 }
 
 function prettyStream(): DestinationStream {

@@ -1,13 +1,13 @@
 import { type Connection, connect } from '@jetlane/jetstream';
 import type { Logger } from 'pino';
-import type { ServiceConfig } from './config.js';
+import { hideCredentials, type ServiceConfig } from './config.js';
 import type { HealthRegistry } from './health-registry.js';
 
 const WAITING_LOG_MS = 3000;
 
 /** Connects to NATS, however long it takes, and says every few seconds that it waits. */
 export async function connectToNats(config: ServiceConfig, logger: Logger): Promise<Connection> {
-  const servers = config.nats.servers;
+  const servers = hideCredentials(String(config.nats.servers));
   const since = performance.now();
   const timer = setInterval(
     () => logger.warn({ servers, waitedMs: Math.round(performance.now() - since) }, 'nats:waiting'),

@@ -1,3 +1,4 @@
+import { context, propagation, trace } from '@opentelemetry/api';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';
 import { defaultResource, resourceFromAttributes } from '@opentelemetry/resources';
 import { BatchSpanProcessor, NodeTracerProvider } from '@opentelemetry/sdk-trace-node';
@@ -6,6 +7,7 @@ import type { ServiceConfig } from './config.js';
 /**
  * Registers the tracing SDK when a collector is configured. Sampling and batching follow the OTEL_* variables of the
  * OpenTelemetry specification. Nothing is instrumented by itself: the spans are those that Jetlane makes.
+ * @returns the way to stop, which sends what is left; `undefined` when there is no collector
  */
 export function startTracing(config: Pick<ServiceConfig, 'name' | 'otlpEndpoint'>): (() => Promise<void>) | undefined {
   if (!config.otlpEndpoint) return undefined;
@@ -16,5 +18,9 @@ export function startTracing(config: Pick<ServiceConfig, 'name' | 'otlpEndpoint'
   });
   // The default propagators are W3C Trace Context and Baggage; the context manager is AsyncLocalStorage's.
   provider.register();
-  return () => provider.shutdown();
+  return async () => {
+    // Sends what is left, then makes room: a dead provider must not be found by who comes next.
+    await provider.shutdown();
+    for (const api of [trace, context, propagation]) api.disable();
+  };
 }

@@ -28,6 +28,7 @@ async function spend(trx: DatabaseTransaction, task: InboxTask, data: CreditUpda
     .updateTable('users')
     .set((eb) => ({ balance: eb('balance', '-', amount), updated_at: sql<string>`now()` }))
     .where('id', '=', data.user_id)
+    .where('balance', '>=', amount)
     .returning('balance')
     .executeTakeFirst();
   if (!account) {

@@ -1,7 +1,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { freePort } from '../process/ports.js';
 import { pidExists } from '../process/run-record.js';
@@ -35,7 +35,8 @@ describe('startNatsServer', () => {
   it('comes back on the same port with the same data after a kill', async () => {
     const storeDir = mkdtempSync(join(tmpdir(), 'jetlane-spec-'));
     try {
-      const server = await start({ storeDir, monitorPort: 0 });
+      const server = await start({ storeDir: relative(process.cwd(), storeDir), monitorPort: 0 });
+      expect(server.storeDir).toBe(storeDir);
       const pid = server.pid;
       server.kill('SIGKILL');
       expect(await server.exited).toEqual({ code: null, signal: 'SIGKILL' });

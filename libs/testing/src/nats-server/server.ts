@@ -1,6 +1,6 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { LaunchError } from '../errors.js';
 import { describeExit, ManagedProcess, type ProcessExit } from '../process/managed-process.js';
 import { assertPortsFree, freePorts } from '../process/ports.js';
@@ -49,8 +49,9 @@ export async function startNatsServer(options: NatsServerOptions = {}): Promise<
 }
 
 async function startOnce(binary: string, options: NatsServerOptions): Promise<NatsServer> {
-  const throwAway = options.storeDir === undefined;
-  const dir = options.storeDir ?? (await mkdtemp(join(tmpdir(), 'jetlane-nats-')));
+  const { storeDir } = options;
+  const throwAway = storeDir === undefined;
+  const dir = storeDir === undefined ? await mkdtemp(join(tmpdir(), 'jetlane-nats-')) : resolve(storeDir);
   try {
     const server = new NatsServer(binary, { ...options, ...(await choosePorts(options)), dir, throwAway });
     await server.start();

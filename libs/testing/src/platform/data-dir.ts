@@ -11,8 +11,7 @@ export function assertWritable(dir: string): void {
     writeFileSync(probe, '');
     rmSync(probe);
   } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code ?? 'error';
-    const message = `The folder ${dir} cannot be written (${code}). Make it writable, or set JETLANE_DATA_DIR to a folder that is.`;
+    const message = `The folder ${dir} cannot be written. Make it writable, or set JETLANE_DATA_DIR to a folder that is.`;
     throw new LaunchError('data-dir-not-writable', message, { cause, details: { dir } });
   }
 }

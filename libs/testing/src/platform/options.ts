@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { join, resolve as resolvePath } from 'node:path';
 import type { ResolveOptions } from '../nats-server/resolve.js';
 import { freePorts } from '../process/ports.js';
 import { findProjectRoot } from './data-dir.js';
@@ -46,8 +46,8 @@ export async function compileOptions(options: PlatformOptions): Promise<Compiled
   env.LOG_FORMAT ??= 'json';
   env.NODE_ENV ??= 'production';
   if (options.namespace !== undefined) env.JETLANE_NAMESPACE = options.namespace;
-  const root = options.root ?? findProjectRoot();
-  const dataDir = options.dataDir ?? (env.JETLANE_DATA_DIR || join(root, '.jetlane'));
+  const root = resolvePath(options.root ?? findProjectRoot());
+  const dataDir = resolvePath(options.dataDir ?? (env.JETLANE_DATA_DIR || join(root, '.jetlane')));
   const services = options.services ?? SERVICES;
   const replicas = options.replicas ?? {};
   const ports = await choosePorts(replicaNames(services, replicas), options.ports ?? 'default', env);

@@ -14,7 +14,7 @@ import {
 } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { pidExists } from '../process/run-record.js';
 import { findPostgres } from './binaries.js';
@@ -51,7 +51,7 @@ describe('startPostgres', () => {
 
   // Creating a database takes a second of pure processor time: one for all tests, which leave it running.
   beforeAll(async () => {
-    server = await startPostgres({ dataDir, durable: false });
+    server = await startPostgres({ dataDir: relative(process.cwd(), dataDir), durable: false });
   }, 60_000);
   afterAll(() => server.stop());
 

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { chmod, mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { LaunchError } from '../errors.js';
 import { describeExit, ManagedProcess, type ProcessExit } from '../process/managed-process.js';
 import { assertPortsFree, freePort } from '../process/ports.js';
@@ -43,7 +43,7 @@ export interface PostgresOptions {
 /** Starts a PostgreSQL and resolves when it takes connections. It ends with this process at the latest. */
 export async function startPostgres(options: PostgresOptions = {}): Promise<PostgresServer> {
   const throwAway = options.dataDir === undefined;
-  const dir = options.dataDir ?? (await temporaryDir());
+  const dir = options.dataDir === undefined ? await temporaryDir() : resolve(options.dataDir);
   const port = options.port || (await freePort());
   try {
     const server = new PostgresServer({ durable: !throwAway, ...options, dir, port, throwAway });

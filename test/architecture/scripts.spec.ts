@@ -2,9 +2,9 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
-import { isInstalled } from '../../../../scripts/lib/install.mjs';
-import { nodeProblem } from '../../../../scripts/lib/node-version.mjs';
-import { countResults } from '../../../../scripts/lib/vitest-results.mjs';
+import { isInstalled } from '../../scripts/lib/install.mjs';
+import { nodeProblem } from '../../scripts/lib/node-version.mjs';
+import { countResults } from '../../scripts/lib/vitest-results.mjs';
 
 // The scripts behind `npm start` and `npm test` are plain JavaScript outside every package; what they decide is tested here.
 
@@ -24,14 +24,16 @@ describe('isInstalled', () => {
     '': {},
     'libs/a': { version: '1.0.0' },
     'node_modules/x': { version: '1.2.3', integrity: 'sha512-x' },
-    'node_modules/x-darwin': { version: '1.2.3', integrity: 'sha512-d', optional: true },
+    'node_modules/x-elsewhere': { version: '1.2.3', integrity: 'sha512-e', optional: true, os: ['aix'], cpu: [process.arch] },
+    'node_modules/x-here': { version: '1.2.3', integrity: 'sha512-h', optional: true, os: [process.platform], cpu: [process.arch] },
   };
   const write = (path: string, packages: object) => writeFileSync(join(root, path), JSON.stringify({ packages }));
 
   beforeEach(() => {
     mkdirSync(join(root, 'node_modules'), { recursive: true });
     write('package-lock.json', locked);
-    write('node_modules/.package-lock.json', { 'node_modules/x': locked['node_modules/x'] });
+    const { 'node_modules/x': x, 'node_modules/x-here': here } = locked;
+    write('node_modules/.package-lock.json', { 'node_modules/x': x, 'node_modules/x-here': here });
   });
   afterAll(() => rmSync(root, { recursive: true, force: true }));
 
@@ -45,6 +47,11 @@ describe('isInstalled', () => {
     write('node_modules/.package-lock.json', { 'node_modules/x': { version: '1.2.2' } });
     expect(isInstalled(root)).toBe(false);
     rmSync(join(root, 'node_modules'), { recursive: true });
+    expect(isInstalled(root)).toBe(false);
+  });
+
+  it('is false when an optional package for this very platform is missing', () => {
+    write('node_modules/.package-lock.json', { 'node_modules/x': locked['node_modules/x'] });
     expect(isInstalled(root)).toBe(false);
   });
 

@@ -1,0 +1,86 @@
+import { type Connection, type Delivery, provisionBase, PullLoop, type PullLoopHealth } from '@jetlane/jetstream';
+import { isOutdated, readAdvisory } from './advisory.js';
+import { LaneConsumers } from './lane-consumers.js';
+import { OrphanMover, type OrphanStep } from './orphan-mover.js';
+import { RecordAges } from './record-ages.js';
+import { Sweeper } from './sweeper.js';
+
+export interface ResiliencyOptions {
+  readonly log: { warn(facts: object, event: string): void };
+  /** Told of every dead letter that was stored here. */
+  readonly onDead?: (queue: string, reason: string) => void;
+  /** Pause between two sweeps, in ms. Default 10,000. */
+  readonly sweepMs?: number;
+  /** For tests: told after each step of a move. */
+  readonly onStep?: (step: OrphanStep) => void;
+}
+
+/** Advisories in hand at a time: several movers share the consumer's limit of 256. */
+const SLOTS = 64;
+
+/** Turns what the server gave up into dead letters: by its advisories, and by sweeps where those were lost. */
+export class Resiliency {
+  private readonly ages: RecordAges;
+  private readonly consumers: LaneConsumers;
+  private readonly mover: OrphanMover;
+  private readonly loop: PullLoop;
+  private readonly sweeper: Sweeper;
+
+  constructor(
+    private readonly connection: Connection,
+    private readonly options: ResiliencyOptions,
+  ) {
+    const { names } = connection;
+    this.ages = new RecordAges(connection);
+    this.consumers = new LaneConsumers(connection);
+    this.mover = new OrphanMover(connection, { keepMs: this.ages.of, onDead: options.onDead, onStep: options.onStep });
+    this.sweeper = new Sweeper(connection, { mover: this.mover, intervalMs: options.sweepMs, log: options.log });
+    this.loop = new PullLoop(connection, {
+      stream: names.advisories,
+      consumer: names.resiliencyConsumer,
+      slots: SLOTS,
+      handle: (delivery) => this.handle(delivery),
+      onError: (error) => options.log.warn({ error: error instanceof Error ? error.message : String(error) }, 'advisory:not-handled'),
+      repair: () => provisionBase(connection),
+    });
+  }
+
+  async start(): Promise<void> {
+    await provisionBase(this.connection);
+    await this.ages.start();
+    this.loop.start();
+    this.sweeper.start();
+  }
+
+  /** Takes no more and finishes what is in hand. */
+  async stop(): Promise<void> {
+    await this.sweeper.stop();
+    await this.loop.stop();
+    this.ages.stop();
+  }
+
+  /** Drops everything without an ack, as a crash would: for tests. */
+  abandon(): void {
+    void this.sweeper.stop();
+    this.loop.abandon();
+    this.ages.stop();
+  }
+
+  /** One sweep now. @returns how many orphans were dealt with */
+  sweep(): Promise<number> {
+    return this.sweeper.sweep();
+  }
+
+  health(): PullLoopHealth {
+    return this.loop.health();
+  }
+
+  // Crash before the ack, at whatever step of the move: the advisory comes again and the move goes on where it stopped.
+  // Tests: resiliency.spec "killed after …".
+  private async handle(delivery: Delivery): Promise<void> {
+    const advisory = readAdvisory(delivery);
+    if (!advisory) this.options.log.warn({ subject: delivery.subject }, 'advisory:unreadable');
+    else if (!isOutdated(advisory, await this.consumers.get(advisory.stream))) await this.mover.move(advisory);
+    if (this.loop.holds(delivery)) this.connection.ack(delivery);
+  }
+}

@@ -1,0 +1,110 @@
+import { type Connection, consumerState, directGetNext, type ListedLane, listLanes } from '@jetlane/jetstream';
+import type { OrphanMover } from './orphan-mover.js';
+
+export interface SweeperOptions {
+  readonly mover: OrphanMover;
+  /** Pause between two sweeps, in ms. Default 10,000. */
+  readonly intervalMs?: number;
+  readonly log: { warn(facts: object, event: string): void };
+}
+
+/** Most orphans that one sweep moves out of one lane. */
+const BATCH = 5000;
+const AT_ONCE = 16;
+
+/**
+ * Finds orphans whose advisory was lost. The server tells nobody which messages are in hand, so only those are taken of
+ * which it follows from the consumer's state, read in one answer:
+ *
+ * 1. sequence ≤ ack floor: nothing at or below the floor is in hand, and nothing below the last delivered one is still
+ *    to be handed out for the first time. Holds in a busy lane.
+ * 2. nothing is in hand at all: every message up to the last delivered one.
+ *
+ * A message that is in hand or still to be delivered is in neither set; `sweeper.spec` lets the rules loose on a busy
+ * lane. The floor passes an orphan as soon as an earlier task is settled after the orphan's end, or the lane has nothing
+ * in hand for a moment; an orphan that is itself the oldest of a lane that never rests waits for that moment.
+ */
+export class Sweeper {
+  private timer: NodeJS.Timeout | undefined;
+  private sweeping: Promise<number> | undefined;
+  private suspects = new Set<string>();
+  private stopped = false;
+
+  constructor(
+    private readonly connection: Connection,
+    private readonly options: SweeperOptions,
+  ) {}
+
+  start(): void {
+    const next = () => {
+      // Jitter, so that several sweepers do not ask at the same moment for ever.
+      const pause = (this.options.intervalMs ?? 10_000) * (0.8 + 0.4 * Math.random());
+      this.timer = setTimeout(() => void this.sweep().then(next), pause);
+      this.timer.unref();
+    };
+    next();
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true;
+    clearTimeout(this.timer);
+    await this.sweeping;
+  }
+
+  /** One round over all lanes. Never throws. @returns how many orphans were dealt with */
+  sweep(): Promise<number> {
+    this.sweeping ??= this.round()
+      .catch((error: unknown) => {
+        this.options.log.warn({ error: error instanceof Error ? error.message : String(error) }, 'sweep:failed');
+        return 0;
+      })
+      .finally(() => {
+        this.sweeping = undefined;
+      });
+    return this.sweeping;
+  }
+
+  private async round(): Promise<number> {
+    if (this.connection.state !== 'connected') return 0;
+    const before = this.suspects;
+    this.suspects = new Set();
+    let found = 0;
+    for (const lane of await listLanes(this.connection)) {
+      if (this.stopped) break;
+      if (lane.depth > 0 && lane.hasConsumer) found += await this.look(lane, before.has(lane.stream));
+    }
+    return found;
+  }
+
+  /** Stream and consumer are asked one after the other and race each other: only a lane that looks odd twice is scanned. */
+  private async look(lane: ListedLane, suspect: boolean): Promise<number> {
+    const state = await consumerState(this.connection, lane.stream, this.connection.names.consumer);
+    if (!state) return 0;
+    const odd = state.redelivered > state.ackPending || lane.depth > state.pending + state.ackPending;
+    if (!odd) return 0;
+    this.suspects.add(lane.stream);
+    const limit = state.ackPending === 0 ? state.deliveredSequence : state.ackFloor;
+    if (!suspect || limit < lane.firstSequence) return 0;
+    return this.scan(lane, limit);
+  }
+
+  private async scan(lane: ListedLane, limit: number): Promise<number> {
+    const epoch = this.connection.epoch;
+    const orphans: number[] = [];
+    for (let from = lane.firstSequence; from <= limit && orphans.length < BATCH; from++) {
+      const message = await directGetNext(this.connection, lane.stream, from, this.connection.names.laneSubjects(lane.queue, lane.lane));
+      if (!message || message.sequence > limit) break;
+      from = message.sequence;
+      orphans.push(from);
+    }
+    if (orphans.length > 0) this.options.log.warn({ queue: lane.queue, lane: lane.lane, orphans: orphans.length }, 'sweep:orphans-found');
+    let moved = 0;
+    for (let i = 0; i < orphans.length; i += AT_ONCE) {
+      // After a reconnect the server may have been restarted, and then it may hand out anew what it had given up.
+      if (this.connection.epoch !== epoch || this.stopped) break;
+      const fates = await Promise.all(orphans.slice(i, i + AT_ONCE).map((sequence) => this.options.mover.move({ stream: lane.stream, sequence })));
+      moved += fates.filter((fate) => fate !== 'gone').length;
+    }
+    return moved;
+  }
+}
