@@ -19,7 +19,11 @@ class ServiceProcess {
       env: { PATH: process.env.PATH ?? '', LOG_FORMAT: 'json', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
-    for (const stream of [this.child.stdout!, this.child.stderr!]) stream.on('data', (chunk: Buffer) => void (this.output += chunk));
+    for (const stream of [this.child.stdout!, this.child.stderr!]) {
+      stream.on('data', (chunk: Buffer) => {
+        this.output += chunk;
+      });
+    }
     this.exited = new Promise((resolve) => this.child.once('exit', resolve));
     children.push(this);
   }

@@ -94,7 +94,10 @@ export class AnalyticsFixture {
     let analytics: Analytics | undefined;
     const service = await startService({
       config: readServiceConfig('analytics', 3004, 'ANALYTICS_PORT', env),
-      components: (context) => [(analytics = new Analytics(context, options))],
+      components: (context) => {
+        analytics = new Analytics(context, options);
+        return [analytics];
+      },
     });
     this.services.push(service);
     return { service, analytics: analytics! };

@@ -137,7 +137,9 @@ describe('tracing', () => {
     const bodies: string[] = [];
     const collector = createServer((request, response) => {
       let body = '';
-      request.on('data', (chunk) => void (body += chunk));
+      request.on('data', (chunk: Buffer) => {
+        body += chunk;
+      });
       request.on('end', () => {
         bodies.push(`${request.url} ${body}`);
         response.setHeader('content-type', 'application/json').end('{}');

@@ -5,6 +5,8 @@ import { Series } from './series.js';
 import { Sparkline } from './sparkline.js';
 
 const UNKNOWN = '–';
+/** A bar is full at the deepest lane, but not below this: one task is not a crowd. */
+const FULL_BAR = 20;
 
 /** One queue, kept current in place. */
 export class QueueCard {
@@ -28,7 +30,7 @@ export class QueueCard {
       wait: fact('wait p95', 'Time from stored to started, 95th percentile of the last minute'),
       oldest: fact('oldest', 'Age of the oldest task in the queue'),
       failed: fact('failed', 'Dead letters: tasks given up'),
-      slots: fact('slots', 'Busy slots of all slots of the workers'),
+      slots: fact('slots busy', 'Busy slots of all slots of the workers'),
     };
     this.facts = Object.fromEntries(Object.entries(facts).map(([key, { value }]) => [key, value]));
     this.element = h(
@@ -56,8 +58,8 @@ export class QueueCard {
     this.spark.update(this.series.samples);
     this.badge.hidden = !queue.paused;
     setText(this.depth, formatCount(queue.depth));
-    setText(this.later, queue.scheduled ? `+ ${formatCount(queue.scheduled)} scheduled` : '');
-    const most = Math.max(...LANES.map((lane) => queue.lanes[lane].depth));
+    setText(this.later, `${formatCount(queue.scheduled)} scheduled`);
+    const most = Math.max(FULL_BAR, ...LANES.map((lane) => queue.lanes[lane].depth));
     for (const lane of LANES) this.lanes.get(lane)!.update(queue.lanes[lane], most);
     this.updateFacts(queue);
   }

@@ -24,9 +24,9 @@ export class QueuesPage implements Page {
   private readonly legend = h(
     'p',
     { class: 'legend' },
-    h('span', { class: 'key depth' }, 'in the queue'),
-    h('span', { class: 'key rate' }, 'done per second'),
-    'the last two minutes',
+    h('span', { class: 'swatch' }, 'in the queue'),
+    h('span', { class: 'swatch done' }, 'done per second'),
+    'up to the last two minutes, each on its own scale',
   );
   private readonly body = h('div', { hidden: true }, this.summary, this.legend, this.grid, this.tryIt());
   readonly element = h('div', { class: 'page' }, h('h1', { class: 'hidden' }, 'Queues'), this.notices, this.body);

@@ -3,7 +3,9 @@ import type { Sample } from './series.js';
 
 const WIDTH = 240;
 const HEIGHT = 56;
-const SPAN_MS = 120_000;
+/** The time that the width stands for grows with the history, so that a fresh page has something to show. */
+const LEAST_SPAN_MS = 20_000;
+const MOST_SPAN_MS = 120_000;
 
 /** Depth as an area and finished tasks per second as a line, over the last two minutes. Each has its own scale. */
 export class Sparkline {
@@ -42,7 +44,8 @@ function pointsOf(samples: readonly Sample[], end: number, read: (sample: Sample
     return value === undefined ? [] : [[sample.at, value]];
   });
   const most = Math.max(1, ...known.map(([, value]) => value));
-  return known.map(([at, value]) => [round(WIDTH - ((end - at) / SPAN_MS) * WIDTH), round(HEIGHT - 2 - (value / most) * (HEIGHT - 6))]);
+  const span = Math.min(MOST_SPAN_MS, Math.max(LEAST_SPAN_MS, end - (samples[0]?.at ?? end)));
+  return known.map(([at, value]) => [round(WIDTH - ((end - at) / span) * WIDTH), round(HEIGHT - 2 - (value / most) * (HEIGHT - 6))]);
 }
 
 const path = (points: readonly Point[]): string => (points.length < 2 ? '' : `M${points.map(([x, y]) => `${x} ${y}`).join('L')}`);

@@ -75,12 +75,12 @@ export class TaskPage implements Page {
 function dueNotice({ at, state }: TaskView): HTMLElement {
   const due = at.scheduled_for;
   const what = state === 'retrying' ? 'The next attempt' : 'It';
-  if (due === undefined) return notice('info', `${what} is due soon`, 'A timer of the server brings it back into its lane.');
+  if (due === undefined) return notice('info', `${what} is due soon`, 'A timer of the server brings it into its lane.');
   const left = due - Date.now();
   return notice(
     'info',
     left > 0 ? `${what} is due in ${formatSpan(left)}` : `${what} is due now`,
-    `At ${formatClock(due)} a timer of the server brings it back into its lane.`,
+    `At ${formatClock(due)} a timer of the server brings it into its lane.`,
   );
 }
 

@@ -100,10 +100,9 @@ export class OrphanMover {
   }
 
   private standing({ headers: { hop }, orphan, lane }: Lost, traces: TaskTraces): 'known' | 'over' | undefined {
-    const { record, copies } = traces;
+    const { copies } = traces;
     if (copies.some((copy) => copy.place === 'dead' && copy.hop === hop) && !copies.some((copy) => copy.hop > hop)) return 'known';
     if (isOver(traces, hop)) return 'over';
-    if (record?.hop === hop && isFinal(record.state)) return 'over';
     // A second copy of the same hop has a life of its own: only this one is removed.
     return copies.some((copy) => copy.place === 'lane' && copy.hop === hop && (copy.lane !== lane || copy.stored.sequence !== orphan.sequence)) ? 'over' : undefined;
   }

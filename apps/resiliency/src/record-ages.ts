@@ -1,5 +1,5 @@
 import { type Connection, openQueueBucket } from '@jetlane/jetstream';
-import { LANE_DEFAULTS, toMs } from '@jetlane/protocol';
+import { LANE_DEFAULTS, type QueueDefinition, toMs } from '@jetlane/protocol';
 
 /** How long each queue keeps its records, from the queue definitions. */
 export class RecordAges {
@@ -11,8 +11,9 @@ export class RecordAges {
   async start(): Promise<void> {
     const bucket = await openQueueBucket(this.connection);
     const { ready, stop } = await bucket.watch(({ key, value }) => {
-      if (value?.keepRecords === undefined) this.ages.delete(key);
-      else this.ages.set(key, toMs(value.keepRecords));
+      const age = ageOf(value);
+      if (age === undefined) this.ages.delete(key);
+      else this.ages.set(key, age);
     });
     this.stopWatching = stop;
     await ready;
@@ -24,4 +25,13 @@ export class RecordAges {
 
   /** In ms. */
   readonly of = (queue: string): number => this.ages.get(queue) ?? LANE_DEFAULTS.keepRecordsMs;
+}
+
+/** Undefined for no definition, for one that does not say, and for one that cannot be read. */
+function ageOf(definition: QueueDefinition | undefined): number | undefined {
+  try {
+    return definition?.keepRecords === undefined ? undefined : toMs(definition.keepRecords);
+  } catch {
+    return undefined;
+  }
 }

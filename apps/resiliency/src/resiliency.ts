@@ -1,5 +1,5 @@
 import { type Connection, type Delivery, provisionBase, PullLoop, type PullLoopHealth } from '@jetlane/jetstream';
-import { isOutdated, readAdvisory } from './advisory.js';
+import { type Advisory, isOutdated, readAdvisory } from './advisory.js';
 import { LaneConsumers } from './lane-consumers.js';
 import { OrphanMover, type OrphanStep } from './orphan-mover.js';
 import { RecordAges } from './record-ages.js';
@@ -80,7 +80,13 @@ export class Resiliency {
   private async handle(delivery: Delivery): Promise<void> {
     const advisory = readAdvisory(delivery);
     if (!advisory) this.options.log.warn({ subject: delivery.subject }, 'advisory:unreadable');
-    else if (!isOutdated(advisory, await this.consumers.get(advisory.stream))) await this.mover.move(advisory);
+    else if (!(await this.isOutdated(advisory))) await this.mover.move(advisory);
     if (this.loop.holds(delivery)) this.connection.ack(delivery);
+  }
+
+  /** A state that is a second old may be older than the advisory: a verdict against it is checked on a fresh one. */
+  private async isOutdated(advisory: Advisory): Promise<boolean> {
+    if (!isOutdated(advisory, await this.consumers.get(advisory.stream))) return false;
+    return isOutdated(advisory, await this.consumers.get(advisory.stream, 0));
   }
 }

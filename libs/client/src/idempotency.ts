@@ -1,6 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { type Connection, leaderGet, type TaskStore } from '@jetlane/jetstream';
-import { formatTaskId, type HeaderPair, IdempotencyConflictError, LANE_DEFAULTS, type StateRecord, WrongSequenceError } from '@jetlane/protocol';
+import {
+  formatTaskId,
+  type HeaderPair,
+  IdempotencyConflictError,
+  LANE_DEFAULTS,
+  type StateRecord,
+  WrongSequenceError,
+} from '@jetlane/protocol';
 import { firstHop, type PreparedTask, payloadHash } from './new-task.js';
 
 /** What came of an enqueue with a caller's key. */
@@ -15,10 +22,24 @@ export interface Accepted {
  * Crash before the record: nothing happened. Between record and task: whoever comes next under this key finds `accepted`,
  * looks for the task everywhere and publishes it if it is nowhere. After: done. Test: idempotency.spec.
  */
-export async function enqueueOnce(connection: Connection, store: TaskStore, task: PreparedTask, headersFor: (hash: string) => HeaderPair[]): Promise<Accepted> {
+export async function enqueueOnce(
+  connection: Connection,
+  store: TaskStore,
+  task: PreparedTask,
+  headersFor: (hash: string) => HeaderPair[],
+): Promise<Accepted> {
   const hash = payloadHash(task);
   const claim = randomBytes(9).toString('base64url');
-  const record: StateRecord = { id: formatTaskId(task.queue, task.key), hop: 1, lane: task.lane, state: 'accepted', attempt: 1, at: { created: task.createdAt }, claim, hash };
+  const record: StateRecord = {
+    id: formatTaskId(task.queue, task.key),
+    hop: 1,
+    lane: task.lane,
+    state: 'accepted',
+    attempt: 1,
+    at: { created: task.createdAt },
+    claim,
+    hash,
+  };
   for (;;) {
     try {
       await store.writeRecord(task.queue, task.key, record, LANE_DEFAULTS.keepRecordsMs, 0);

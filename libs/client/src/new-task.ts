@@ -1,6 +1,20 @@
 import { createHash } from 'node:crypto';
 import {
-  assertHeaderValue, DEFAULT_LANE, type Duration, encodeHeaders, HEADER, type HeaderPair, hopId, isTaskKey, isTaskType, JetlaneError, JSON_CONTENT_TYPE, type Lane, type QueueDefinition, type TaskState, toMs,
+  assertHeaderValue,
+  DEFAULT_LANE,
+  type Duration,
+  encodeHeaders,
+  HEADER,
+  type HeaderPair,
+  hopId,
+  isTaskKey,
+  isTaskType,
+  JetlaneError,
+  JSON_CONTENT_TYPE,
+  type Lane,
+  type QueueDefinition,
+  type TaskState,
+  toMs,
 } from '@jetlane/protocol';
 
 /** A task to enqueue. */
@@ -78,13 +92,18 @@ function payloadOf({ data, contentType }: NewTask): Uint8Array {
   try {
     return Buffer.from(JSON.stringify(data));
   } catch (cause) {
-    throw new JetlaneError('invalid-argument', `the payload cannot be written as JSON: ${(cause as Error).message}`, { cause, details: { field: 'data' } });
+    throw new JetlaneError('invalid-argument', `the payload cannot be written as JSON: ${(cause as Error).message}`, {
+      cause,
+      details: { field: 'data' },
+    });
   }
 }
 
 function badType(queue: string, type: string | undefined): JetlaneError {
   if (type !== undefined) return invalid('type', 'letters, digits and _ . : / -, at most 128', type);
-  return new JetlaneError('invalid-argument', `the task names no type and queue "${queue}" has no default type; give one`, { details: { field: 'type' } });
+  return new JetlaneError('invalid-argument', `the task names no type and queue "${queue}" has no default type; give one`, {
+    details: { field: 'type' },
+  });
 }
 
 function invalid(field: string, expected: string, got: unknown): JetlaneError {
@@ -92,7 +111,11 @@ function invalid(field: string, expected: string, got: unknown): JetlaneError {
 }
 
 /** Headers of a task's first publication; the message id comes apart, since timers have none. */
-export function taskHeaders(task: PreparedTask, trace: { traceparent?: string | undefined; tracestate?: string | undefined }, hash?: string): HeaderPair[] {
+export function taskHeaders(
+  task: PreparedTask,
+  trace: { traceparent?: string | undefined; tracestate?: string | undefined },
+  hash?: string,
+): HeaderPair[] {
   const headers: HeaderPair[] = [];
   if (task.type !== undefined) headers.push([HEADER.type, task.type]);
   headers.push([HEADER.createdAt, String(task.createdAt)]);
@@ -105,9 +128,14 @@ export function taskHeaders(task: PreparedTask, trace: { traceparent?: string | 
 }
 
 /** Header block of a first publication into a lane. */
-export const firstHop = (key: string, headers: readonly HeaderPair[]): Uint8Array => encodeHeaders([[HEADER.msgId, hopId(key, 1)], ...headers]);
+export const firstHop = (key: string, headers: readonly HeaderPair[]): Uint8Array =>
+  encodeHeaders([[HEADER.msgId, hopId(key, 1)], ...headers]);
 
 /** What two uses of an idempotency key must agree on: type, content type and payload. */
 export function payloadHash(task: PreparedTask): string {
-  return createHash('sha256').update(`${task.type ?? ''}\0${task.contentType ?? ''}\0`).update(task.data).digest('hex').slice(0, 32);
+  return createHash('sha256')
+    .update(`${task.type ?? ''}\0${task.contentType ?? ''}\0`)
+    .update(task.data)
+    .digest('hex')
+    .slice(0, 32);
 }

@@ -35,7 +35,10 @@ export async function readQueueStats(connection: Connection, queue: string): Pro
   ]);
   const now = Date.now();
   const lanes = Object.fromEntries(
-    infos.map(({ lane, depth, ackPending, oldestAt }) => [lane, { depth, ackPending, oldestAgeMs: oldestAt === undefined ? null : Math.max(0, now - oldestAt) }]),
+    infos.map(({ lane, depth, ackPending, oldestAt }) => [
+      lane,
+      { depth, ackPending, oldestAgeMs: oldestAt === undefined ? null : Math.max(0, now - oldestAt) },
+    ]),
   ) as Record<Lane, LaneStats>;
   return {
     queue,

@@ -1,6 +1,18 @@
 import { directGet, leaderGet, type TaskCopy, type TaskStore, type TaskTraces } from '@jetlane/jetstream';
 import {
-  type AttemptError, type ErrorRecord, formatTaskId, HEADER, type HopTimes, headerValue, isFinal, JetlaneError, type Lane, parseHistory, type StateRecord, type TaskId, type TaskState,
+  type AttemptError,
+  type ErrorRecord,
+  formatTaskId,
+  HEADER,
+  type HopTimes,
+  headerValue,
+  isFinal,
+  JetlaneError,
+  type Lane,
+  parseHistory,
+  type StateRecord,
+  type TaskId,
+  type TaskState,
 } from '@jetlane/protocol';
 import type { RunningTasks } from './running-tasks.js';
 
@@ -39,9 +51,15 @@ const beliefOf = (record: StateRecord): number => record.hop * 8 + (isFinal(reco
  * @throws JetlaneError `task-not-found`
  */
 export async function lookUp(store: TaskStore, { queue, key }: TaskId, running: RunningTasks): Promise<TaskStatus> {
-  const status = statusOf(queue, key, await store.traces(queue, key, directGet), running) ?? statusOf(queue, key, await store.traces(queue, key, leaderGet), running);
+  const status =
+    statusOf(queue, key, await store.traces(queue, key, directGet), running) ??
+    statusOf(queue, key, await store.traces(queue, key, leaderGet), running);
   if (status) return status;
-  throw new JetlaneError('task-not-found', `task "${formatTaskId(queue, key)}" is not known; it was never enqueued, or its record has expired`, { details: { id: formatTaskId(queue, key) } });
+  throw new JetlaneError(
+    'task-not-found',
+    `task "${formatTaskId(queue, key)}" is not known; it was never enqueued, or its record has expired`,
+    { details: { id: formatTaskId(queue, key) } },
+  );
 }
 
 function statusOf(queue: string, key: string, traces: TaskTraces, running: RunningTasks): TaskStatus | undefined {

@@ -124,7 +124,12 @@ export class TaskClient {
       };
       const look = () => void this.status(id).then((status) => isFinal(status.state) && finish(() => resolve(status)), failed);
       const noticed = () => void this.recordStored(queue, key).then(look, failed);
-      const expired = () => finish(() => reject(new JetlaneError('request-timeout', `task "${id}" did not finish within ${timeoutMs} ms; it goes on`, { details: { id } })));
+      const expired = () =>
+        finish(() =>
+          reject(
+            new JetlaneError('request-timeout', `task "${id}" did not finish within ${timeoutMs} ms; it goes on`, { details: { id } }),
+          ),
+        );
       const aborted = () => finish(() => reject(options.signal?.reason));
       const timer = timeoutMs === undefined ? undefined : setTimeout(expired, timeoutMs);
       const unsubscribe = this.connection.subscribe(this.connection.names.state(queue, key), noticed);
@@ -175,14 +180,20 @@ export class TaskClient {
     }
   }
 
-  private async publishNew(task: PreparedTask, trace: { traceparent: string | undefined; tracestate: string | undefined }): Promise<Receipt> {
+  private async publishNew(
+    task: PreparedTask,
+    trace: { traceparent: string | undefined; tracestate: string | undefined },
+  ): Promise<Receipt> {
     const headers = taskHeaders(task, trace);
     if (task.delayMs > 0) await publishFirst(this.connection, this.store, task, headers);
     else await this.connection.publish(this.connection.names.task(task.queue, task.lane, task.key), task.data, firstHop(task.key, headers));
     return receiptOf(task, task.delayMs > 0 ? 'scheduled' : 'queued', false);
   }
 
-  private async publishOnce(task: PreparedTask, trace: { traceparent: string | undefined; tracestate: string | undefined }): Promise<Receipt> {
+  private async publishOnce(
+    task: PreparedTask,
+    trace: { traceparent: string | undefined; tracestate: string | undefined },
+  ): Promise<Receipt> {
     const { duplicate, record } = await enqueueOnce(this.connection, this.store, task, (hash) => taskHeaders(task, trace, hash));
     const fresh = task.delayMs > 0 ? 'scheduled' : 'queued';
     const receipt = receiptOf(task, record.state === 'accepted' ? fresh : record.state, duplicate);
@@ -193,7 +204,13 @@ export class TaskClient {
 /** Tasks between input and confirmation in one enqueueMany; beside the publisher's window, keys in flight count too. */
 const MOST_PENDING = 8192;
 
-const receiptOf = ({ queue, key, lane }: PreparedTask, state: Receipt['state'], duplicate: boolean): Receipt => ({ id: formatTaskId(queue, key), queue, lane, state, duplicate });
+const receiptOf = ({ queue, key, lane }: PreparedTask, state: Receipt['state'], duplicate: boolean): Receipt => ({
+  id: formatTaskId(queue, key),
+  queue,
+  lane,
+  state,
+  duplicate,
+});
 
 /** Counts what is under way and lets one caller wait until it is few. */
 class Pending {

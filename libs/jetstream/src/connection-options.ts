@@ -38,7 +38,12 @@ export function natsOptions(options: ConnectOptions): NodeConnectionOptions {
   let failures = 0;
   const authenticator = authenticatorOf(options);
   return {
-    servers: options.servers === undefined ? 'nats://127.0.0.1:4222' : typeof options.servers === 'string' ? options.servers.split(',') : [...options.servers],
+    servers:
+      options.servers === undefined
+        ? 'nats://127.0.0.1:4222'
+        : typeof options.servers === 'string'
+          ? options.servers.split(',')
+          : [...options.servers],
     name: options.name ?? 'jetlane',
     user: options.user,
     pass: options.password,

@@ -1,6 +1,6 @@
 import { JetlaneError, Names } from '@jetlane/protocol';
-import { jetstreamManager } from '@nats-io/jetstream';
 import type { JetStreamManager } from '@nats-io/jetstream';
+import { jetstreamManager } from '@nats-io/jetstream';
 import type { Msg, NatsConnection } from '@nats-io/nats-core';
 import { connect as natsConnect } from '@nats-io/transport-node';
 import { type ConnectOptions, natsOptions } from './connection-options.js';
@@ -124,7 +124,8 @@ export class Connection {
 
   /** Request/reply. @throws JetlaneError `no-responders`, `request-timeout`, `not-connected` */
   async request(subject: string, data: Uint8Array | string = EMPTY, timeoutMs = 2000, headers?: Uint8Array): Promise<CoreMessage> {
-    if (this.current !== 'connected') throw new JetlaneError('not-connected', `cannot ask ${subject}: the link to NATS is down; it is being rebuilt`);
+    if (this.current !== 'connected')
+      throw new JetlaneError('not-connected', `cannot ask ${subject}: the link to NATS is down; it is being rebuilt`);
     return coreMessage(await this.requests.request(subject, data, timeoutMs, headers && new EncodedHeaders(headers)));
   }
 
@@ -162,7 +163,9 @@ export class Connection {
     this.publisher.close();
     this.requests.close();
     if (this.nats.isClosed()) return;
-    await (this.nats.isDraining() ? this.nats.closed() : Promise.race([this.nats.drain(), new Promise((r) => setTimeout(r, 1000))]).catch(() => undefined));
+    await (this.nats.isDraining()
+      ? this.nats.closed()
+      : Promise.race([this.nats.drain(), new Promise((r) => setTimeout(r, 1000))]).catch(() => undefined));
     await this.nats.close();
   }
 
@@ -202,9 +205,13 @@ export async function connect(options: ConnectOptions = {}): Promise<Connection>
     return new Connection(await natsConnect(natsOptions(options)), options);
   } catch (error) {
     const where = typeof options.servers === 'string' ? options.servers : (options.servers?.join(',') ?? 'nats://127.0.0.1:4222');
-    throw new JetlaneError('not-connected', `cannot connect to NATS at ${where}: ${error instanceof Error ? error.message : String(error)}; is a server running there?`, {
-      cause: error,
-    });
+    throw new JetlaneError(
+      'not-connected',
+      `cannot connect to NATS at ${where}: ${error instanceof Error ? error.message : String(error)}; is a server running there?`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 

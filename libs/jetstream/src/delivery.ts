@@ -23,22 +23,45 @@ export interface Delivery {
 /**
  * Reads `$JS.ACK.<stream>.<consumer>.<count>.<stream seq>.<consumer seq>.<time ns>.<pending>`, or the longer form with
  * domain and account hash, which has the same fields from the stream's name on (ADR-15).
+ * @param prefix `$JS.ACK.<stream>.<consumer>.`: behind it the numbers of the short form begin
  */
-export function readDelivery(message: Msg, epoch: number): Delivery {
+export function readDelivery(message: Msg, epoch: number, prefix: string): Delivery {
   const reply = message.reply ?? '';
-  const tokens = reply.split('.');
-  const at = tokens.length > 9 ? 6 : 4;
+  const start = reply.startsWith(prefix) ? prefix.length : longFormStart(reply);
+  const sequence = reply.indexOf('.', start) + 1;
+  const consumerSequence = reply.indexOf('.', sequence) + 1;
+  const time = reply.indexOf('.', consumerSequence) + 1;
+  const pending = reply.indexOf('.', time) + 1;
   return {
     subject: message.subject,
     headers: headerBlock(message),
     data: message.data,
     reply,
-    count: Number(tokens[at]),
-    streamSequence: Number(tokens[at + 1]),
-    storedAt: Number(tokens[at + 3]!.slice(0, -6)),
-    pending: Number(tokens[at + 4]),
+    count: wholeNumber(reply, start),
+    streamSequence: wholeNumber(reply, sequence),
+    storedAt: Math.floor(wholeNumber(reply, time) / 1e6),
+    pending: wholeNumber(reply, pending),
     epoch,
   };
+}
+
+/** Where the numbers begin in `$JS.ACK.<domain>.<account hash>.<stream>.<consumer>.…`. */
+function longFormStart(reply: string): number {
+  let at = 0;
+  for (let dots = 0; dots < 6; dots++) at = reply.indexOf('.', at) + 1;
+  return at;
+}
+
+const isDigit = (text: string, at: number): boolean => {
+  const code = text.charCodeAt(at);
+  return code >= 48 && code <= 57;
+};
+
+/** The number that begins at a place. Digits are added up in place: cutting and parsing substrings cost more than the rest of this file. */
+function wholeNumber(text: string, from: number): number {
+  let value = 0;
+  for (let at = from; isDigit(text, at); at++) value = value * 10 + text.charCodeAt(at) - 48;
+  return value;
 }
 
 /** True for a reply subject of a JetStream delivery. */

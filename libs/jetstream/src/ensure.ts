@@ -26,7 +26,11 @@ export async function ensureStream(connection: Connection, wants: Partial<Stream
 }
 
 /** Likewise for a durable consumer. */
-export async function ensureConsumer(connection: Connection, stream: string, wants: Partial<ConsumerConfig> & { durable_name: string }): Promise<void> {
+export async function ensureConsumer(
+  connection: Connection,
+  stream: string,
+  wants: Partial<ConsumerConfig> & { durable_name: string },
+): Promise<void> {
   const { consumers } = await connection.admin();
   const what = `consumer "${wants.durable_name}" of stream "${stream}"`;
   const existing = await orMissing(CONSUMER_NOT_FOUND, () => consumers.info(stream, wants.durable_name));
@@ -58,14 +62,21 @@ async function orMissing<T>(code: number, call: () => Promise<T>): Promise<T | u
 function apiError(what: string, error: unknown): JetlaneError {
   if (error instanceof JetlaneError) return error;
   const message = error instanceof Error ? error.message : String(error);
-  return new JetlaneError('jetstream-api', `${what} cannot be provisioned: ${message}`, { cause: error, details: { errCode: apiCode(error) } });
+  return new JetlaneError('jetstream-api', `${what} cannot be provisioned: ${message}`, {
+    cause: error,
+    details: { errCode: apiCode(error) },
+  });
 }
 
 /** @throws JetlaneError `stream-mismatch`: an old server stores what it knows and drops the rest without a word */
 function assertEchoed(what: string, wants: object, got: object): void {
   const missing = differences(wants, got);
   if (missing.length > 0) {
-    throw new JetlaneError('stream-mismatch', `${what} did not take ${missing.join(', ')}; the server is too old, or somebody else manages it`, { details: { missing } });
+    throw new JetlaneError(
+      'stream-mismatch',
+      `${what} did not take ${missing.join(', ')}; the server is too old, or somebody else manages it`,
+      { details: { missing } },
+    );
   }
 }
 

@@ -1,4 +1,4 @@
-import { headerValue, decodeHeaders, type Lane } from '@jetlane/protocol';
+import { decodeHeaders, headerValue, type Lane } from '@jetlane/protocol';
 import type { Connection } from './connection.js';
 import { statusCode } from './wire-message.js';
 
@@ -43,7 +43,11 @@ export async function laneInfo(connection: Connection, queue: string, lane: Lane
 
 /** How many messages of a stream match a subject pattern, by one request with a small answer. */
 export async function countMessages(connection: Connection, stream: string, pattern: string): Promise<number> {
-  const answer = await connection.request(`$JS.API.DIRECT.GET.${stream}`, JSON.stringify({ seq: 1, batch: 1, next_by_subj: pattern }), 2000);
+  const answer = await connection.request(
+    `$JS.API.DIRECT.GET.${stream}`,
+    JSON.stringify({ seq: 1, batch: 1, next_by_subj: pattern }),
+    2000,
+  );
   if (statusCode(answer.headers) !== 0) return 0;
   return Number(headerValue(decodeHeaders(answer.headers), 'Nats-Num-Pending') ?? 0) + 1;
 }

@@ -16,13 +16,21 @@ type ConsumerWants = Partial<ConsumerConfig> & { durable_name: string };
  */
 export async function checkServer(connection: Connection): Promise<void> {
   const info = await (await connection.admin()).getAccountInfo().catch((error: unknown) => {
-    throw new JetlaneError('jetstream-api', `JetStream does not answer at ${connection.server}: ${(error as Error).message}; start nats-server with -js`, { cause: error });
+    throw new JetlaneError(
+      'jetstream-api',
+      `JetStream does not answer at ${connection.server}: ${(error as Error).message}; start nats-server with -js`,
+      { cause: error },
+    );
   });
   const level = (info.api as { level?: number }).level ?? 0;
   if (level < REQUIRED_API_LEVEL) {
-    throw new JetlaneError('server-too-old', `the NATS server at ${connection.server} is too old (API level ${level}, needs ${REQUIRED_API_LEVEL}); install nats-server 2.14 or newer`, {
-      details: { level, required: REQUIRED_API_LEVEL },
-    });
+    throw new JetlaneError(
+      'server-too-old',
+      `the NATS server at ${connection.server} is too old (API level ${level}, needs ${REQUIRED_API_LEVEL}); install nats-server 2.14 or newer`,
+      {
+        details: { level, required: REQUIRED_API_LEVEL },
+      },
+    );
   }
 }
 
@@ -57,9 +65,24 @@ function baseStreams({ names, replicas }: Connection): StreamWants[] {
       discard: 'old',
       duplicate_window: 1000 * NANOS,
     },
-    { ...common, name: names.deadLetters, subjects: [names.pattern('dead.>')], retention: 'limits', max_msgs_per_subject: 1, duplicate_window: LANE_DEFAULTS.duplicateWindowMs * NANOS },
+    {
+      ...common,
+      name: names.deadLetters,
+      subjects: [names.pattern('dead.>')],
+      retention: 'limits',
+      max_msgs_per_subject: 1,
+      duplicate_window: LANE_DEFAULTS.duplicateWindowMs * NANOS,
+    },
     { ...common, name: names.advisories, subjects: [names.maxDeliveries()], retention: 'workqueue', max_age: 7 * 86_400_000 * NANOS },
-    { ...common, name: names.metrics, subjects: [names.pattern('metrics.>')], retention: 'limits', max_msgs_per_subject: 1, max_age: 86_400_000 * NANOS, duplicate_window: 1000 * NANOS },
+    {
+      ...common,
+      name: names.metrics,
+      subjects: [names.pattern('metrics.>')],
+      retention: 'limits',
+      max_msgs_per_subject: 1,
+      max_age: 7 * 86_400_000 * NANOS,
+      duplicate_window: 1000 * NANOS,
+    },
   ];
 }
 
@@ -67,7 +90,16 @@ function baseConsumers({ names }: Connection): [stream: string, consumer: Consum
   const common = { ack_policy: 'explicit' as const, max_deliver: -1, max_waiting: 512 };
   return [
     // The lease must end within the duplicate window: a second mover's publish is then still known as a duplicate.
-    [names.schedules, { ...common, durable_name: names.schedulerConsumer, filter_subject: names.pattern('due.>'), ack_wait: 10_000 * NANOS, max_ack_pending: 5000 }],
+    [
+      names.schedules,
+      {
+        ...common,
+        durable_name: names.schedulerConsumer,
+        filter_subject: names.pattern('due.>'),
+        ack_wait: 10_000 * NANOS,
+        max_ack_pending: 5000,
+      },
+    ],
     [names.advisories, { ...common, durable_name: names.resiliencyConsumer, ack_wait: 15_000 * NANOS, max_ack_pending: 256 }],
   ];
 }

@@ -92,10 +92,25 @@ export class Publisher {
   publish(subject: string, data: Uint8Array, headers?: EncodedHeaders): Promise<PubAck> {
     return new Promise((resolve, reject) => {
       if (this.closed) return reject(new JetlaneError('connection-closed', `cannot publish to ${subject}: the connection is closed`));
-      const pending: Pending = { subject, data, headers, resolve, reject, deadline: performance.now() + this.options.timeoutMs, token: 0, retryAt: 0, refusals: 0 };
+      const pending: Pending = {
+        subject,
+        data,
+        headers,
+        resolve,
+        reject,
+        deadline: performance.now() + this.options.timeoutMs,
+        token: 0,
+        retryAt: 0,
+        refusals: 0,
+      };
       if (this.inflight.size < this.options.window && this.queued === 0) this.start(pending);
       else if (this.queued < this.options.maxWaiting) this.waiting.push(pending);
-      else reject(new JetlaneError('publisher-overloaded', `${this.queued} publishes already wait for the server; slow down and try again`, { details: { subject } }));
+      else
+        reject(
+          new JetlaneError('publisher-overloaded', `${this.queued} publishes already wait for the server; slow down and try again`, {
+            details: { subject },
+          }),
+        );
     });
   }
 
@@ -126,7 +141,10 @@ export class Publisher {
     this.inflight.clear();
     this.waiting = [];
     this.waitingHead = 0;
-    for (const { subject, reject } of left) reject(new JetlaneError('connection-closed', `the connection was closed before ${subject} was confirmed; whether it is stored is unknown`));
+    for (const { subject, reject } of left)
+      reject(
+        new JetlaneError('connection-closed', `the connection was closed before ${subject} was confirmed; whether it is stored is unknown`),
+      );
     this.wake();
   }
 
@@ -241,24 +259,45 @@ function refusal(subject: string, error: ApiAnswer['error']): JetlaneError {
     case 10164:
       return new WrongSequenceError(subject, { details });
     case 10054:
-      return new JetlaneError('payload-too-large', `the message for ${subject} is larger than its stream allows; send a reference instead`, { details });
+      return new JetlaneError(
+        'payload-too-large',
+        `the message for ${subject} is larger than its stream allows; send a reference instead`,
+        { details },
+      );
     default:
-      return new JetlaneError('publish-refused', `the server refused a publish to ${subject}: ${error?.description ?? 'unreadable answer'}`, { details });
+      return new JetlaneError(
+        'publish-refused',
+        `the server refused a publish to ${subject}: ${error?.description ?? 'unreadable answer'}`,
+        { details },
+      );
   }
 }
 
 function publishError(subject: string, error: unknown): JetlaneError {
   const message = error instanceof Error ? error.message : String(error);
   if (message.includes('max_payload')) {
-    return new JetlaneError('payload-too-large', `the message for ${subject} is larger than the server's max_payload; send a reference instead`, { cause: error, details: { subject } });
+    return new JetlaneError(
+      'payload-too-large',
+      `the message for ${subject} is larger than the server's max_payload; send a reference instead`,
+      { cause: error, details: { subject } },
+    );
   }
   return new JetlaneError('publish-refused', `cannot publish to ${subject}: ${message}`, { cause: error, details: { subject } });
 }
 
 function timeoutError(pending: Pending, timeoutMs: number): JetlaneError {
   const details = { subject: pending.subject, timeoutMs };
-  if (pending.refusals > 0) return new JetlaneError('no-responders', `no stream answered for ${pending.subject} within ${timeoutMs} ms; is the queue provisioned?`, { details });
-  return new JetlaneError('publish-timeout', `no confirmation for ${pending.subject} within ${timeoutMs} ms; it may be stored: repeat it under the same id`, { details });
+  if (pending.refusals > 0)
+    return new JetlaneError(
+      'no-responders',
+      `no stream answered for ${pending.subject} within ${timeoutMs} ms; is the queue provisioned?`,
+      { details },
+    );
+  return new JetlaneError(
+    'publish-timeout',
+    `no confirmation for ${pending.subject} within ${timeoutMs} ms; it may be stored: repeat it under the same id`,
+    { details },
+  );
 }
 
 const queueOf = (subject: string): string => subject.split('.').at(-3) ?? subject;

@@ -62,7 +62,12 @@ export class PullLoop {
     private readonly options: PullLoopOptions,
   ) {
     const { stream, consumer } = options;
-    this.puller = connection.puller({ stream, consumer, onDelivery: (delivery) => this.delivered(delivery), onEnd: (end) => this.ended(end) });
+    this.puller = connection.puller({
+      stream,
+      consumer,
+      onDelivery: (delivery) => this.delivered(delivery),
+      onEnd: (end) => this.ended(end),
+    });
   }
 
   start(): void {
@@ -201,7 +206,8 @@ export class PullLoop {
 
   private judge(found: ConsumerState | undefined): void {
     const silent = performance.now() - this.lastDelivery > (this.options.silenceMs ?? 5000);
-    const held = !found || (found.pending > 0 && !found.paused && found.ackPending < found.maxAckPending && this.held.size < this.options.slots);
+    const held =
+      !found || (found.pending > 0 && !found.paused && found.ackPending < found.maxAckPending && this.held.size < this.options.slots);
     if (held && (silent || !found)) {
       this.stuck++;
       if (this.state === 'running') this.rebuild();

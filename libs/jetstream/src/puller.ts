@@ -22,7 +22,7 @@ export interface PullerOptions {
   readonly onEnd: (end: PullEnd) => void;
   /** How long a `wait` pull stays open, in ms. Default 30,000. */
   readonly expiresMs?: number;
-  /** Interval of idle heartbeats, in ms; two missed ones end the pull. Default 1,500. */
+  /** Interval of idle heartbeats, in ms; two missed ones end the pull. Default 2,000. */
   readonly heartbeatMs?: number;
 }
 
@@ -51,6 +51,7 @@ export const MISSED_HEARTBEATS = 598;
 export class Puller {
   private channels: Channel[] = [];
   private readonly subject: string;
+  private readonly ackPrefix: string;
   private sweeper: NodeJS.Timeout | undefined;
   private counter = 0;
   private epoch = 0;
@@ -62,6 +63,7 @@ export class Puller {
     private readonly options: PullerOptions,
   ) {
     this.subject = `$JS.API.CONSUMER.MSG.NEXT.${options.stream}.${options.consumer}`;
+    this.ackPrefix = `$JS.ACK.${options.stream}.${options.consumer}.`;
   }
 
   /** (Re)starts on fresh inboxes: pulls of an earlier link find no listener and are dropped by the server. */
@@ -114,12 +116,14 @@ export class Puller {
   }
 
   private get heartbeatMs(): number {
-    return this.options.heartbeatMs ?? 1500;
+    return this.options.heartbeatMs ?? 2000;
   }
 
   private openChannel(): Channel {
     const inbox = `${createInbox()}.`;
-    const subscription = this.nats.subscribe(`${inbox}*`, { callback: (error, message) => void (error || this.received(channel, message)) });
+    const subscription = this.nats.subscribe(`${inbox}*`, {
+      callback: (error, message) => void (error || this.received(channel, message)),
+    });
     const channel: Channel = { inbox, subscription, pull: 0, remaining: 0, silentUntil: 0 };
     return channel;
   }
@@ -127,7 +131,7 @@ export class Puller {
   private received(channel: Channel, message: Msg): void {
     if (isDelivery(message)) {
       this.count(channel);
-      this.options.onDelivery(readDelivery(message, this.epoch));
+      this.options.onDelivery(readDelivery(message, this.epoch, this.ackPrefix));
       return;
     }
     if (message.subject !== channel.inbox + channel.pull) return;

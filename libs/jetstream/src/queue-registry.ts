@@ -19,7 +19,10 @@ export async function ensureQueue(connection: Connection, definition: QueueDefin
   const bucket = await openQueueBucket(connection);
   const created = await bucket.create(definition.name, definition);
   const holds = created ? definition : (await bucket.get(definition.name))?.value;
-  if (!holds) throw new JetlaneError('unknown-queue', `queue "${definition.name}" was deleted while it was being opened; start again`, { details: { queue: definition.name } });
+  if (!holds)
+    throw new JetlaneError('unknown-queue', `queue "${definition.name}" was deleted while it was being opened; start again`, {
+      details: { queue: definition.name },
+    });
   await provisionQueue(connection, holds);
   return holds;
 }

@@ -39,7 +39,8 @@ export class Requests {
   close(): void {
     clearInterval(this.sweeper);
     this.inbox.unsubscribe();
-    for (const { subject, reject } of this.waiting) reject(new JetlaneError('connection-closed', `the connection was closed while ${subject} was asked`));
+    for (const { subject, reject } of this.waiting)
+      reject(new JetlaneError('connection-closed', `the connection was closed while ${subject} was asked`));
     this.waiting.clear();
   }
 
@@ -56,7 +57,9 @@ export class Requests {
       this.waiting.delete(entry);
       this.inbox.close(entry.token);
       const { subject, timeoutMs } = entry;
-      entry.reject(new JetlaneError('request-timeout', `no answer on ${subject} within ${timeoutMs} ms`, { details: { subject, timeoutMs } }));
+      entry.reject(
+        new JetlaneError('request-timeout', `no answer on ${subject} within ${timeoutMs} ms`, { details: { subject, timeoutMs } }),
+      );
     }
   }
 }

@@ -27,8 +27,15 @@ export async function directGetSequence(connection: Connection, stream: string, 
 }
 
 /** The first message from a sequence on whose subject matches, or `undefined`. */
-export async function directGetNext(connection: Connection, stream: string, from: number, subject: string): Promise<StoredMessage | undefined> {
-  return stored(await connection.request(`$JS.API.DIRECT.GET.${stream}`, JSON.stringify({ seq: from, next_by_subj: subject }), READ_TIMEOUT_MS));
+export async function directGetNext(
+  connection: Connection,
+  stream: string,
+  from: number,
+  subject: string,
+): Promise<StoredMessage | undefined> {
+  return stored(
+    await connection.request(`$JS.API.DIRECT.GET.${stream}`, JSON.stringify({ seq: from, next_by_subj: subject }), READ_TIMEOUT_MS),
+  );
 }
 
 /** The last message of a subject, from the stream's leader: what was confirmed to anybody is seen. */
@@ -43,15 +50,25 @@ export async function leaderGetSequence(connection: Connection, stream: string, 
 
 interface GetAnswer {
   readonly error?: { readonly code: number; readonly err_code?: number; readonly description?: string };
-  readonly message?: { readonly subject: string; readonly seq: number; readonly time: string; readonly hdrs?: string; readonly data?: string };
+  readonly message?: {
+    readonly subject: string;
+    readonly seq: number;
+    readonly time: string;
+    readonly hdrs?: string;
+    readonly data?: string;
+  };
 }
 
 async function leaderRead(connection: Connection, stream: string, query: object): Promise<StoredMessage | undefined> {
-  const answer = JSON.parse(decode((await connection.request(`$JS.API.STREAM.MSG.GET.${stream}`, JSON.stringify(query), READ_TIMEOUT_MS)).data)) as GetAnswer;
+  const answer = JSON.parse(
+    decode((await connection.request(`$JS.API.STREAM.MSG.GET.${stream}`, JSON.stringify(query), READ_TIMEOUT_MS)).data),
+  ) as GetAnswer;
   if (answer.error?.code === 404) return undefined;
   const message = answer.message;
   if (!message) {
-    throw new JetlaneError('jetstream-api', `stream "${stream}" cannot be read: ${answer.error?.description ?? 'unreadable answer'}`, { details: { errCode: answer.error?.err_code } });
+    throw new JetlaneError('jetstream-api', `stream "${stream}" cannot be read: ${answer.error?.description ?? 'unreadable answer'}`, {
+      details: { errCode: answer.error?.err_code },
+    });
   }
   return {
     subject: message.subject,
@@ -72,7 +89,9 @@ export async function deleteMessage(connection: Connection, stream: string, sequ
     return await streams.deleteMessage(stream, sequence, false);
   } catch (error) {
     if ([10043, 10057].includes(apiCode(error))) return false;
-    throw new JetlaneError('jetstream-api', `message ${sequence} of stream "${stream}" cannot be deleted: ${(error as Error).message}`, { cause: error });
+    throw new JetlaneError('jetstream-api', `message ${sequence} of stream "${stream}" cannot be deleted: ${(error as Error).message}`, {
+      cause: error,
+    });
   }
 }
 

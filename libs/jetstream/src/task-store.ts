@@ -1,5 +1,16 @@
 import {
-  decodeRecord, encodeHeaders, HEADER, type HeaderPair, headerValue, hopId, LANES, type Lane, type StateRecord, stripServerHeaders, withHeaders, WrongSequenceError,
+  decodeRecord,
+  encodeHeaders,
+  HEADER,
+  type HeaderPair,
+  headerValue,
+  hopId,
+  LANES,
+  type Lane,
+  type StateRecord,
+  stripServerHeaders,
+  WrongSequenceError,
+  withHeaders,
 } from '@jetlane/protocol';
 import type { Connection } from './connection.js';
 import type { PubAck } from './publisher.js';
@@ -56,7 +67,12 @@ export class TaskStore {
     const due = read(connection, names.schedules, names.pattern(`due.${queue}.*.${key}`));
     const dead = read(connection, names.deadLetters, names.dead(queue, key));
     const [{ record, sequence }, ...stored] = await Promise.all([this.record(queue, key, read), ...lanes, timer, due, dead]);
-    const places = [...LANES.map((lane) => ({ place: 'lane' as const, lane })), { place: 'timer' as const }, { place: 'due' as const }, { place: 'dead' as const }];
+    const places = [
+      ...LANES.map((lane) => ({ place: 'lane' as const, lane })),
+      { place: 'timer' as const },
+      { place: 'due' as const },
+      { place: 'dead' as const },
+    ];
     const copies = places.flatMap((place, i) => (stored[i] ? [{ ...place, hop: hopOf(stored[i]), stored: stored[i] }] : []));
     return { ...(record ? { record } : {}), recordSequence: sequence, copies };
   }
@@ -70,7 +86,11 @@ export class TaskStore {
     const subject = names.timer(task.queue, task.key);
     for (let expected = 0, tries = 0; ; tries++) {
       try {
-        await this.connection.publish(subject, task.data, encodeHeaders(timerHeaders(names.due(task.queue, task.lane, task.key), task, expected)));
+        await this.connection.publish(
+          subject,
+          task.data,
+          encodeHeaders(timerHeaders(names.due(task.queue, task.lane, task.key), task, expected)),
+        );
         return true;
       } catch (error) {
         if (!(error instanceof WrongSequenceError) || tries > 5) throw error;
@@ -82,15 +102,28 @@ export class TaskStore {
   }
 
   /** Puts a task into its lane under the message id of its hop. */
-  publishTask(queue: string, lane: Lane, key: string, task: { headers: readonly HeaderPair[]; data: Uint8Array; hop: number }): Promise<PubAck> {
-    const headers: HeaderPair[] = [[HEADER.msgId, hopId(key, task.hop)], ...withHeaders(stripServerHeaders(task.headers), { [HEADER.hop]: task.hop })];
+  publishTask(
+    queue: string,
+    lane: Lane,
+    key: string,
+    task: { headers: readonly HeaderPair[]; data: Uint8Array; hop: number },
+  ): Promise<PubAck> {
+    const headers: HeaderPair[] = [
+      [HEADER.msgId, hopId(key, task.hop)],
+      ...withHeaders(stripServerHeaders(task.headers), { [HEADER.hop]: task.hop }),
+    ];
     return this.connection.publish(this.connection.names.task(queue, lane, key), task.data, encodeHeaders(headers));
   }
 
   /** Stores a dead letter: payload and headers as they were, plus `extra`. One per task; a later death replaces an earlier one. */
-  publishDead(queue: string, key: string, letter: { headers: readonly HeaderPair[]; data: Uint8Array; hop: number; extra: Readonly<Record<string, string | number | undefined>> }): Promise<PubAck> {
+  publishDead(
+    queue: string,
+    key: string,
+    letter: { headers: readonly HeaderPair[]; data: Uint8Array; hop: number; extra: Readonly<Record<string, string | number | undefined>> },
+  ): Promise<PubAck> {
     const kept = withHeaders(stripServerHeaders(letter.headers), { [HEADER.hop]: letter.hop, ...letter.extra });
-    const headers: HeaderPair[] = [[HEADER.msgId, hopId(key, letter.hop)], ...kept];
+    // One stream holds the letters of all queues: without the queue, equal keys of two queues would swallow each other.
+    const headers: HeaderPair[] = [[HEADER.msgId, hopId(formatTaskId(queue, key), letter.hop)], ...kept];
     return this.connection.publish(this.connection.names.dead(queue, key), letter.data, encodeHeaders(headers));
   }
 }

@@ -39,11 +39,19 @@ function readDelay(value: Duration | undefined): number | undefined {
 /** Schema of the body of `POST /api/queue/enqueue`. */
 export const enqueueRequestSchema = z.strictObject({
   queue_name: z.string().refine(isQueueName, 'expected a queue name: lower case letters, digits, _ and -, at most 64'),
-  task_type: z.string().refine(isTaskType, 'expected a task type: letters, digits and _ . : / -, at most 128').optional().describe('May be missing where the queue has a default type.'),
+  task_type: z
+    .string()
+    .refine(isTaskType, 'expected a task type: letters, digits and _ . : / -, at most 128')
+    .optional()
+    .describe('May be missing where the queue has a default type.'),
   task_data: z.unknown().describe('The payload: any JSON value.'),
   priority,
   delay,
-  task_id: z.string().refine(isTaskKey, 'expected a task key: letters, digits, _ and -, at most 128').optional().describe("The caller's idempotency key."),
+  task_id: z
+    .string()
+    .refine(isTaskKey, 'expected a task key: letters, digits, _ and -, at most 128')
+    .optional()
+    .describe("The caller's idempotency key."),
 });
 
 /** A checked enqueue request: lane and delay (ms) are resolved. */

@@ -18,7 +18,11 @@ export const ERROR_CODES = {
   'unsupported-media-type': { status: 415, retryable: false, title: 'The content type is not supported' },
   'queue-full': { status: 429, retryable: true, title: 'The queue has reached its depth or byte limit' },
   'publisher-overloaded': { status: 503, retryable: true, title: 'Too many publishes are waiting for the server' },
-  'publish-timeout': { status: 503, retryable: true, title: 'The server did not confirm the publish in time; whether it is stored is unknown' },
+  'publish-timeout': {
+    status: 503,
+    retryable: true,
+    title: 'The server did not confirm the publish in time; whether it is stored is unknown',
+  },
   'no-responders': { status: 503, retryable: true, title: 'No stream or service listens on the subject' },
   'publish-refused': { status: 502, retryable: false, title: 'The server refused the publish' },
   'request-timeout': { status: 503, retryable: true, title: 'A service or the server did not answer in time' },
@@ -71,7 +75,10 @@ export class JetlaneError extends Error {
 /** The lane is at its `max_msgs` or `max_bytes`: slow down and try again. */
 export class QueueFullError extends JetlaneError {
   constructor(queue: string, options: ErrorOptions = {}) {
-    super('queue-full', `queue "${queue}" is full; try again later or raise its limits`, { ...options, details: { queue, ...options.details } });
+    super('queue-full', `queue "${queue}" is full; try again later or raise its limits`, {
+      ...options,
+      details: { queue, ...options.details },
+    });
   }
 }
 
@@ -80,15 +87,23 @@ export class UnknownQueueError extends JetlaneError {
   constructor(queue: string, known: Iterable<string> = []) {
     const names = [...known];
     const nearest = closest(queue, names);
-    const hint = nearest ? `did you mean "${nearest}"?` : names.length ? `defined queues: ${names.slice(0, 10).join(', ')}` : 'no queue is defined yet';
-    super('unknown-queue', `queue "${queue}" is not defined; ${hint}`, { details: { queue, ...(nearest ? { suggestion: nearest } : {}) } });
+    const hint = nearest
+      ? `did you mean "${nearest}"?`
+      : names.length
+        ? `defined queues: ${names.slice(0, 10).join(', ')}`
+        : 'no queue is defined yet';
+    super('unknown-queue', `queue "${queue.slice(0, LONGEST_WORD)}" is not defined; ${hint}`, {
+      details: { queue: queue.slice(0, LONGEST_WORD), ...(nearest ? { suggestion: nearest } : {}) },
+    });
   }
 }
 
 /** The idempotency key was used before, with another payload. */
 export class IdempotencyConflictError extends JetlaneError {
   constructor(id: string) {
-    super('idempotency-conflict', `task "${id}" was already enqueued with another payload; use a new key for a new task`, { details: { id } });
+    super('idempotency-conflict', `task "${id}" was already enqueued with another payload; use a new key for a new task`, {
+      details: { id },
+    });
   }
 }
 
@@ -106,8 +121,12 @@ export class FatalError extends JetlaneError {
   }
 }
 
+/** Longer words get no suggestion: the cost grows with the product of the lengths, and the word may come from anybody. */
+const LONGEST_WORD = 128;
+
 /** The name nearest to `word` by edit distance, if it is near enough to be a slip of the pen. */
 export function closest(word: string, names: Iterable<string>): string | undefined {
+  if (word.length > LONGEST_WORD) return undefined;
   let best: string | undefined;
   let bestDistance = Math.max(1, Math.floor(word.length / 3)) + 1;
   for (const name of names) {

@@ -97,16 +97,20 @@ export function stripServerHeaders(pairs: readonly HeaderPair[]): HeaderPair[] {
 
 /** The pairs with some names set anew or, with `undefined`, removed. Order: what stays, then what is set. */
 export function withHeaders(pairs: readonly HeaderPair[], changes: Readonly<Record<string, string | number | undefined>>): HeaderPair[] {
-  const kept = pairs.filter(([name]) => !(name in changes));
+  const kept = pairs.filter(([name]) => !Object.hasOwn(changes, name));
   for (const [name, value] of Object.entries(changes)) {
     if (value !== undefined) kept.push([name, String(value)]);
   }
   return kept;
 }
 
-/** First value of a header, or `undefined`. */
+/**
+ * Last value of a header, or `undefined`. The last one counts, here as in {@link parseTaskHeaders}: the server puts its own
+ * headers behind those of the message, so that a producer cannot pass off a `Nats-Sequence` or `Nats-Subject` as the server's.
+ */
 export function headerValue(pairs: readonly HeaderPair[], name: string): string | undefined {
-  return pairs.find(([key]) => key === name)?.[1];
+  for (let i = pairs.length - 1; i >= 0; i--) if (pairs[i]![0] === name) return pairs[i]![1];
+  return undefined;
 }
 
 /** Headers of a message without any. */
@@ -125,38 +129,72 @@ export function parseTaskHeaders(block: string): TaskHeaders {
     const end = block.indexOf('\r\n', start);
     if (end <= start) break;
     const colon = block.indexOf(':', start);
-    if (colon > start && colon < end) readLine(headers, block.slice(start, colon), block, colon + 1, end);
+    if (colon > start && colon < end) readLine(headers, block.slice(start, colon), block.slice(colon + 1, end).trim());
     start = end + 2;
   }
   return headers;
 }
 
-function readLine(headers: Mutable<TaskHeaders>, name: string, block: string, from: number, to: number): void {
-  const value = () => block.slice(from, to).trim();
+function readLine(headers: Mutable<TaskHeaders>, name: string, value: string): void {
   switch (name) {
-    case HEADER.type: headers.type = value(); break;
-    case HEADER.createdAt: headers.createdAt = wholeNumber(name, value(), 0); break;
-    case HEADER.traceparent: headers.traceparent = value(); break;
-    case HEADER.hop: headers.hop = wholeNumber(name, value(), 1); break;
-    case HEADER.attempt: headers.attempt = wholeNumber(name, value(), 1); break;
-    case HEADER.group: headers.group = value(); break;
-    case HEADER.deadline: headers.deadline = wholeNumber(name, value(), 0); break;
-    case HEADER.timeout: headers.timeout = wholeNumber(name, value(), 1); break;
-    case HEADER.retry: headers.retry = value(); break;
-    case HEADER.reply: headers.reply = value(); break;
-    case HEADER.flow: headers.flow = value(); break;
-    case HEADER.errors: headers.errors = value(); break;
-    case HEADER.hash: headers.hash = value(); break;
-    case HEADER.contentType: headers.contentType = value(); break;
-    case HEADER.tracestate: headers.tracestate = value(); break;
-    default: break;
+    case HEADER.type:
+      headers.type = value;
+      break;
+    case HEADER.traceparent:
+      headers.traceparent = value;
+      break;
+    case HEADER.group:
+      headers.group = value;
+      break;
+    case HEADER.retry:
+      headers.retry = value;
+      break;
+    case HEADER.reply:
+      headers.reply = value;
+      break;
+    case HEADER.flow:
+      headers.flow = value;
+      break;
+    case HEADER.errors:
+      headers.errors = value;
+      break;
+    case HEADER.hash:
+      headers.hash = value;
+      break;
+    case HEADER.contentType:
+      headers.contentType = value;
+      break;
+    case HEADER.tracestate:
+      headers.tracestate = value;
+      break;
+    case HEADER.createdAt:
+      headers.createdAt = wholeNumber(name, value, 0);
+      break;
+    case HEADER.hop:
+      headers.hop = wholeNumber(name, value, 1);
+      break;
+    case HEADER.attempt:
+      headers.attempt = wholeNumber(name, value, 1);
+      break;
+    case HEADER.deadline:
+      headers.deadline = wholeNumber(name, value, 0);
+      break;
+    case HEADER.timeout:
+      headers.timeout = wholeNumber(name, value, 1);
+      break;
+    default:
+      break;
   }
 }
 
 function wholeNumber(name: string, text: string, least: number): number {
   const value = Number(text);
   if (text === '' || !Number.isSafeInteger(value) || value < least) {
-    throw new JetlaneError('invalid-headers', `header ${name} must be a whole number from ${least}, got ${JSON.stringify(text.slice(0, 60))}`, { details: { header: name } });
+    throw new JetlaneError(
+      'invalid-headers',
+      `header ${name} must be a whole number from ${least}, got ${JSON.stringify(text.slice(0, 60))}`,
+      { details: { header: name } },
+    );
   }
   return value;
 }

@@ -1,12 +1,87 @@
-export * from './duration.js';
-export * from './enqueue.js';
-export * from './errors.js';
-export * from './headers.js';
-export * from './lane-picker.js';
-export * from './lanes.js';
-export * from './names.js';
-export * from './queue-definition.js';
-export * from './record.js';
-export * from './retry-policy.js';
-export * from './task-id.js';
-export * from './worker-report.js';
+export { type Duration, formatMs, toMs } from './duration.js';
+export { type EnqueueRequest, enqueueRequestSchema } from './enqueue.js';
+export {
+  closest,
+  ERROR_CODES,
+  type ErrorCode,
+  type ErrorOptions,
+  FatalError,
+  IdempotencyConflictError,
+  JetlaneError,
+  QueueFullError,
+  UnknownQueueError,
+  WrongSequenceError,
+} from './errors.js';
+export {
+  assertHeaderValue,
+  decodeHeaders,
+  encodeHeaders,
+  HEADER,
+  type HeaderPair,
+  headerValue,
+  hopId,
+  JSON_CONTENT_TYPE,
+  NO_TASK_HEADERS,
+  parseTaskHeaders,
+  stripServerHeaders,
+  type TaskHeaders,
+  withHeaders,
+} from './headers.js';
+export {
+  type LaneMode,
+  type LanePicker,
+  type LanePullState,
+  PULL_SURPLUS,
+  type PullState,
+  planPulls,
+  strictPicker,
+  weightedPicker,
+} from './lane-picker.js';
+export { DEFAULT_LANE, DEFAULT_WEIGHTS, isLane, LANE_NUMBERS, LANES, type Lane, parseLane } from './lanes.js';
+export { type LaneLocation, Names } from './names.js';
+export {
+  configurationError,
+  DEFAULT_QUEUES,
+  LANE_DEFAULTS,
+  parseQueueDefinition,
+  type QueueDefinition,
+  queueDefinitionSchema,
+} from './queue-definition.js';
+export {
+  type AttemptError,
+  appendHistory,
+  asciiJson,
+  decodeRecord,
+  type ErrorRecord,
+  fingerprint,
+  HISTORY_LIMIT,
+  type HopTimes,
+  isFinal,
+  MESSAGE_LIMIT,
+  parseHistory,
+  STACK_LIMIT,
+  type StateRecord,
+  TASK_STATES,
+  type TaskState,
+  toErrorRecord,
+} from './record.js';
+export {
+  backoffMs,
+  type CompiledRetryPolicy,
+  compileRetryPolicy,
+  DEFAULT_RETRY_POLICY,
+  formatRetryHeader,
+  parseRetryHeader,
+  type RetryPolicy,
+  retryPolicySchema,
+  tightenRetryPolicy,
+} from './retry-policy.js';
+export { formatTaskId, isQueueName, isTaskKey, isTaskType, keySource, parseTaskId, type TaskId } from './task-id.js';
+export {
+  type CountedOutcome,
+  type Heartbeat,
+  type LaneMetrics,
+  type MetricsSnapshot,
+  OUTCOMES,
+  type RunningTask,
+} from './worker-report.js';

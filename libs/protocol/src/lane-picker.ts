@@ -56,8 +56,8 @@ export interface LanePullState {
 export const PULL_SURPLUS = 8;
 
 /**
- * How many more tasks to ask for, per lane. Every lane keeps an open pull of at least min(8, free); the rest of the free
- * slots goes to lanes with a known backlog, by weight or to the highest. Running + buffered + open never exceeds
+ * How many more tasks to ask for, per lane. Every lane is filled up to at least min(8, free) as soon as half of that has
+ * come, so that a busy lane does not ask for every single task; the rest of the free slots goes to lanes with a known backlog, by weight or to the highest. Running + buffered + open never exceeds
  * slots + 8 × (lanes − 1).
  */
 export function planPulls(state: PullState, mode: LaneMode, weights: readonly number[]): number[] {

@@ -2,6 +2,8 @@ import { JetlaneError } from './errors.js';
 import type { Lane } from './lanes.js';
 
 const NAMESPACE = /^[a-z0-9][a-z0-9-]{0,31}$/;
+/** First tokens of our own subjects: as a namespace they would mix with an installation that has none (`tasks_q` there is `q` here). */
+const RESERVED: ReadonlySet<string> = new Set(['tasks', 'schedules', 'due', 'states', 'dead', 'metrics', 'heartbeats', 'svc']);
 
 /** Where a lane lives: its stream and the durable consumer that workers pull from. */
 export interface LaneLocation {
@@ -29,7 +31,14 @@ export class Names {
   /** @throws JetlaneError `invalid-argument` for an illegal namespace */
   constructor(namespace = '') {
     if (namespace && !NAMESPACE.test(namespace)) {
-      throw new JetlaneError('invalid-argument', `expected namespace to match ${NAMESPACE.source}, got ${JSON.stringify(namespace)}`, { details: { field: 'namespace' } });
+      throw new JetlaneError('invalid-argument', `expected namespace to match ${NAMESPACE.source}, got ${JSON.stringify(namespace)}`, {
+        details: { field: 'namespace' },
+      });
+    }
+    if (RESERVED.has(namespace)) {
+      throw new JetlaneError('invalid-argument', `namespace "${namespace}" is a word of Jetlane's own subjects; choose another`, {
+        details: { field: 'namespace' },
+      });
     }
     this.namespace = namespace;
     this.dot = namespace ? `${namespace}.` : '';

@@ -1,11 +1,11 @@
 import { z } from 'zod';
-import { toMs } from './duration.js';
+import { durationSchema } from './duration.js';
 import { JetlaneError } from './errors.js';
 import type { Lane } from './lanes.js';
 import { retryPolicySchema } from './retry-policy.js';
 import { isQueueName, isTaskType } from './task-id.js';
 
-const duration = z.union([z.number().positive(), z.string()]);
+const DAY_MS = 86_400_000;
 const weight = z.int().min(1).max(1000).optional();
 const weights = z.strictObject({ critical: weight, high: weight, normal: weight, low: weight } satisfies Record<Lane, typeof weight>);
 
@@ -17,14 +17,19 @@ export const queueDefinitionSchema = z.strictObject({
   workers: z.int().min(1).max(10_000).optional().describe('Slots of a worker host for this queue.'),
   mode: z.enum(['weighted', 'strict']).optional().describe('How lanes share slots. Default weighted.'),
   weights: weights.optional().describe('Weights of the lanes in mode weighted. Default 8:4:2:1.'),
-  lease: duration.optional().describe('How long a worker may be silent before its tasks go to others. Default 30s.'),
+  lease: durationSchema(1000, DAY_MS).optional().describe('How long a worker may be silent before its tasks go to others. Default 30s.'),
   maxDeliveries: z.int().min(3).max(100).optional().describe('Deliveries before the server gives up. Default 10.'),
   maxDepth: z.int().min(1).optional().describe('Most tasks per lane; beyond it enqueue answers queue-full. Default 10,000,000.'),
   maxBytes: z.int().min(1).optional().describe('Most bytes per lane. Default: no limit.'),
   maxPayload: z.int().min(1).optional().describe('Most bytes of a payload. Default 1 MiB.'),
   retry: retryPolicySchema.optional(),
-  keepRecords: duration.optional().describe('How long the record of a finished task is kept. Default 24h.'),
-  keep: z.enum(['all', 'failures', 'none']).optional().describe('Which outcomes leave a record. Default all. Without one, result() and status know nothing of a finished task, and a killed server may run it again.'),
+  keepRecords: durationSchema(1000).optional().describe('How long the record of a finished task is kept. Default 24h.'),
+  keep: z
+    .enum(['all', 'failures', 'none'])
+    .optional()
+    .describe(
+      'Which outcomes leave a record. Default all. Without one, result() and status know nothing of a finished task, and a killed server may run it again.',
+    ),
   storage: z.enum(['file', 'memory']).optional(),
   replicas: z.int().min(1).max(5).optional(),
 });
@@ -39,12 +44,6 @@ export type QueueDefinition = z.infer<typeof queueDefinitionSchema>;
 export function parseQueueDefinition(input: unknown): QueueDefinition {
   const parsed = queueDefinitionSchema.safeParse(input);
   if (!parsed.success) throw configurationError('queue definition', parsed.error);
-  for (const field of ['lease', 'keepRecords'] as const) {
-    const value = parsed.data[field];
-    if (value !== undefined && toMs(value, field) < 1000) {
-      throw new JetlaneError('invalid-configuration', `expected ${field} to be at least 1s, got ${value}`, { details: { field } });
-    }
-  }
   return parsed.data;
 }
 

@@ -63,42 +63,76 @@ export interface StateRecord {
 export const STACK_LIMIT = 2000;
 /** Longest message kept of an error, in characters. */
 export const MESSAGE_LIMIT = 1000;
+/** Longest name, code or worker kept of an error, in characters. */
+const NAME_LIMIT = 200;
 /** Longest attempt history kept in `Task-Errors`, in characters of JSON. */
 export const HISTORY_LIMIT = 6000;
+/** Most attempts kept in it: as many as a retry policy may have. What a producer wrote there is cut before it is worked on. */
+const HISTORY_ENTRIES = 100;
 
-/** Any thrown value as a record. */
+/** Any thrown value as a record. Never throws itself, whatever was thrown. */
 export function toErrorRecord(error: unknown): ErrorRecord {
-  if (!(error instanceof Error)) return { name: 'Error', message: cap(String(error), MESSAGE_LIMIT) };
+  if (!(error instanceof Error)) return { name: 'Error', message: cap(textOf(error), MESSAGE_LIMIT) };
   const code = (error as { code?: unknown }).code;
   return {
-    name: error.name,
-    message: cap(error.message, MESSAGE_LIMIT),
-    ...(typeof code === 'string' ? { code } : {}),
-    ...(error.stack ? { stack: cap(error.stack, STACK_LIMIT) } : {}),
+    name: cap(textOf(error.name), NAME_LIMIT),
+    message: cap(textOf(error.message), MESSAGE_LIMIT),
+    ...(typeof code === 'string' ? { code: cap(code, NAME_LIMIT) } : {}),
+    ...(typeof error.stack === 'string' ? { stack: cap(error.stack, STACK_LIMIT) } : {}),
   };
+}
+
+/** An object without a prototype, or with a `toString` that throws, has no text. */
+function textOf(value: unknown): string {
+  try {
+    return String(value);
+  } catch {
+    return 'a value without text was thrown';
+  }
 }
 
 const cap = (text: string, limit: number): string => (text.length > limit ? `${text.slice(0, limit - 1)}…` : text);
 
-/** Adds an attempt to the history of `Task-Errors` (JSON, ASCII only, one line); the oldest stacks, then the oldest attempts give way. */
+/**
+ * Adds an attempt to the history of `Task-Errors` (JSON, ASCII only, one line, at most {@link HISTORY_LIMIT} characters);
+ * the oldest stacks, then the oldest attempts, then the end of the last message give way.
+ */
 export function appendHistory(history: string | undefined, entry: AttemptError): string {
-  const list = [...parseHistory(history), entry];
-  for (const older of [true, false]) {
-    for (let i = 0; i < list.length - (older ? 1 : 0) && asciiJson(list).length > HISTORY_LIMIT; i++) list[i] = { ...list[i]!, stack: undefined };
-  }
+  const list = [...parseHistory(history).slice(1 - HISTORY_ENTRIES), entry];
+  for (let i = 0; i < list.length && asciiJson(list).length > HISTORY_LIMIT; i++) list[i] = { ...list[i]!, stack: undefined };
   while (list.length > 1 && asciiJson(list).length > HISTORY_LIMIT) list.shift();
-  return asciiJson(list);
+  const text = asciiJson(list);
+  return text.length > HISTORY_LIMIT ? asciiJson([shorten(list[0]!)]) : text;
 }
 
-/** The attempts in a `Task-Errors` header; an unreadable one counts as empty. */
+/** A character beyond ASCII takes six in a header, so a message within its own limit may still be too long for one. */
+function shorten({ attempt, at, name, message, code, worker }: AttemptError): AttemptError {
+  return {
+    attempt,
+    at,
+    name: cap(name, NAME_LIMIT / 4),
+    message: cap(message, MESSAGE_LIMIT / 2),
+    ...(code === undefined ? {} : { code: cap(code, NAME_LIMIT / 4) }),
+    ...(worker === undefined ? {} : { worker: cap(worker, NAME_LIMIT / 4) }),
+  };
+}
+
+/** The attempts in a `Task-Errors` header; an unreadable one counts as empty, and what is no attempt is left out. */
 export function parseHistory(history: string | undefined): AttemptError[] {
   if (!history) return [];
   try {
     const list: unknown = JSON.parse(history);
-    return Array.isArray(list) ? (list as AttemptError[]) : [];
+    return Array.isArray(list) ? list.filter(isAttempt) : [];
   } catch {
     return [];
   }
+}
+
+function isAttempt(value: unknown): value is AttemptError {
+  if (typeof value !== 'object' || value === null) return false;
+  const { attempt, at, name, message, worker, code } = value as Partial<AttemptError>;
+  const optional = [worker, code].every((text) => text === undefined || typeof text === 'string');
+  return typeof attempt === 'number' && typeof at === 'number' && typeof name === 'string' && typeof message === 'string' && optional;
 }
 
 /** JSON that can stand in a header: no character beyond ASCII, no line break. */
@@ -106,9 +140,13 @@ export function asciiJson(value: unknown): string {
   return JSON.stringify(value).replace(/[\u007f-\uffff]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
+/** Numbers, UUIDs, hexadecimal digests, and long words with a digit in them, as keys are. */
+const VARIABLE = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[\w-]{20,}|[0-9a-f]{8,}|\d+/gi;
+const blank = (word: string): string => (/\d/.test(word) ? '#' : word);
+
 /** A short fingerprint of a failure: the same type, error class and message shape (numbers and ids blanked) give the same one. */
 export function fingerprint(type: string | undefined, error: ErrorRecord | undefined): string {
-  const shape = (error?.message ?? '').replace(/[0-9a-f]{8,}|\d+/gi, '#').slice(0, 200);
+  const shape = (error?.message ?? '').slice(0, MESSAGE_LIMIT).replace(VARIABLE, blank).slice(0, 200);
   let hash = 0x811c9dc5;
   for (const char of `${type ?? ''}|${error?.name ?? ''}|${shape}`) hash = Math.imul(hash ^ char.codePointAt(0)!, 0x01000193);
   return (hash >>> 0).toString(16).padStart(8, '0');
@@ -128,6 +166,7 @@ export function decodeRecord(body: Uint8Array): StateRecord | undefined {
 
 function isRecord(value: unknown): value is StateRecord {
   if (typeof value !== 'object' || value === null) return false;
-  const { id, hop, state } = value as Partial<StateRecord>;
-  return typeof id === 'string' && typeof hop === 'number' && TASK_STATES.includes(state as TaskState);
+  const { id, hop, state, attempt, at } = value as Partial<StateRecord>;
+  if (typeof id !== 'string' || typeof hop !== 'number' || typeof attempt !== 'number') return false;
+  return typeof at === 'object' && at !== null && TASK_STATES.includes(state as TaskState);
 }

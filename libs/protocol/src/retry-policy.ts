@@ -1,8 +1,8 @@
 import { z } from 'zod';
-import { toMs } from './duration.js';
+import { durationSchema, toMs } from './duration.js';
 import { JetlaneError } from './errors.js';
 
-const duration = z.union([z.number().nonnegative(), z.string()]);
+const duration = durationSchema();
 
 /** Schema of a retry policy as people write it. */
 export const retryPolicySchema = z.strictObject({
@@ -28,11 +28,21 @@ export interface CompiledRetryPolicy {
 }
 
 /** Five attempts; 1 s, 2 s, 4 s, 8 s with 20 % jitter, never above 5 min. */
-export const DEFAULT_RETRY_POLICY: CompiledRetryPolicy = { attempts: 5, backoff: 'exponential', initialMs: 1000, factor: 2, maxMs: 300_000, jitter: 0.2 };
+export const DEFAULT_RETRY_POLICY: CompiledRetryPolicy = {
+  attempts: 5,
+  backoff: 'exponential',
+  initialMs: 1000,
+  factor: 2,
+  maxMs: 300_000,
+  jitter: 0.2,
+};
 
 /** Fills in defaults, last policy first: `compileRetryPolicy(queuePolicy, handlerPolicy)`. */
 export function compileRetryPolicy(...policies: (RetryPolicy | undefined)[]): CompiledRetryPolicy {
-  const merged: RetryPolicy = Object.assign({}, ...policies);
+  const merged: RetryPolicy = Object.assign(
+    {},
+    ...policies.map((policy) => Object.fromEntries(Object.entries(policy ?? {}).filter(([, value]) => value !== undefined))),
+  );
   const base = DEFAULT_RETRY_POLICY;
   return {
     attempts: merged.attempts ?? base.attempts,
@@ -77,7 +87,9 @@ export function parseRetryHeader(text: string): RetryPolicy {
   );
   const parsed = retryPolicySchema.safeParse(fields);
   if (!parsed.success) {
-    throw new JetlaneError('invalid-headers', `header Task-Retry is not a retry policy: ${parsed.error.issues[0]?.message ?? text}`, { details: { header: 'Task-Retry' } });
+    throw new JetlaneError('invalid-headers', `header Task-Retry is not a retry policy: ${parsed.error.issues[0]?.message ?? text}`, {
+      details: { header: 'Task-Retry' },
+    });
   }
   return parsed.data;
 }

@@ -32,7 +32,9 @@ export function parseTaskId(id: string): TaskId {
   const queue = id.slice(0, dot);
   const key = id.slice(dot + 1);
   if (dot < 1 || !isQueueName(queue) || !isTaskKey(key)) {
-    throw new JetlaneError('invalid-argument', `expected a task id of the form <queue>.<key>, got ${JSON.stringify(id.slice(0, 200))}`, { details: { field: 'task_id' } });
+    throw new JetlaneError('invalid-argument', `expected a task id of the form <queue>.<key>, got ${JSON.stringify(id.slice(0, 200))}`, {
+      details: { field: 'task_id' },
+    });
   }
   return { queue, key };
 }

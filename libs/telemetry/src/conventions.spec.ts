@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { ATTR_ERROR_TYPE } from '@opentelemetry/semantic-conventions';
 import * as published from '@opentelemetry/semantic-conventions/incubating';
 import { describe, expect, it } from 'vitest';
@@ -26,6 +27,16 @@ describe('METRICS', () => {
   it('names every metric once, in a form that Prometheus takes as it is', () => {
     expect(new Set(specs.map(({ name }) => name)).size).toBe(specs.length);
     for (const { name } of specs) expect(name).toMatch(/^[a-z][a-z0-9_]*$/);
+  });
+
+  it('are all in docs/observability.md, with type, labels and service', () => {
+    const docs = readFileSync(new URL('../../../docs/observability.md', import.meta.url), 'utf8');
+    for (const { name, type, labels, from } of specs) {
+      const shown = type === 'counter' ? `${name}_total` : name;
+      expect(docs).toContain(
+        `| \`${shown}\` | ${type} | ${labels.length > 0 ? `${labels.join(', ').replaceAll('.', '_')} ` : ''}| ${from} |`,
+      );
+    }
   });
 
   it('has no label that names a single task, worker or caller', () => {

@@ -1,4 +1,14 @@
-import { backoffMs, type CompiledRetryPolicy, type ErrorCode, type ErrorRecord, JetlaneError, parseRetryHeader, tightenRetryPolicy, toErrorRecord, toMs } from '@jetlane/protocol';
+import {
+  backoffMs,
+  type CompiledRetryPolicy,
+  type ErrorCode,
+  type ErrorRecord,
+  JetlaneError,
+  parseRetryHeader,
+  tightenRetryPolicy,
+  toErrorRecord,
+  toMs,
+} from '@jetlane/protocol';
 import { Cancelled, Interrupted, RetryLater } from './task-context.js';
 
 /** What came of a run. */
@@ -27,7 +37,8 @@ export function classifyError(error: unknown, run: FailedRun): Outcome {
   if (run.aborted instanceof Interrupted) return { kind: 'interrupted' };
   if (error instanceof Cancelled) return { kind: 'cancelled', reason: error.message || 'the handler gave it up' };
   const record = toErrorRecord(error);
-  if (error instanceof RetryLater && error.options.countsAsAttempt === false) return { kind: 'retry', delayMs: toMs(error.delay, 'RetryLater'), counted: false, error: record };
+  if (error instanceof RetryLater && error.options.countsAsAttempt === false)
+    return { kind: 'retry', delayMs: toMs(error.delay, 'RetryLater'), counted: false, error: record };
   if (error instanceof JetlaneError && isFatal(error)) return { kind: 'dead', reason: error.code, error: record };
   const policy = policyOf(run);
   if (run.attempt >= policy.attempts) return { kind: 'dead', reason: lastReason(error), error: record };
@@ -36,9 +47,17 @@ export function classifyError(error: unknown, run: FailedRun): Outcome {
 }
 
 /** A missing handler is retried, since a deployment may be under way; what is left in the end says what it was. */
-const lastReason = (error: unknown): ErrorCode => (error instanceof JetlaneError && error.code === 'no-handler' ? 'no-handler' : 'attempts-exhausted');
+const lastReason = (error: unknown): ErrorCode =>
+  error instanceof JetlaneError && error.code === 'no-handler' ? 'no-handler' : 'attempts-exhausted';
 
-const FATAL_CODES: ReadonlySet<ErrorCode> = new Set(['fatal', 'no-type', 'undecodable-payload', 'invalid-headers', 'result-too-large', 'invalid-argument']);
+const FATAL_CODES: ReadonlySet<ErrorCode> = new Set([
+  'fatal',
+  'no-type',
+  'undecodable-payload',
+  'invalid-headers',
+  'result-too-large',
+  'invalid-argument',
+]);
 
 /** A Jetlane error that no later run can mend. Errors of the platform itself (a lost link, a full queue) are not of this kind. */
 function isFatal(error: JetlaneError): boolean {

@@ -15,7 +15,10 @@ export interface Prepared {
 export function decodeTask(task: HeldTask, options: CompiledOptions): void {
   if (task.delivery.headers) task.headers = parseTaskHeaders(task.delivery.headers);
   const type = task.headers.type ?? options.defaultType;
-  if (!type) throw new FatalError(`task "${task.id}" names no type and queue "${task.queue}" has no default type; set the header Task-Type`, { code: 'no-type' });
+  if (!type)
+    throw new FatalError(`task "${task.id}" names no type and queue "${task.queue}" has no default type; set the header Task-Type`, {
+      code: 'no-type',
+    });
   task.type = type;
 }
 
@@ -29,7 +32,9 @@ export function prepare(task: HeldTask, options: CompiledOptions): Prepared {
 function noHandler(task: HeldTask, options: CompiledOptions): JetlaneError {
   const nearest = closest(task.type, options.handlers.keys());
   const hint = nearest ? `did you mean "${nearest}"?` : `this worker handles: ${[...options.handlers.keys()].join(', ') || 'nothing'}`;
-  return new JetlaneError('no-handler', `no handler for task type "${task.type}" in queue "${task.queue}"; ${hint}`, { details: { type: task.type, queue: task.queue } });
+  return new JetlaneError('no-handler', `no handler for task type "${task.type}" in queue "${task.queue}"; ${hint}`, {
+    details: { type: task.type, queue: task.queue },
+  });
 }
 
 function payload(task: HeldTask): unknown {
@@ -40,7 +45,10 @@ function payload(task: HeldTask): unknown {
   try {
     return JSON.parse(bodyText(task.delivery));
   } catch (cause) {
-    throw new FatalError(`the payload of task "${task.id}" is not valid JSON; set Content-Type if it is something else`, { code: 'undecodable-payload', cause });
+    throw new FatalError(`the payload of task "${task.id}" is not valid JSON; set Content-Type if it is something else`, {
+      code: 'undecodable-payload',
+      cause,
+    });
   }
 }
 
@@ -52,8 +60,17 @@ const isJson = (contentType: string): boolean => contentType.startsWith(JSON_CON
  */
 export function runHandler(task: HeldTask, { handler, data }: Prepared): Promise<Outcome> {
   return new Promise((resolve) => {
-    const failed = (error: unknown) => resolve(classifyError(error, { attempt: task.headers.attempt, policy: handler.retry, retryHeader: task.headers.retry, aborted: task.aborted }));
-    const stopTimer = handler.timeoutMs === undefined && task.headers.timeout === undefined ? undefined : startTimeout(task, handler.timeoutMs);
+    const failed = (error: unknown) =>
+      resolve(
+        classifyError(error, {
+          attempt: task.headers.attempt,
+          policy: handler.retry,
+          retryHeader: task.headers.retry,
+          aborted: task.aborted,
+        }),
+      );
+    const stopTimer =
+      handler.timeoutMs === undefined && task.headers.timeout === undefined ? undefined : startTimeout(task, handler.timeoutMs);
     task.giveUp = failed;
     try {
       const returned = handler.handle(data, new HeldTaskContext(task));

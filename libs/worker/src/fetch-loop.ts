@@ -1,5 +1,5 @@
 import { type Connection, type Delivery, MISSED_HEARTBEATS, type PullEnd, type Puller } from '@jetlane/jetstream';
-import { type Lane, type LanePicker, LANES, planPulls, PULL_SURPLUS, strictPicker, weightedPicker } from '@jetlane/protocol';
+import { LANES, type Lane, type LanePicker, PULL_SURPLUS, planPulls, strictPicker, weightedPicker } from '@jetlane/protocol';
 import { HeldTask } from './held-task.js';
 import type { LeaseKeeper } from './lease-keeper.js';
 import type { CompiledOptions } from './options.js';
@@ -72,7 +72,11 @@ export class FetchLoop {
   async stop(): Promise<HeldTask[]> {
     this.fetching = false;
     clearTimeout(this.wakeTimer);
-    if (this.connection.state === 'connected') await Promise.race([Promise.all(this.lanes.map(({ puller }) => puller.drain())), new Promise((resolve) => setTimeout(resolve, 1000))]);
+    if (this.connection.state === 'connected')
+      await Promise.race([
+        Promise.all(this.lanes.map(({ puller }) => puller.drain())),
+        new Promise((resolve) => setTimeout(resolve, 1000)),
+      ]);
     const left = this.lanes.flatMap((state) => state.buffer.slice(state.head));
     for (const state of this.lanes) {
       state.puller.stop();
@@ -96,7 +100,12 @@ export class FetchLoop {
 
   private openLane(lane: Lane, index: number): LaneState {
     const { stream, consumer } = this.connection.names.lane(this.options.queue, lane);
-    const puller = this.connection.puller({ stream, consumer, onDelivery: (delivery) => this.delivered(index, delivery), onEnd: (end) => this.ended(index, end) });
+    const puller = this.connection.puller({
+      stream,
+      consumer,
+      onDelivery: (delivery) => this.delivered(index, delivery),
+      onEnd: (end) => this.ended(index, end),
+    });
     return { lane, puller, buffer: [], head: 0, pending: 0, pausedUntil: 0, refusals: 0, lastEnd: undefined };
   }
 

@@ -1,5 +1,15 @@
 import {
-  type CompiledRetryPolicy, compileRetryPolicy, DEFAULT_WEIGHTS, type Duration, JetlaneError, LANE_DEFAULTS, type LaneMode, LANES, type QueueDefinition, type RetryPolicy, toMs,
+  type CompiledRetryPolicy,
+  compileRetryPolicy,
+  DEFAULT_WEIGHTS,
+  type Duration,
+  JetlaneError,
+  LANE_DEFAULTS,
+  LANES,
+  type LaneMode,
+  type QueueDefinition,
+  type RetryPolicy,
+  toMs,
 } from '@jetlane/protocol';
 import type { AnyTaskHandler } from './task-context.js';
 
@@ -24,7 +34,7 @@ export interface WorkerOptions {
   readonly mode?: LaneMode;
   /** Definition used when the queue is not defined yet. Default: only the name. */
   readonly definition?: Omit<QueueDefinition, 'name'>;
-  /** Finished tasks whose record is not confirmed yet; beyond it no handler starts. Default 2048. */
+  /** Finished tasks whose record is not confirmed yet; beyond it no handler starts. Default 1024. */
   readonly settleWindow?: number;
   /** Name in heartbeats and records. Default `<host>-<pid>-<random>`. */
   readonly name?: string;
@@ -78,7 +88,11 @@ const silent: WorkerLog = { info: () => undefined, warn: () => undefined, error:
 export function compileOptions(options: WorkerOptions, definition: QueueDefinition, name: string): CompiledOptions {
   const slots = options.concurrency ?? definition.workers ?? 10;
   if (!Number.isInteger(slots) || slots < 1 || slots > 10_000) {
-    throw new JetlaneError('invalid-configuration', `expected concurrency of queue "${options.queue}" to be a whole number from 1 to 10000, got ${slots}`, { details: { field: 'concurrency' } });
+    throw new JetlaneError(
+      'invalid-configuration',
+      `expected concurrency of queue "${options.queue}" to be a whole number from 1 to 10000, got ${slots}`,
+      { details: { field: 'concurrency' } },
+    );
   }
   return {
     queue: options.queue,
@@ -88,7 +102,7 @@ export function compileOptions(options: WorkerOptions, definition: QueueDefiniti
     slots,
     mode: options.mode ?? definition.mode ?? 'weighted',
     weights: LANES.map((lane) => definition.weights?.[lane] ?? DEFAULT_WEIGHTS[lane]),
-    settleWindow: options.settleWindow ?? 2048,
+    settleWindow: options.settleWindow ?? 1024,
     leaseMs: definition.lease === undefined ? LANE_DEFAULTS.leaseMs : toMs(definition.lease, 'lease'),
     maxDeliveries: definition.maxDeliveries ?? LANE_DEFAULTS.maxDeliveries,
     keepRecordsMs: definition.keepRecords === undefined ? LANE_DEFAULTS.keepRecordsMs : toMs(definition.keepRecords, 'keepRecords'),

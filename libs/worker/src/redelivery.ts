@@ -25,7 +25,8 @@ export async function checkRedelivery(task: HeldTask, store: TaskStore, options:
   const { record, recordSequence, copies } = await store.traces(task.queue, task.key, leaderGet);
   task.recordSequence = recordSequence;
   const { hop } = task.headers;
-  if (record && record.hop >= hop && isFinal(record.state)) return record.state === 'cancelled' && record.hop === hop ? 'cancelled' : 'settled';
+  if (record && record.hop >= hop && isFinal(record.state))
+    return record.state === 'cancelled' && record.hop === hop ? 'cancelled' : 'settled';
   if (copies.some((copy) => copy.hop > hop || (copy.place === 'dead' && copy.hop >= hop))) return 'settled';
   if (task.delivery.count === 1) return 'run';
   return noteCrash(task, record, store, options);

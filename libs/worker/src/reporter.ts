@@ -7,6 +7,8 @@ import type { CompiledOptions } from './options.js';
 
 const INTERVAL_MS = 1000;
 const MOST_RUNNING = 1000;
+/** The stream forgets what is old: an unchanged snapshot is stored again this often. */
+const REFRESH_MS = 3_600_000;
 
 interface LaneCounters {
   readonly counts: Partial<Record<CountedOutcome, number>>;
@@ -30,6 +32,7 @@ export class Reporter {
   private timer: NodeJS.Timeout | undefined;
   private unsubscribe: (() => void) | undefined;
   private changed = true;
+  private storedAt = 0;
 
   constructor(
     private readonly connection: Connection,
@@ -72,7 +75,7 @@ export class Reporter {
 
   private report(): void {
     this.beat();
-    if (this.changed) void this.snapshot();
+    if (this.changed || Date.now() - this.storedAt > REFRESH_MS) void this.snapshot();
   }
 
   private beat(stopping = false): void {
@@ -106,10 +109,19 @@ export class Reporter {
   /** Losing a snapshot costs nothing: the next one holds everything since the start. */
   private async snapshot(): Promise<void> {
     this.changed = false;
+    this.storedAt = Date.now();
     const { connection, options } = this;
     const lanes: Partial<Record<Lane, LaneMetrics>> = {};
     for (const [lane, { counts, wait, run }] of this.lanes) lanes[lane] = { counts: { ...counts }, wait: wait.encode(), run: run.encode() };
-    const snapshot: MetricsSnapshot = { worker: options.name, queue: options.queue, startedAt: this.startedAt, at: Date.now(), slots: options.slots, busy: this.load.busy(), lanes };
+    const snapshot: MetricsSnapshot = {
+      worker: options.name,
+      queue: options.queue,
+      startedAt: this.startedAt,
+      at: Date.now(),
+      slots: options.slots,
+      busy: this.load.busy(),
+      lanes,
+    };
     try {
       await connection.publish(connection.names.metric(options.queue, options.name), Buffer.from(JSON.stringify(snapshot)));
     } catch {

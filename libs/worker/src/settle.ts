@@ -1,7 +1,18 @@
 import { type Connection, leaderGet, TaskStore } from '@jetlane/jetstream';
 import {
-  appendHistory, asciiJson, decodeHeaders, type ErrorRecord, encodeHeaders, fingerprint, HEADER, type HeaderPair, JetlaneError, type TaskState, toErrorRecord, withHeaders,
+  appendHistory,
+  asciiJson,
+  decodeHeaders,
+  type ErrorRecord,
+  encodeHeaders,
+  fingerprint,
+  HEADER,
+  type HeaderPair,
+  JetlaneError,
+  type TaskState,
+  toErrorRecord,
   WrongSequenceError,
+  withHeaders,
 } from '@jetlane/protocol';
 import type { Outcome } from './classify.js';
 import type { HeldTask } from './held-task.js';
@@ -55,17 +66,25 @@ export class Settler {
   // After: done. Tests: worker-crash.spec "completed".
   private async complete(task: HeldTask, outcome: Outcome & { kind: 'completed' }, trace: string | undefined): Promise<Outcome> {
     if (this.options.keep !== 'all' && task.recordSequence < 0) return this.acknowledge(task, outcome);
-    const record = recordOf(task, 'completed', this.options.name, trace, outcome.result);
-    const body = encodeResult(record);
+    const body = encodeCompleted(task, this.options.name, trace, outcome.result);
     if (body instanceof JetlaneError) return this.bury(task, { kind: 'dead', reason: body.code, error: toErrorRecord(body) }, trace);
-    return this.acknowledge(task, (await this.writeRecord(task, body)) ? outcome : { kind: 'duplicate' });
+    if (task.recordSequence >= 0 || this.leases.lost(task))
+      return this.acknowledge(task, (await this.writeRecord(task, body)) ? outcome : { kind: 'duplicate' });
+    try {
+      await this.connection.publish(this.connection.names.state(task.queue, task.key), body, this.recordHeaders);
+    } catch (error) {
+      this.assertPassing(task, error);
+      await this.writeRecord(task, body);
+    }
+    return this.acknowledge(task, outcome);
   }
 
   // Crash before the timer: the attempt is repeated. Between timer and ack: the redelivery finds the timer (or what
   // became of it, of a higher hop) and only acks. Test: worker-crash.spec "retry".
   private async retry(task: HeldTask, outcome: Outcome & { kind: 'retry' }): Promise<Outcome> {
     const { record } = await this.stored(task, () => this.store.record(task.queue, task.key, leaderGet));
-    if (record?.state === 'cancelled' && record.hop >= task.headers.hop) return this.acknowledge(task, { kind: 'cancelled', reason: record.reason ?? 'cancelled' });
+    if (record?.state === 'cancelled' && record.hop >= task.headers.hop)
+      return this.acknowledge(task, { kind: 'cancelled', reason: record.reason ?? 'cancelled' });
     const { hop, attempt } = task.headers;
     const timer = {
       queue: task.queue,
@@ -93,7 +112,9 @@ export class Settler {
       [HEADER.fingerprint]: fingerprint(task.type, outcome.error),
       [HEADER.errors]: this.history(task, outcome.error),
     };
-    await this.stored(task, () => this.store.publishDead(task.queue, task.key, { headers: headersOf(task), data: task.delivery.data, hop, extra }));
+    await this.stored(task, () =>
+      this.store.publishDead(task.queue, task.key, { headers: headersOf(task), data: task.delivery.data, hop, extra }),
+    );
     const record = recordOf(task, 'dead', this.options.name, trace, undefined, outcome.reason, outcome.error);
     const written = await this.writeRecord(task, Buffer.from(JSON.stringify(record)));
     return this.acknowledge(task, written ? outcome : { kind: 'duplicate' });
@@ -117,7 +138,9 @@ export class Settler {
       return outcome;
     }
     const { lane, key, headers, delivery } = task;
-    await this.stored(task, () => this.store.publishTask(task.queue, lane, key, { headers: headersOf(task), data: delivery.data, hop: headers.hop + 1 }));
+    await this.stored(task, () =>
+      this.store.publishTask(task.queue, lane, key, { headers: headersOf(task), data: delivery.data, hop: headers.hop + 1 }),
+    );
     return this.acknowledge(task, outcome);
   }
 
@@ -166,12 +189,17 @@ export class Settler {
       try {
         return await write();
       } catch (error) {
-        if (!(error instanceof JetlaneError) || !error.retryable || error instanceof WrongSequenceError) throw error;
-        this.options.log.warn({ id: task.id, code: error.code, error: error.message }, 'settle:retrying');
+        this.assertPassing(task, error);
         await this.connection.whenConnected();
         await new Promise((resolve) => setTimeout(resolve, 100));
       }
     }
+  }
+
+  /** Throws what no repetition mends; notes the rest. */
+  private assertPassing(task: HeldTask, error: unknown): void {
+    if (!(error instanceof JetlaneError) || !error.retryable || error instanceof WrongSequenceError) throw error;
+    this.options.log.warn({ id: task.id, code: error.code, error: error.message }, 'settle:retrying');
   }
 
   private history(task: HeldTask, error: ErrorRecord): string {
@@ -182,7 +210,15 @@ export class Settler {
 const headersOf = (task: HeldTask): HeaderPair[] => decodeHeaders(task.delivery.headers);
 
 /** Written field by field: spreading an object here cost a tenth of the whole settlement. */
-function recordOf(task: HeldTask, state: TaskState, worker: string, trace?: string, result?: unknown, reason?: string, error?: ErrorRecord) {
+function recordOf(
+  task: HeldTask,
+  state: TaskState,
+  worker: string,
+  trace?: string,
+  result?: unknown,
+  reason?: string,
+  error?: ErrorRecord,
+) {
   const { headers } = task;
   return {
     id: task.id,
@@ -202,12 +238,33 @@ function recordOf(task: HeldTask, state: TaskState, worker: string, trace?: stri
   };
 }
 
-function encodeResult(record: { readonly id: string }): Uint8Array | JetlaneError {
+/**
+ * The record of a completed task, written as text: this is the one object that every task serializes, and building and
+ * walking it cost twice as much as its result. What a stranger may have chosen is quoted by JSON.
+ */
+function encodeCompleted(task: HeldTask, worker: string, trace: string | undefined, result: unknown): Uint8Array | JetlaneError {
   try {
-    const body = Buffer.from(JSON.stringify(record));
+    const { headers, delivery } = task;
+    const { group, hash, createdAt } = headers;
+    const type = JSON.stringify(task.type);
+    const at = `${createdAt === undefined ? '' : `"created":${createdAt},`}"stored":${delivery.storedAt},"fetched":${task.fetchedAt},"started":${task.startedAt},"finished":${task.finishedAt}`;
+    const body = Buffer.from(
+      `{"id":${JSON.stringify(task.id)},"hop":${headers.hop},"lane":"${task.lane}","type":${type},${optional('group', group)}"state":"completed","attempt":${headers.attempt},"at":{${at}},${optional('result', result)}"worker":${JSON.stringify(worker)}${trace ? `,"trace":"${trace}"` : ''}${hash ? `,"hash":${JSON.stringify(hash)}` : ''}}`,
+    );
     if (body.length <= RESULT_LIMIT) return body;
-    return new JetlaneError('result-too-large', `the result of task "${record.id}" is ${body.length} bytes, more than ${RESULT_LIMIT}; store it elsewhere and return a reference`);
+    return new JetlaneError(
+      'result-too-large',
+      `the result of task "${task.id}" is ${body.length} bytes, more than ${RESULT_LIMIT}; store it elsewhere and return a reference`,
+    );
   } catch (cause) {
-    return new JetlaneError('result-too-large', `the result of task "${record.id}" cannot be written as JSON: ${(cause as Error).message}`, { cause });
+    return new JetlaneError('result-too-large', `the result of task "${task.id}" cannot be written as JSON: ${(cause as Error).message}`, {
+      cause,
+    });
   }
+}
+
+/** `"name":<json>,` or nothing for what JSON leaves out. */
+function optional(name: string, value: unknown): string {
+  const json = value === undefined ? undefined : JSON.stringify(value);
+  return json === undefined ? '' : `"${name}":${json},`;
 }

@@ -1,7 +1,15 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { type Connection, ensureQueue, provisionLane, TaskStore } from '@jetlane/jetstream';
-import { type CountedOutcome, type Duration, JetlaneError, type Lane, type QueueDefinition, toMs, WrongSequenceError } from '@jetlane/protocol';
+import {
+  type CountedOutcome,
+  type Duration,
+  JetlaneError,
+  type Lane,
+  type QueueDefinition,
+  toMs,
+  WrongSequenceError,
+} from '@jetlane/protocol';
 import { type ActiveProcess, startProcess } from '@jetlane/telemetry';
 import { classifyError, type Outcome } from './classify.js';
 import { type TaskEvent, WorkerEmitter, type WorkerEvents } from './events.js';
@@ -109,7 +117,10 @@ export class Worker {
     const store = new TaskStore(connection);
     const leases = new LeaseKeeper(connection, options.leaseMs);
     const settler = new Settler(connection, store, leases, options);
-    const loop = new FetchLoop(connection, options, leases, { run: (task) => void this.process(task), missing: (lane) => void this.reprovision(lane) });
+    const loop = new FetchLoop(connection, options, leases, {
+      run: (task) => void this.process(task),
+      missing: (lane) => void this.reprovision(lane),
+    });
     const reporter = new Reporter(connection, options, { busy: () => loop.running, running: () => this.active });
     return { options, definition, store, leases, settler, loop, reporter };
   }

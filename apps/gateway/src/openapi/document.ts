@@ -25,7 +25,7 @@ const problemSchema = z
       .describe('The fields that are wrong.'),
     suggestion: z.string().optional().describe('What was probably meant.'),
   })
-  .describe('RFC 9457 problem document.');
+  .describe(`RFC 9457 problem document.\n\n${codeTable()}`);
 
 /** The description of the API, made from the same schemas that check the requests. */
 export function openApiDocument(routes: readonly ApiRoute[], needsKey: boolean): OpenAPIObject {
@@ -39,7 +39,7 @@ export function openApiDocument(routes: readonly ApiRoute[], needsKey: boolean):
     info: {
       title: 'Jetlane gateway',
       version: '0.1.0',
-      description: `Durable task queue on NATS JetStream. Errors are RFC 9457 problem documents with a stable \`code\`:\n\n${codeTable()}`,
+      description: `Durable task queue on NATS JetStream. Errors are RFC 9457 problem documents with a stable \`code\`; the schema Problem lists all of them.`,
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
     servers: [{ url: '/' }],

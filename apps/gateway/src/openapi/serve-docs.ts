@@ -9,6 +9,8 @@ export function serveDocs(app: NestFastifyApplication, routes: readonly ApiRoute
     jsonDocumentUrl: 'docs-json',
     raw: ['json'],
     customSiteTitle: 'Jetlane API',
+    customfavIcon: '/favicon.svg',
+    customCss: '.swagger-ui .topbar { display: none }',
     swaggerOptions: { validatorUrl: null, displayRequestDuration: true, tryItOutEnabled: true },
   });
 }
