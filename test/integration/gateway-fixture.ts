@@ -33,13 +33,13 @@ export class GatewayFixture {
     readonly logged: string[],
   ) {}
 
-  static async start(env: Record<string, string> = {}, given?: NatsServer): Promise<GatewayFixture> {
+  static async start(env: Record<string, string> = {}, given?: NatsServer, over: Partial<GatewayConfig> = {}): Promise<GatewayFixture> {
     const nats = given ?? (await startNatsServer());
     const admin = await connect({ servers: nats.url, namespace: env.JETLANE_NAMESPACE ?? '' });
     for (const queue of QUEUES) await ensureQueue(admin, queue);
     const logged: string[] = [];
     const logger = pino({ level: 'info' }, { write: (line: string) => void logged.push(line) });
-    const config = readGatewayConfig({ GATEWAY_PORT: '0', NATS_URL: nats.url, LOG_FORMAT: 'json', ...env });
+    const config = { ...readGatewayConfig({ GATEWAY_PORT: '0', NATS_URL: nats.url, LOG_FORMAT: 'json', ...env }), ...over };
     const service = await startService(gatewayService(config, logger), logger);
     return new GatewayFixture(nats, admin, service, logged);
   }

@@ -180,36 +180,6 @@ describe('GET /api/queue/status', () => {
   });
 });
 
-describe('GET /api/queue/stats', () => {
-  it('gives figures and says which services are missing', async () => {
-    const { status, body } = await gateway.get('/api/queue/stats');
-    expect(status).toBe(200);
-    expect((body.missing as Json[]).map(({ service }) => service).sort()).toEqual(['analytics', 'queue-manager']);
-    const tiny = (body.queues as Json[]).find(({ queue_name }) => queue_name === 'tiny')!;
-    expect(tiny).toMatchObject({
-      depth: 2,
-      active: 0,
-      failed: 0,
-      paused: false,
-      rates: null,
-      totals: null,
-      lanes: { normal: { depth: 2 }, high: { depth: 0, oldest_age_ms: null } },
-    });
-    expect(tiny.oldest_age_ms).toBeGreaterThan(0);
-  });
-
-  it('gives those of one queue', async () => {
-    const { body } = await gateway.get('/api/queue/stats/typed');
-    expect((body.queues as Json[]).map(({ queue_name }) => queue_name)).toEqual(['typed']);
-  });
-
-  it('suggests a name for an unknown queue', async () => {
-    const { status, body } = await gateway.get('/api/queue/stats/defualt');
-    expect([status, body.code, body.suggestion]).toEqual([404, 'unknown-queue', 'default']);
-    expect((await gateway.get('/api/queue/stats/NO%20SUCH')).status).toBe(400);
-  });
-});
-
 describe('example routes', () => {
   it.each([
     ['credit-purchase', { user_id: 'u1', amount: 100, price: '9.99', currency: 'EUR' }, 'high_priority', 'high', 'credit_purchase'],

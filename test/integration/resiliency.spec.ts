@@ -1,71 +1,27 @@
-import { type Connection, consumerState, deleteMessage, leaderGetSequence } from '@jetlane/jetstream';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { deleteMessage, leaderGetSequence } from '@jetlane/jetstream';
+import { describe, expect, it } from 'vitest';
 import { DeadLetters } from '../../apps/resiliency/src/dead-letters.js';
 import { OrphanMover, type OrphanStep } from '../../apps/resiliency/src/orphan-mover.js';
-import { Resiliency, type ResiliencyOptions } from '../../apps/resiliency/src/resiliency.js';
-import { eventually, Installation, keepingLog } from './services-fixture.js';
+import { connection, exhaust, NEVER, queue, site, startResiliency, stored, streamOf, useResiliency } from './resiliency-fixture.js';
+import { eventually } from './services-fixture.js';
 
-let site: Installation;
-let connection: Connection;
-const log = keepingLog();
-const running: Resiliency[] = [];
-const NEVER = 3_600_000;
-
-async function startResiliency(options: Partial<ResiliencyOptions> = {}): Promise<Resiliency> {
-  const resiliency = new Resiliency(await site.link(), { log, sweepMs: NEVER, ...options });
-  running.push(resiliency);
-  await resiliency.start();
-  return resiliency;
-}
-
-const streamOf = (queue: string) => connection.names.lane(queue, 'normal').stream;
-const state = async (stream: string) => (await (await connection.admin()).streams.info(stream)).state;
-
-/** Hands tasks back until the server gives them up. @returns their sequences, in order */
-async function exhaust(queue: string, keys: string[], headers: [string, string][] = [['Task-Type', 'mail']]): Promise<number[]> {
-  const sequences: number[] = [];
-  for (const key of keys) sequences.push((await site.enqueue(queue, key, { headers, body: `{"key":"${key}"}` })).seq);
-  const stop = site.work(queue, (delivery, ack) => (keys.some((key) => delivery.subject.endsWith(`.${key}`)) ? void connection.nak(delivery) : ack()));
-  await eventually('the server gave them up', async () => {
-    const found = await consumerState(connection, streamOf(queue), connection.names.consumer);
-    return found?.pending === 0 && found.ackPending === 0;
-  });
-  stop();
-  return sequences;
-}
-
-beforeAll(async () => {
-  site = await Installation.open('resil');
-  connection = site.connection;
-});
-let queue = '';
-let count = 0;
-let deadBefore = 0;
-beforeEach(async () => {
-  queue = `q${count++}`;
-  await site.queue({ name: queue, lease: '1s', maxDeliveries: 5 });
-  deadBefore = (await state(connection.names.deadLetters)).last_seq;
-});
-afterEach(async () => {
-  await Promise.all(running.splice(0).map((resiliency) => resiliency.stop()));
-  await (await connection.admin()).streams.purge(connection.names.advisories);
-});
-afterAll(() => site.close());
-
-async function loseAdvisories(expected: number): Promise<void> {
-  await eventually('the advisories are there', async () => (await site.messages(connection.names.advisories)) === expected);
-  await (await connection.admin()).streams.purge(connection.names.advisories);
-}
-
-/** Stored dead letters since the test began: a second one on the same subject would count too. */
-const stored = async () => (await state(connection.names.deadLetters)).last_seq - deadBefore;
+useResiliency('resil');
 
 describe('advisories', () => {
   it('a task that the server gave up becomes one dead letter, with two instances running', async () => {
     const reasons: string[] = [];
     for (let i = 0; i < 2; i++) await startResiliency({ onDead: (name, reason) => reasons.push(`${name} ${reason}`) });
     const history = '[{"attempt":1,"at":5,"name":"Error","message":"first"}]';
-    const [sequence] = await exhaust(queue, ['given-up'], [['Task-Type', 'mail'], ['Task-Attempt', '2'], ['Task-Errors', history], ['traceparent', '00-aa-bb-01']]);
+    const [sequence] = await exhaust(
+      queue,
+      ['given-up'],
+      [
+        ['Task-Type', 'mail'],
+        ['Task-Attempt', '2'],
+        ['Task-Errors', history],
+        ['traceparent', '00-aa-bb-01'],
+      ],
+    );
     await eventually('the lane is empty', async () => (await site.depth(queue)) === 0);
     const letter = await site.dead(queue, 'given-up');
     expect(new TextDecoder().decode(letter?.data)).toBe('{"key":"given-up"}');
@@ -78,7 +34,16 @@ describe('advisories', () => {
       'Task-Fingerprint': expect.stringMatching(/^[0-9a-f]{8}$/),
     });
     const { record } = await site.store.record(queue, 'given-up');
-    expect(record).toMatchObject({ id: `${queue}.given-up`, hop: 1, lane: 'normal', type: 'mail', state: 'dead', attempt: 2, reason: 'deliveries-exhausted', trace: 'aa' });
+    expect(record).toMatchObject({
+      id: `${queue}.given-up`,
+      hop: 1,
+      lane: 'normal',
+      type: 'mail',
+      state: 'dead',
+      attempt: 2,
+      reason: 'deliveries-exhausted',
+      trace: 'aa',
+    });
     expect(await stored()).toBe(1);
     expect(reasons).toEqual([`${queue} deliveries-exhausted`]);
     await eventually('the advisory is settled', async () => (await site.messages(connection.names.advisories)) === 0);
@@ -98,7 +63,10 @@ describe('advisories', () => {
 
   it('200 tasks at once, two instances: one letter each', async () => {
     for (let i = 0; i < 2; i++) await startResiliency();
-    await exhaust(queue, Array.from({ length: 200 }, (_, i) => `many${i}`));
+    await exhaust(
+      queue,
+      Array.from({ length: 200 }, (_, i) => `many${i}`),
+    );
     await eventually('the lane is empty', async () => (await site.depth(queue)) === 0);
     expect(await stored()).toBe(200);
   });
@@ -116,7 +84,10 @@ describe('advisories', () => {
     await startResiliency();
     await exhaust(queue, ['same']);
     await exhaust(other, ['same']);
-    await eventually('both stand', async () => (await site.dead(queue, 'same')) !== undefined && (await site.dead(other, 'same')) !== undefined);
+    await eventually(
+      'both stand',
+      async () => (await site.dead(queue, 'same')) !== undefined && (await site.dead(other, 'same')) !== undefined,
+    );
   });
 
   it('leaves alone what went on elsewhere: only the orphan is removed', async () => {
@@ -143,148 +114,62 @@ describe('advisories', () => {
     expect(await site.takeAll(queue, 1)).toEqual(['revived#1']);
   });
 
-  it.each<OrphanStep>(['read', 'buried', 'recorded', 'deleted'])('killed after "%s": one dead letter, nothing left in the lane', async (last) => {
-    const [sequence = 0] = await exhaust(queue, ['crash']);
-    const mover = new OrphanMover(connection, {
-      keepMs: () => 60_000,
-      onStep: (step) => {
-        if (step === last) throw new Error('killed');
-      },
-    });
-    await expect(mover.move({ stream: streamOf(queue), sequence })).rejects.toThrow('killed');
-    for (let i = 0; i < 2; i++) await startResiliency();
-    await eventually('the advisory is settled', async () => (await site.messages(connection.names.advisories)) === 0);
-    expect(await stored()).toBe(1);
-    expect(await leaderGetSequence(connection, streamOf(queue), sequence)).toBeUndefined();
-    expect((await site.store.record(queue, 'crash')).record?.state).toBe('dead');
-  });
+  it.each<OrphanStep>(['read', 'buried', 'recorded', 'deleted'])(
+    'killed after "%s": one dead letter, nothing left in the lane',
+    async (last) => {
+      const [sequence = 0] = await exhaust(queue, ['crash']);
+      const mover = new OrphanMover(connection, {
+        keepMs: () => 60_000,
+        onStep: (step) => {
+          if (step === last) throw new Error('killed');
+        },
+      });
+      await expect(mover.move({ stream: streamOf(queue), sequence })).rejects.toThrow('killed');
+      for (let i = 0; i < 2; i++) await startResiliency();
+      await eventually('the advisory is settled', async () => (await site.messages(connection.names.advisories)) === 0);
+      expect(await stored()).toBe(1);
+      expect(await leaderGetSequence(connection, streamOf(queue), sequence)).toBeUndefined();
+      expect((await site.store.record(queue, 'crash')).record?.state).toBe('dead');
+    },
+  );
 });
-
-describe('sweeper', () => {
-  it('finds orphans whose advisory was lost', async () => {
-    await exhaust(queue, ['lost1', 'lost2']);
-    await loseAdvisories(2);
-    const resiliency = await startResiliency();
-    expect(await resiliency.sweep()).toBe(0);
-    expect(await resiliency.sweep()).toBe(2);
-    expect(await site.depth(queue)).toBe(0);
-    expect(await stored()).toBe(2);
-  });
-
-  it('finds them beside a task that is in hand and one that waits, and leaves those', async () => {
-    await exhaust(queue, ['lost1', 'lost2']);
-    await loseAdvisories(2);
-    await site.enqueue(queue, 'quick');
-    await site.takeAll(queue, 1);
-    await site.enqueue(queue, 'running');
-    const { consumer, stream } = connection.names.lane(queue, 'normal');
-    let running = false;
-    const puller = connection.puller({ stream, consumer, onDelivery: () => (running = true), onEnd: () => undefined });
-    puller.start(connection.epoch);
-    puller.pull(1, 'wait');
-    await eventually('in hand', () => running);
-    await site.enqueue(queue, 'waiting');
-    const resiliency = await startResiliency();
-    await resiliency.sweep();
-    expect(await resiliency.sweep()).toBe(2);
-    puller.stop();
-    expect(await stored()).toBe(2);
-    expect(await site.inLane(queue, 'running')).toBeDefined();
-    expect(await site.inLane(queue, 'waiting')).toBeDefined();
-  });
-
-  it('two sweepers at once: one letter each', async () => {
-    await exhaust(queue, Array.from({ length: 100 }, (_, i) => `sweep${i}`));
-    await loseAdvisories(100);
-    const both = [await startResiliency(), await startResiliency()];
-    for (let i = 0; i < 2; i++) await Promise.all(both.map((resiliency) => resiliency.sweep()));
-    expect(await site.depth(queue)).toBe(0);
-    expect(await stored()).toBe(100);
-  });
-
-  it('in a busy lane it takes orphans only, never what runs, is held or waits', async () => {
-    const { given, errors, stop } = busyLane(queue);
-    // Advisories go nowhere: the stream that keeps them is emptied all the time, the ear on core NATS hears the truth.
-    const purge = setInterval(() => void connection.admin().then(({ streams }) => streams.purge(connection.names.advisories)), 50);
-    const sweepers = await Promise.all([startResiliency({ sweepMs: 100 }), startResiliency({ sweepMs: 100 })]);
-    await eventually('enough were given up', () => given.size >= 40, 40_000);
-    console.log('moved while busy', await stored(), 'of', given.size);
-    clearInterval(purge);
-    await stop();
-    await eventually('all orphans became dead letters', async () => {
-      await Promise.all(sweepers.map((resiliency) => resiliency.sweep()));
-      return (await stored()) >= given.size && (await site.depth(queue)) === 0;
-    }, 30_000);
-    expect(await stored()).toBe(given.size);
-    for (const sequence of (await letters()).map(({ source }) => Number(source?.split(':')[1]))) if (!given.has(sequence)) errors.push(`${sequence} was alive`);
-    expect(errors).toEqual([]);
-  });
-});
-
-/**
- * A lane that never rests: quick tasks, tasks held for seconds under renewed leases, tasks handed back now and then, and
- * tasks that are always handed back until the server gives them up. `given` are the sequences of the last kind.
- */
-function busyLane(name: string) {
-  const given = new Set<number>();
-  const errors: string[] = [];
-  const deadline = new Map<string, NodeJS.Timeout>();
-  const deaf = connection.subscribe(connection.names.maxDeliveries(), ({ data }) => {
-    const { stream, stream_seq: sequence } = JSON.parse(new TextDecoder().decode(data)) as { stream: string; stream_seq: number };
-    if (stream === streamOf(name)) given.add(sequence);
-  });
-  const stopWork = site.work(name, (delivery, ack) => {
-    const kind = delivery.subject.split('.').at(-1)?.split('_')[0];
-    if (kind === 'bad') return void setTimeout(() => connection.nak(delivery), 5);
-    if (kind === 'flaky' && delivery.count < 4) return void connection.nak(delivery);
-    if (kind !== 'long') return void setTimeout(ack, 5 + Math.random() * 20);
-    const renew = setInterval(() => connection.inProgress(delivery), 300);
-    deadline.set(
-      delivery.subject,
-      setTimeout(() => {
-        clearInterval(renew);
-        ack();
-      }, 3000),
-    );
-  });
-  let n = 0;
-  const produce = setInterval(() => {
-    const kind = n % 97 === 0 ? 'long' : n % 11 === 0 ? 'bad' : n % 7 === 0 ? 'flaky' : 'quick';
-    site.enqueue(name, `${kind}_${n++}`).catch((error: unknown) => errors.push(String(error)));
-  }, 5);
-  const stop = async () => {
-    clearInterval(produce);
-    await eventually('the lane has come to rest', async () => {
-      const found = await consumerState(connection, streamOf(name), connection.names.consumer);
-      return found?.pending === 0 && found.ackPending === 0;
-    });
-    stopWork();
-    deaf();
-  };
-  return { given, errors, stop };
-}
-
-async function letters() {
-  return (await new DeadLetters(connection).list({ queue, limit: 1000 })).items;
-}
 
 describe('dead letters', () => {
   it('lists, shows and redrives; history stays, attempts start anew', async () => {
     await startResiliency();
     const history = '[{"attempt":1,"at":5,"name":"Error","message":"first"}]';
-    await exhaust(queue, ['again', 'other'], [['Task-Type', 'mail'], ['Task-Attempt', '3'], ['Task-Errors', history]]);
+    await exhaust(
+      queue,
+      ['again', 'other'],
+      [
+        ['Task-Type', 'mail'],
+        ['Task-Attempt', '3'],
+        ['Task-Errors', history],
+      ],
+    );
     await eventually('the dead letters stand', async () => (await stored()) === 2 && (await site.depth(queue)) === 0);
     const dead = new DeadLetters(connection);
     const page = await dead.list({ queue, limit: 1 });
     expect(page.items).toHaveLength(1);
     expect((await dead.list({ queue, after: page.next })).items).toHaveLength(1);
-    expect(await dead.get({ id: `${queue}.again` })).toMatchObject({ reason: 'deliveries-exhausted', lane: 'normal', attempt: 3, data: { key: 'again' }, history: [{ message: 'first' }] });
+    expect(await dead.get({ id: `${queue}.again` })).toMatchObject({
+      reason: 'deliveries-exhausted',
+      lane: 'normal',
+      attempt: 3,
+      data: { key: 'again' },
+      history: [{ message: 'first' }],
+    });
     await expect(dead.get({ id: `${queue}.none` })).rejects.toMatchObject({ code: 'task-not-found' });
     await expect(dead.list({ limit: 0 })).rejects.toMatchObject({ code: 'invalid-argument' });
 
     expect(await dead.redrive({ id: `${queue}.again` })).toMatchObject({ hop: 2, lane: 'normal', duplicate: false });
     const back = await site.inLane(queue, 'again');
-    expect(Object.fromEntries(back?.headers ?? [])).toEqual({ 'Nats-Msg-Id': 'again#2', 'Task-Type': 'mail', 'Task-Errors': history, 'Task-Hop': '2' });
+    expect(Object.fromEntries(back?.headers ?? [])).toEqual({
+      'Nats-Msg-Id': 'again#2',
+      'Task-Type': 'mail',
+      'Task-Errors': history,
+      'Task-Hop': '2',
+    });
     expect(await site.dead(queue, 'again')).toBeUndefined();
     expect(await site.dead(queue, 'other')).toBeDefined();
   });

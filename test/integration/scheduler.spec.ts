@@ -54,12 +54,18 @@ describe('scheduler', () => {
   it('moves fired timers into their lanes once, with headers, payload and hop', async () => {
     await startScheduler();
     await startScheduler();
-    for (const [i, lane] of LANES.entries()) await site.timer('q', `move${i}`, { lane, hop: 3, attempt: 2, body: `{"n":${i}}`, type: 'mail' });
+    for (const [i, lane] of LANES.entries())
+      await site.timer('q', `move${i}`, { lane, hop: 3, attempt: 2, body: `{"n":${i}}`, type: 'mail' });
     await settled();
     for (const [i, lane] of LANES.entries()) {
       const moved = await site.inLane('q', `move${i}`, lane);
       expect(new TextDecoder().decode(moved?.data)).toBe(`{"n":${i}}`);
-      expect(Object.fromEntries(moved?.headers ?? [])).toEqual({ 'Nats-Msg-Id': `move${i}#3`, 'Task-Type': 'mail', 'Task-Hop': '3', 'Task-Attempt': '2' });
+      expect(Object.fromEntries(moved?.headers ?? [])).toEqual({
+        'Nats-Msg-Id': `move${i}#3`,
+        'Task-Type': 'mail',
+        'Task-Hop': '3',
+        'Task-Attempt': '2',
+      });
     }
     expect((await site.takeAll('q', 4)).sort()).toEqual(['move0#3', 'move1#3', 'move2#3', 'move3#3']);
   });
@@ -79,7 +85,12 @@ describe('scheduler', () => {
   it('drops what its record says is cancelled or settled, and moves what it does not concern', async () => {
     const record = (key: string, hop: number, state: 'cancelled' | 'completed' | 'accepted') =>
       site.store.writeRecord('q', key, { id: `q.${key}`, hop, state, attempt: 1, at: {} }, 60_000);
-    await Promise.all([record('c1', 2, 'cancelled'), record('c2', 3, 'completed'), record('c3', 2, 'accepted'), record('c4', 1, 'cancelled')]);
+    await Promise.all([
+      record('c1', 2, 'cancelled'),
+      record('c2', 3, 'completed'),
+      record('c3', 2, 'accepted'),
+      record('c4', 1, 'cancelled'),
+    ]);
     const fates: Fate[] = [];
     await startScheduler({ onFate: (fate) => fates.push(fate) });
     for (const key of ['c1', 'c2', 'c3', 'c4']) await site.timer('q', key, { hop: 2 });
@@ -110,6 +121,9 @@ describe('scheduler', () => {
     await new DueMover(site.connection, { log }).move(due);
     await site.store.writeRecord('q', 'crash2', { id: 'q.crash2', hop: 1, state: 'completed', attempt: 1, at: {} }, 60_000);
     await site.takeAll('q', 1);
+    // A lane made anew remembers no message ids, as after the duplicate window.
+    await (await site.connection.admin()).streams.delete(site.connection.names.lane('q', 'normal').stream);
+    await site.queue({ name: 'q' });
     site.connection.nak(due);
     await startScheduler();
     await settled();
@@ -178,7 +192,10 @@ describe('scheduler', () => {
     await site.timer('small', 'huge', { body: JSON.stringify('x'.repeat(70_000)) });
     await settled();
     expect(fates.sort()).toEqual(['dead', 'malformed']);
-    expect(Object.fromEntries((await site.dead('small', 'huge'))?.headers ?? [])).toMatchObject({ 'Task-Dead-Reason': 'payload-too-large', 'Task-Type': 'noop' });
+    expect(Object.fromEntries((await site.dead('small', 'huge'))?.headers ?? [])).toMatchObject({
+      'Task-Dead-Reason': 'payload-too-large',
+      'Task-Type': 'noop',
+    });
   });
 
   it('makes its consumer again when somebody deleted it, and goes on', async () => {

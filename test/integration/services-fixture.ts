@@ -124,7 +124,7 @@ export class Installation {
       refill();
       return puller;
     });
-    return () => pullers.forEach((puller) => puller.stop());
+    return () => pullers.forEach((puller) => void puller.stop());
   }
 
   /** Keys and hops of all that is in a queue, taken out of it. */

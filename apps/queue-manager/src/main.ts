@@ -1,1 +1,28 @@
-export {};
+import { runService, serveCommand } from '@jetlane/nestjs/service';
+import { queueManagerConfig } from './config.js';
+import { exposeGauges } from './gauges.js';
+import { QueueManager } from './queue-manager.js';
+import { readStatsInput } from './stats-input.js';
+
+await runService({
+  config: queueManagerConfig,
+  components: ({ config, connection, logger, meter, health }) => {
+    const manager = new QueueManager(connection, { log: logger });
+    health.add('queues', () => manager.health());
+    exposeGauges(meter, manager);
+    const commands: (() => void)[] = [];
+    const serve = (command: string, handler: (input: unknown) => unknown) =>
+      commands.push(serveCommand(connection, config.name, command, async (input) => handler(input)));
+    return [
+      manager,
+      {
+        start: async () => {
+          serve('stats', (input) => manager.stats(readStatsInput(input).queue));
+          serve('queues', () => manager.queues());
+          serve('reconcile', async () => ({ repaired: await manager.reconcile() }));
+        },
+        stop: async () => commands.forEach((stop) => void stop()),
+      },
+    ];
+  },
+});

@@ -1,6 +1,18 @@
 import { type Connection, deleteMessage, directGetNext, hopOf, leaderGet, type StoredMessage, TaskStore } from '@jetlane/jetstream';
 import {
-  type AttemptError, DEFAULT_LANE, type ErrorRecord, formatTaskId, HEADER, type HeaderPair, headerValue, isLane, isQueueName, JetlaneError, type Lane, parseHistory, parseTaskId,
+  type AttemptError,
+  DEFAULT_LANE,
+  type ErrorRecord,
+  formatTaskId,
+  HEADER,
+  type HeaderPair,
+  headerValue,
+  isLane,
+  isQueueName,
+  JetlaneError,
+  type Lane,
+  parseHistory,
+  parseTaskId,
 } from '@jetlane/protocol';
 import { z } from 'zod';
 
@@ -49,7 +61,12 @@ export class DeadLetters {
     const items: DeadLetter[] = [];
     let last = after;
     while (items.length < limit) {
-      const stored = await directGetNext(this.connection, names.deadLetters, last + 1, queue ? names.dead(queue, '*') : names.pattern('dead.>'));
+      const stored = await directGetNext(
+        this.connection,
+        names.deadLetters,
+        last + 1,
+        queue ? names.dead(queue, '*') : names.pattern('dead.>'),
+      );
       if (!stored) return { items };
       last = stored.sequence;
       items.push(this.read(stored));
@@ -83,7 +100,9 @@ export class DeadLetters {
       const ack = await this.store.publishTask(queue, lane, key, { headers: livingHeaders(letter.headers), data: letter.data, hop });
       duplicate = ack.duplicate === true;
       if (duplicate && !(await this.wasRedriven(queue, key, hop))) {
-        throw new JetlaneError('publish-timeout', `task "${id}" was sent back a moment ago and cannot be seen; try again in a minute`, { details: { id } });
+        throw new JetlaneError('publish-timeout', `task "${id}" was sent back a moment ago and cannot be seen; try again in a minute`, {
+          details: { id },
+        });
       }
     }
     await deleteMessage(this.connection, this.connection.names.deadLetters, letter.sequence);
@@ -154,5 +173,7 @@ function check<S extends z.ZodType>(schema: S, input: unknown): z.output<S> {
   const parsed = schema.safeParse(input);
   if (parsed.success) return parsed.data;
   const issues = parsed.error.issues.map(({ path, message }) => ({ path: path.join('.'), message }));
-  throw new JetlaneError('invalid-argument', issues.map(({ path, message }) => (path ? `${path}: ${message}` : message)).join('; '), { details: { issues } });
+  throw new JetlaneError('invalid-argument', issues.map(({ path, message }) => (path ? `${path}: ${message}` : message)).join('; '), {
+    details: { issues },
+  });
 }

@@ -17,9 +17,10 @@ await runService({
       resiliency,
       {
         start: async () => {
-          for (const command of ['list', 'get', 'redrive'] as const) commands.push(serveCommand(connection, config.name, command, (input) => letters[command](input)));
+          for (const command of ['list', 'get', 'redrive'] as const)
+            commands.push(serveCommand(connection, config.name, command, (input) => letters[command](input)));
         },
-        stop: async () => commands.forEach((stop) => stop()),
+        stop: async () => commands.forEach((stop) => void stop()),
       },
     ];
   },

@@ -1,5 +1,27 @@
-import { type Connection, deathHeaders, deleteMessage, isOver, leaderGet, leaderGetSequence, type StoredMessage, TaskStore, type TaskTraces } from '@jetlane/jetstream';
-import { encodeHeaders, type ErrorRecord, HEADER, isFinal, isLane, type Lane, NO_TASK_HEADERS, parseTaskHeaders, type StateRecord, type TaskHeaders, WrongSequenceError } from '@jetlane/protocol';
+import {
+  type Connection,
+  deathHeaders,
+  deleteMessage,
+  isOver,
+  leaderGet,
+  leaderGetSequence,
+  type StoredMessage,
+  TaskStore,
+  type TaskTraces,
+} from '@jetlane/jetstream';
+import {
+  type ErrorRecord,
+  encodeHeaders,
+  HEADER,
+  isFinal,
+  isLane,
+  type Lane,
+  NO_TASK_HEADERS,
+  parseTaskHeaders,
+  type StateRecord,
+  type TaskHeaders,
+  WrongSequenceError,
+} from '@jetlane/protocol';
 
 export const DELIVERIES_EXHAUSTED = 'deliveries-exhausted';
 
@@ -83,7 +105,12 @@ export class OrphanMover {
     if (known) return known;
     const { queue, key, message, headers, orphan } = lost;
     const death = { reason: DELIVERIES_EXHAUSTED, error: errorOf(lost), at: Date.now(), source: orphan, type: headers.type };
-    const ack = await this.store.publishDead(queue, key, { headers: message.headers, data: message.data, hop: headers.hop, extra: deathHeaders(death) });
+    const ack = await this.store.publishDead(queue, key, {
+      headers: message.headers,
+      data: message.data,
+      hop: headers.hop,
+      extra: deathHeaders(death),
+    });
     if (!ack.duplicate) {
       this.options.onDead?.(queue, DELIVERIES_EXHAUSTED);
       return 'moved';
@@ -104,7 +131,11 @@ export class OrphanMover {
     if (copies.some((copy) => copy.place === 'dead' && copy.hop === hop) && !copies.some((copy) => copy.hop > hop)) return 'known';
     if (isOver(traces, hop)) return 'over';
     // A second copy of the same hop has a life of its own: only this one is removed.
-    return copies.some((copy) => copy.place === 'lane' && copy.hop === hop && (copy.lane !== lane || copy.stored.sequence !== orphan.sequence)) ? 'over' : undefined;
+    return copies.some(
+      (copy) => copy.place === 'lane' && copy.hop === hop && (copy.lane !== lane || copy.stored.sequence !== orphan.sequence),
+    )
+      ? 'over'
+      : undefined;
   }
 
   private async writeRecord(lost: Lost): Promise<void> {
@@ -128,7 +159,11 @@ function readHeaders(message: StoredMessage): TaskHeaders {
   try {
     return parseTaskHeaders(new TextDecoder().decode(encodeHeaders(message.headers)));
   } catch {
-    return { ...NO_TASK_HEADERS, hop: Number.isSafeInteger(hop) && hop > 0 ? hop : 1, type: message.headers.find(([name]) => name === HEADER.type)?.[1] };
+    return {
+      ...NO_TASK_HEADERS,
+      hop: Number.isSafeInteger(hop) && hop > 0 ? hop : 1,
+      type: message.headers.find(([name]) => name === HEADER.type)?.[1],
+    };
   }
 }
 
@@ -155,4 +190,3 @@ function deadRecord(lost: Lost): StateRecord {
     trace: headers.traceparent?.split('-')[1],
   };
 }
-

@@ -1,4 +1,4 @@
-import { type Connection, type Delivery, provisionBase, PullLoop, type PullLoopHealth } from '@jetlane/jetstream';
+import { type Connection, type Delivery, PullLoop, type PullLoopHealth, provisionBase } from '@jetlane/jetstream';
 import { type Advisory, isOutdated, readAdvisory } from './advisory.js';
 import { LaneConsumers } from './lane-consumers.js';
 import { OrphanMover, type OrphanStep } from './orphan-mover.js';

@@ -20,7 +20,7 @@ const AT_ONCE = 16;
  *    to be handed out for the first time. Holds in a busy lane.
  * 2. nothing is in hand at all: every message up to the last delivered one.
  *
- * A message that is in hand or still to be delivered is in neither set; `sweeper.spec` lets the rules loose on a busy
+ * A message that is in hand or still to be delivered is in neither set; resiliency-sweeper.spec lets the rules loose on a busy
  * lane. The floor passes an orphan as soon as an earlier task is settled after the orphan's end, or the lane has nothing
  * in hand for a moment; an orphan that is itself the oldest of a lane that never rests waits for that moment.
  */
@@ -102,7 +102,9 @@ export class Sweeper {
     for (let i = 0; i < orphans.length; i += AT_ONCE) {
       // After a reconnect the server may have been restarted, and then it may hand out anew what it had given up.
       if (this.connection.epoch !== epoch || this.stopped) break;
-      const fates = await Promise.all(orphans.slice(i, i + AT_ONCE).map((sequence) => this.options.mover.move({ stream: lane.stream, sequence })));
+      const fates = await Promise.all(
+        orphans.slice(i, i + AT_ONCE).map((sequence) => this.options.mover.move({ stream: lane.stream, sequence })),
+      );
       moved += fates.filter((fate) => fate !== 'gone').length;
     }
     return moved;

@@ -1,5 +1,5 @@
 import { type Connection, type Delivery, deathHeaders, isOver, leaderGet, TaskStore } from '@jetlane/jetstream';
-import { headerValue, HEADER, isFinal, JetlaneError, LANE_DEFAULTS, QueueFullError, toErrorRecord } from '@jetlane/protocol';
+import { HEADER, headerValue, isFinal, JetlaneError, LANE_DEFAULTS, QueueFullError, toErrorRecord } from '@jetlane/protocol';
 import { type DueTask, readDueTask } from './due-task.js';
 import { Gate } from './gate.js';
 import { LaneWatch } from './lane-watch.js';
@@ -118,7 +118,9 @@ export class DueMover {
     if (!(error instanceof JetlaneError)) throw error;
     if (error.code === 'no-responders') {
       this.lanes.doubt(task.queue, task.lane);
-      return (await this.lanes.exists(task.queue, task.lane)) ? this.postpone(task, this.lanes.postponement(task.queue, task.lane)) : this.unknownLane(task);
+      return (await this.lanes.exists(task.queue, task.lane))
+        ? this.postpone(task, this.lanes.postponement(task.queue, task.lane))
+        : this.unknownLane(task);
     }
     if (error.code === 'payload-too-large') return this.bury(task, delivery, error);
     throw error;

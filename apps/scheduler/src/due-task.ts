@@ -1,5 +1,15 @@
 import type { Delivery } from '@jetlane/jetstream';
-import { decodeHeaders, HEADER, type HeaderPair, headerValue, isLane, isQueueName, isTaskKey, type Lane, type Names } from '@jetlane/protocol';
+import {
+  decodeHeaders,
+  HEADER,
+  type HeaderPair,
+  headerValue,
+  isLane,
+  isQueueName,
+  isTaskKey,
+  type Lane,
+  type Names,
+} from '@jetlane/protocol';
 
 /** A task whose time has come. */
 export interface DueTask {

@@ -1,4 +1,4 @@
-import { type Connection, type Delivery, provisionBase, PullLoop, type PullLoopHealth } from '@jetlane/jetstream';
+import { type Connection, type Delivery, PullLoop, type PullLoopHealth, provisionBase } from '@jetlane/jetstream';
 import { DueMover, type DueMoverOptions, type Fate, type MoverLog } from './due-mover.js';
 
 export interface SchedulerOptions {

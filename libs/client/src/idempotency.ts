@@ -1,13 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { type Connection, leaderGet, type TaskStore } from '@jetlane/jetstream';
-import {
-  formatTaskId,
-  type HeaderPair,
-  IdempotencyConflictError,
-  LANE_DEFAULTS,
-  type StateRecord,
-  WrongSequenceError,
-} from '@jetlane/protocol';
+import { formatTaskId, type HeaderPair, IdempotencyConflictError, type StateRecord, WrongSequenceError } from '@jetlane/protocol';
 import { firstHop, type PreparedTask, payloadHash } from './new-task.js';
 
 /** What came of an enqueue with a caller's key. */
@@ -40,15 +33,17 @@ export async function enqueueOnce(
     claim,
     hash,
   };
-  for (;;) {
+  for (let expected = 0; ; ) {
     try {
-      await store.writeRecord(task.queue, task.key, record, LANE_DEFAULTS.keepRecordsMs, 0);
+      await store.writeRecord(task.queue, task.key, record, task.keepMs, expected);
       await publishFirst(connection, store, task, headersFor(hash));
       return { duplicate: false, record };
     } catch (error) {
       if (!(error instanceof WrongSequenceError)) throw error;
     }
-    const first = (await store.record(task.queue, task.key, leaderGet)).record;
+    const { record: first, sequence } = await store.record(task.queue, task.key, leaderGet);
+    // What stands there and is no record gives way to ours; what has gone meanwhile is tried anew.
+    expected = sequence;
     if (!first) continue;
     if (first.claim === claim) {
       await publishFirst(connection, store, task, headersFor(hash));

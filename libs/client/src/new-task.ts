@@ -7,10 +7,13 @@ import {
   HEADER,
   type HeaderPair,
   hopId,
+  isLane,
   isTaskKey,
   isTaskType,
   JetlaneError,
   JSON_CONTENT_TYPE,
+  LANE_DEFAULTS,
+  LANES,
   type Lane,
   type QueueDefinition,
   type TaskState,
@@ -60,26 +63,34 @@ export interface PreparedTask {
   readonly group: string | undefined;
   readonly contentType: string | undefined;
   readonly createdAt: number;
+  /** How long a record of it is kept, ms: the queue's time, counted from when it is due. */
+  readonly keepMs: number;
 }
 
 const EMPTY = new Uint8Array(0);
 
-/** Checks a task against the rules and its queue. @throws JetlaneError `invalid-argument` */
+/** Checks a task against the rules and its queue. @throws JetlaneError `invalid-argument`, `payload-too-large` */
 export function prepareTask(queue: string, task: NewTask, key: string, definition: QueueDefinition): PreparedTask {
   if (task.type === undefined ? !definition.defaultType : !isTaskType(task.type)) throw badType(queue, task.type);
   if (task.key !== undefined && !isTaskKey(task.key)) throw invalid('key', 'letters, digits, _ and -, at most 128', task.key);
+  if (task.lane !== undefined && !isLane(task.lane)) throw invalid('lane', LANES.join(', '), task.lane);
   if (task.group !== undefined) assertHeaderValue(HEADER.group, task.group);
   if (task.contentType !== undefined) assertHeaderValue(HEADER.contentType, task.contentType);
+  if (task.tracestate !== undefined) assertHeaderValue(HEADER.tracestate, task.tracestate);
+  const data = payloadOf(task);
+  if (data.length > (definition.maxPayload ?? LANE_DEFAULTS.maxPayload)) throw tooLarge(data.length, definition);
+  const delayMs = task.delay === undefined ? 0 : toMs(task.delay, 'delay');
   return {
     queue,
     key,
     lane: task.lane ?? DEFAULT_LANE,
     type: task.type,
-    delayMs: task.delay === undefined ? 0 : toMs(task.delay, 'delay'),
-    data: payloadOf(task),
+    delayMs,
+    data,
     group: task.group,
     contentType: task.contentType,
     createdAt: Date.now(),
+    keepMs: delayMs + (definition.keepRecords === undefined ? LANE_DEFAULTS.keepRecordsMs : toMs(definition.keepRecords, 'keepRecords')),
   };
 }
 
@@ -104,6 +115,11 @@ function badType(queue: string, type: string | undefined): JetlaneError {
   return new JetlaneError('invalid-argument', `the task names no type and queue "${queue}" has no default type; give one`, {
     details: { field: 'type' },
   });
+}
+
+function tooLarge(bytes: number, { name, maxPayload = LANE_DEFAULTS.maxPayload }: QueueDefinition): JetlaneError {
+  const message = `the payload has ${bytes} bytes, queue "${name}" takes ${maxPayload}; send a reference instead`;
+  return new JetlaneError('payload-too-large', message, { details: { bytes, maxPayload } });
 }
 
 function invalid(field: string, expected: string, got: unknown): JetlaneError {

@@ -1,10 +1,11 @@
-import { type Connection, openQueueBucket } from '@jetlane/jetstream';
-import { type QueueDefinition, UnknownQueueError } from '@jetlane/protocol';
+import { type Connection, type JsonBucket, openQueueBucket } from '@jetlane/jetstream';
+import { JetlaneError, type QueueDefinition, UnknownQueueError } from '@jetlane/protocol';
 
 /** The queues that are defined, kept current by a watch. */
 export class QueueDirectory {
   private readonly definitions = new Map<string, QueueDefinition>();
   private opening: Promise<void> | undefined;
+  private bucket: JsonBucket<QueueDefinition> | undefined;
   private stopWatching: (() => void) | undefined;
 
   constructor(private readonly connection: Connection) {}
@@ -28,10 +29,12 @@ export class QueueDirectory {
    * @throws UnknownQueueError
    */
   async get(queue: string): Promise<QueueDefinition> {
+    if (typeof queue !== 'string') throw new JetlaneError('invalid-argument', 'expected a queue name', { details: { field: 'queue' } });
     await this.open();
     const known = this.definitions.get(queue);
     if (known) return known;
-    const fresh = /^[a-z0-9_-]{1,64}$/.test(queue) ? (await (await openQueueBucket(this.connection)).get(queue))?.value : undefined;
+    const found = /^[a-z0-9_-]{1,64}$/.test(queue) ? (await this.bucket?.get(queue))?.value : undefined;
+    const fresh = usable(queue, found);
     if (!fresh) throw new UnknownQueueError(queue, this.definitions.keys());
     this.definitions.set(queue, fresh);
     return fresh;
@@ -47,8 +50,9 @@ export class QueueDirectory {
   }
 
   private async watch(): Promise<void> {
-    const bucket = await openQueueBucket(this.connection);
-    const { ready, stop } = await bucket.watch(({ key, value }) => {
+    this.bucket = await openQueueBucket(this.connection);
+    const { ready, stop } = await this.bucket.watch(({ key, value: found }) => {
+      const value = usable(key, found);
       if (value) this.definitions.set(key, value);
       else this.definitions.delete(key);
     });
@@ -56,3 +60,6 @@ export class QueueDirectory {
     await ready;
   }
 }
+
+/** The bucket may hold what no queue manager wrote; a definition under another queue's key would send tasks there. */
+const usable = (key: string, value: QueueDefinition | undefined): QueueDefinition | undefined => (value?.name === key ? value : undefined);

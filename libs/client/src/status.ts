@@ -51,15 +51,19 @@ const beliefOf = (record: StateRecord): number => record.hop * 8 + (isFinal(reco
  * @throws JetlaneError `task-not-found`
  */
 export async function lookUp(store: TaskStore, { queue, key }: TaskId, running: RunningTasks): Promise<TaskStatus> {
-  const status =
-    statusOf(queue, key, await store.traces(queue, key, directGet), running) ??
-    statusOf(queue, key, await store.traces(queue, key, leaderGet), running);
+  const near = await store.traces(queue, key, directGet).catch(unanswered);
+  const status = (near && statusOf(queue, key, near, running)) ?? statusOf(queue, key, await store.traces(queue, key, leaderGet), running);
   if (status) return status;
   throw new JetlaneError(
     'task-not-found',
     `task "${formatTaskId(queue, key)}" is not known; it was never enqueued, or its record has expired`,
     { details: { id: formatTaskId(queue, key) } },
   );
+}
+
+/** Nobody answers for a stream that does not exist, as of a queue that is not defined; only the leaders know for sure. */
+function unanswered(error: unknown): undefined {
+  if (!(error instanceof JetlaneError && error.code === 'no-responders')) throw error;
 }
 
 function statusOf(queue: string, key: string, traces: TaskTraces, running: RunningTasks): TaskStatus | undefined {

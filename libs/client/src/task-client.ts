@@ -1,10 +1,11 @@
-import { type Connection, leaderGet, TaskStore } from '@jetlane/jetstream';
-import { type Duration, formatTaskId, isFinal, JetlaneError, keySource, parseTaskId, type QueueDefinition, toMs } from '@jetlane/protocol';
+import { type Connection, TaskStore } from '@jetlane/jetstream';
+import { type Duration, formatTaskId, JetlaneError, keySource, parseTaskId, type QueueDefinition, toMs } from '@jetlane/protocol';
 import { startSend } from '@jetlane/telemetry';
 import { enqueueOnce, publishFirst } from './idempotency.js';
 import { firstHop, type NewTask, type PreparedTask, prepareTask, type Receipt, taskHeaders } from './new-task.js';
 import { QueueDirectory } from './queue-directory.js';
 import { type QueueStats, readQueueStats } from './queue-stats.js';
+import { ResultWait } from './result-wait.js';
 import { RunningTasks } from './running-tasks.js';
 import { lookUp, type TaskStatus } from './status.js';
 
@@ -53,50 +54,46 @@ export class TaskClient {
    * `payload-too-large`, `publish-timeout`, `publisher-overloaded`
    */
   async enqueue(queue: string, task: NewTask): Promise<Receipt> {
-    const definition = this.directory.known(queue) ?? (await this.directory.get(queue));
-    const prepared = prepareTask(queue, task, task.key ?? this.nextKey(), definition);
-    const send = startSend(prepared, task);
-    try {
-      const receipt = task.key === undefined ? await this.publishNew(prepared, send) : await this.publishOnce(prepared, send);
-      send.end();
-      return receipt;
-    } catch (error) {
-      send.end(error);
-      throw error;
-    }
+    return this.submit(this.directory.known(queue) ?? (await this.directory.get(queue)), task);
   }
 
   /**
    * Stores any number of tasks at the speed of the wire, with bounded memory: input is read only as the server confirms.
-   * One bad task never stops the others.
+   * One bad task never stops the others. Rejects with what the input, or one of the two listeners, threw; what was read by then
+   * is stored all the same.
    */
   async enqueueMany(tasks: AsyncIterable<QueuedTask> | Iterable<QueuedTask>, options: EnqueueManyOptions = {}): Promise<EnqueueSummary> {
     const summary = { accepted: 0, duplicates: 0, failed: 0 };
     const done = new Pending();
-    const submit = (task: QueuedTask, index: number) => {
-      this.enqueue(task.queue, task).then(
-        (receipt) => {
-          summary.accepted++;
-          if (receipt.duplicate) summary.duplicates++;
-          options.onReceipt?.(receipt, index);
-          done.remove();
-        },
-        (error: unknown) => {
-          summary.failed++;
-          options.onError?.(error, index);
-          done.remove();
-        },
-      );
+    const { onReceipt, onError } = options;
+    const failed = (error: unknown, position: number) => {
+      summary.failed++;
+      if (onError) done.tell(onError, error, position);
+      done.remove();
+    };
+    const stored = (receipt: Receipt, position: number) => {
+      summary.accepted++;
+      if (receipt.duplicate) summary.duplicates++;
+      if (onReceipt) done.tell(onReceipt, receipt, position);
+      done.remove();
     };
     let index = 0;
-    for await (const task of tasks) {
-      if (options.signal?.aborted) break;
-      done.count++;
-      submit(task, index++);
-      if (this.connection.publisher.full) await this.connection.publisher.room();
-      if (done.count >= MOST_PENDING) await done.below(MOST_PENDING);
+    try {
+      for await (const task of tasks) {
+        if (options.signal?.aborted || done.failed) break;
+        done.count++;
+        const position = index++;
+        this.begin(task).then(
+          (receipt) => stored(receipt, position),
+          (error: unknown) => failed(error, position),
+        );
+        if (this.connection.publisher.full) await this.connection.publisher.room();
+        if (done.count >= MOST_PENDING) await done.below(MOST_PENDING);
+      }
+    } finally {
+      await done.below(1);
     }
-    await done.below(1);
+    if (done.failed) throw done.failed.error;
     return summary;
   }
 
@@ -115,37 +112,9 @@ export class TaskClient {
    * @throws JetlaneError `task-not-found`; `request-timeout` when the task takes longer (default: waits for ever)
    */
   async result(id: string, options: { readonly timeout?: Duration; readonly signal?: AbortSignal } = {}): Promise<TaskStatus> {
-    const { queue, key } = parseTaskId(id);
     const timeoutMs = options.timeout === undefined ? undefined : toMs(options.timeout, 'timeout');
-    return new Promise<TaskStatus>((resolve, reject) => {
-      const failed = (error: unknown) => {
-        // A broken link is not an answer: the reconnect looks again.
-        if (!(error instanceof JetlaneError && error.retryable)) finish(() => reject(error));
-      };
-      const look = () => void this.status(id).then((status) => isFinal(status.state) && finish(() => resolve(status)), failed);
-      const noticed = () => void this.recordStored(queue, key).then(look, failed);
-      const expired = () =>
-        finish(() =>
-          reject(
-            new JetlaneError('request-timeout', `task "${id}" did not finish within ${timeoutMs} ms; it goes on`, { details: { id } }),
-          ),
-        );
-      const aborted = () => finish(() => reject(options.signal?.reason));
-      const timer = timeoutMs === undefined ? undefined : setTimeout(expired, timeoutMs);
-      const unsubscribe = this.connection.subscribe(this.connection.names.state(queue, key), noticed);
-      const unlisten = this.connection.onState((state) => state === 'connected' && look());
-      const finish = (settle: () => void) => {
-        clearTimeout(timer);
-        unsubscribe();
-        unlisten();
-        options.signal?.removeEventListener('abort', aborted);
-        settle();
-      };
-      if (options.signal?.aborted) return aborted();
-      options.signal?.addEventListener('abort', aborted, { once: true });
-      // The subscription must stand before the first look, or a record stored in between would be missed.
-      this.connection.flush().then(look, look);
-    });
+    const wait = new ResultWait(this.connection, this.store, parseTaskId(id), () => this.status(id));
+    return wait.begin({ timeoutMs, signal: options.signal });
   }
 
   /** Depths and ages, straight from the server: ten small requests per queue. @throws UnknownQueueError */
@@ -171,35 +140,50 @@ export class TaskClient {
     this.directory.close();
   }
 
-  /** A listener sees a record before the stream has stored it: waits until the stream's leader shows a final one, or gives up. */
-  private async recordStored(queue: string, key: string): Promise<void> {
-    for (let pause = 1; pause < 2000; pause *= 2) {
-      const { record } = await this.store.record(queue, key, leaderGet);
-      if (record && isFinal(record.state)) return;
-      await new Promise((resolve) => setTimeout(resolve, pause));
+  /** What is wrong with a task is a rejection like any other. */
+  private begin(task: QueuedTask): Promise<Receipt> {
+    try {
+      const definition = this.directory.known(task?.queue);
+      return definition ? this.submit(definition, task) : this.enqueue(task?.queue, task);
+    } catch (error) {
+      return Promise.reject(error);
     }
   }
 
-  private async publishNew(
-    task: PreparedTask,
-    trace: { traceparent: string | undefined; tracestate: string | undefined },
-  ): Promise<Receipt> {
-    const headers = taskHeaders(task, trace);
-    if (task.delayMs > 0) await publishFirst(this.connection, this.store, task, headers);
-    else await this.connection.publish(this.connection.names.task(task.queue, task.lane, task.key), task.data, firstHop(task.key, headers));
-    return receiptOf(task, task.delayMs > 0 ? 'scheduled' : 'queued', false);
+  /** Not an async function: a plain task costs two promises on its way, which at 50,000 a second is most of the garbage. */
+  private submit(definition: QueueDefinition, task: NewTask): Promise<Receipt> {
+    if (!task) throw new JetlaneError('invalid-argument', 'expected a task to enqueue, got none', { details: { field: 'task' } });
+    const prepared = prepareTask(definition.name, task, task.key ?? this.nextKey(), definition);
+    const send = startSend(prepared, task);
+    return this.publish(prepared, task.key !== undefined, send).then(
+      (receipt) => {
+        send.end();
+        return receipt;
+      },
+      (error: unknown) => {
+        send.end(error);
+        throw error;
+      },
+    );
   }
 
-  private async publishOnce(
-    task: PreparedTask,
-    trace: { traceparent: string | undefined; tracestate: string | undefined },
-  ): Promise<Receipt> {
+  private publish(task: PreparedTask, once: boolean, trace: TraceOf): Promise<Receipt> {
+    if (once) return this.publishOnce(task, trace);
+    const headers = taskHeaders(task, trace);
+    if (task.delayMs > 0) return publishFirst(this.connection, this.store, task, headers).then(() => receiptOf(task, 'scheduled', false));
+    const subject = this.connection.names.task(task.queue, task.lane, task.key);
+    return this.connection.publish(subject, task.data, firstHop(task.key, headers)).then(() => receiptOf(task, 'queued', false));
+  }
+
+  private async publishOnce(task: PreparedTask, trace: TraceOf): Promise<Receipt> {
     const { duplicate, record } = await enqueueOnce(this.connection, this.store, task, (hash) => taskHeaders(task, trace, hash));
     const fresh = task.delayMs > 0 ? 'scheduled' : 'queued';
     const receipt = receiptOf(task, record.state === 'accepted' ? fresh : record.state, duplicate);
     return record.lane ? { ...receipt, lane: record.lane } : receipt;
   }
 }
+
+type TraceOf = Parameters<typeof taskHeaders>[1];
 
 /** Tasks between input and confirmation in one enqueueMany; beside the publisher's window, keys in flight count too. */
 const MOST_PENDING = 8192;
@@ -215,6 +199,8 @@ const receiptOf = ({ queue, key, lane }: PreparedTask, state: Receipt['state'], 
 /** Counts what is under way and lets one caller wait until it is few. */
 class Pending {
   count = 0;
+  /** What a listener threw first. */
+  failed: { readonly error: unknown } | undefined;
   private limit = 0;
   private wake: (() => void) | undefined;
 
@@ -223,6 +209,15 @@ class Pending {
     if (this.wake && this.count < this.limit) {
       this.wake();
       this.wake = undefined;
+    }
+  }
+
+  /** Calls a listener; what it throws is kept for the caller, since nobody would see it here. */
+  tell<T>(listener: (value: T, index: number) => void, value: T, index: number): void {
+    try {
+      listener(value, index);
+    } catch (error) {
+      this.failed ??= { error };
     }
   }
 

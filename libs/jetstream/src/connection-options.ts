@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs';
+import { JetlaneError } from '@jetlane/protocol';
 import type { NodeConnectionOptions } from '@nats-io/transport-node';
 import { credsAuthenticator, nkeyAuthenticator } from '@nats-io/transport-node';
 
 /** How to reach the NATS server. Every field has a default. */
 export interface ConnectOptions {
-  /** Server URLs. Default `nats://127.0.0.1:4222`. */
+  /** Server URLs, as a list or separated by commas; `nats://user:password@host` and `nats://token@host` work too. Default `nats://127.0.0.1:4222`. */
   readonly servers?: string | readonly string[];
   /** Name shown in the server's connection list. Default `jetlane`. */
   readonly name?: string;
@@ -20,8 +21,10 @@ export interface ConnectOptions {
   /** Path of a file that holds an NKey seed. */
   readonly nkeySeedFile?: string;
   readonly tls?: { readonly caFile?: string; readonly certFile?: string; readonly keyFile?: string };
-  /** Wait for the first connection for ever instead of failing. Default true. */
+  /** Wait for the first connection for ever instead of failing; wrong credentials fail at once all the same. Default true. */
   readonly waitOnFirstConnect?: boolean;
+  /** Told of every failed try while the first connection is waited for. */
+  readonly onWaiting?: (error: Error) => void;
   /** Interval of pings, in ms; two missed ones close the connection. Default 2,000: a half-open link is found in 4 to 6 s. */
   readonly pingIntervalMs?: number;
   /** Unacknowledged publishes at a time. Default 4096. */
@@ -30,41 +33,80 @@ export interface ConnectOptions {
   readonly publishTimeoutMs?: number;
 }
 
+const DEFAULT_SERVER = 'nats://127.0.0.1:4222';
 const FIRST_DELAY_MS = 50;
 const LONGEST_DELAY_MS = 2000;
+const QUIET_MS = 10_000;
+const URL_FORM = /^([a-z]+:\/\/)?(?:([^@/]*)@)?(.+)$/i;
 
-/** Options of the NATS client: reconnect for ever, with exponential backoff and full jitter. */
+/** Options of the NATS client: reconnect for ever, with exponential backoff and full jitter. @throws JetlaneError `invalid-configuration` */
 export function natsOptions(options: ConnectOptions): NodeConnectionOptions {
-  let failures = 0;
   const authenticator = authenticatorOf(options);
   return {
-    servers:
-      options.servers === undefined
-        ? 'nats://127.0.0.1:4222'
-        : typeof options.servers === 'string'
-          ? options.servers.split(',')
-          : [...options.servers],
+    servers: serverNames(options),
     name: options.name ?? 'jetlane',
-    user: options.user,
-    pass: options.password,
-    token: options.token,
+    ...credentialsOf(options),
     ...(authenticator ? { authenticator } : {}),
     ...(options.tls ? { tls: { ...options.tls } } : {}),
     maxReconnectAttempts: -1,
-    waitOnFirstConnect: options.waitOnFirstConnect ?? true,
+    // The first connection is waited for by `connect`: the client would wait for ever on wrong credentials too.
+    waitOnFirstConnect: false,
     ignoreAuthErrorAbort: true,
-    reconnectDelayHandler: () => {
-      const ceiling = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.min(failures++, 6));
-      return FIRST_DELAY_MS + Math.random() * ceiling;
-    },
+    reconnectDelayHandler: reconnectDelay(),
     pingInterval: options.pingIntervalMs ?? 2000,
     maxPingOut: 2,
     noAsyncTraces: true,
   };
 }
 
+/** Gives the delay before the next try, in ms. It begins anew after a while without any: the next outage is another one. */
+export function reconnectDelay(): () => number {
+  let failures = 0;
+  let last = 0;
+  return () => {
+    const now = performance.now();
+    if (now - last > QUIET_MS) failures = 0;
+    last = now;
+    const ceiling = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.min(failures++, 6));
+    return FIRST_DELAY_MS + Math.random() * ceiling;
+  };
+}
+
+/** The server URLs without credentials. */
+export function serverNames(options: ConnectOptions): string[] {
+  const names = urls(options).map((url) => url.replace(URL_FORM, (_, scheme: string = '', _user: unknown, rest: string) => scheme + rest));
+  return names.length > 0 ? names : [DEFAULT_SERVER];
+}
+
+function urls({ servers = [] }: ConnectOptions): string[] {
+  const list = typeof servers === 'string' ? servers.split(',') : servers;
+  return list.map((url) => url.trim()).filter((url) => url !== '');
+}
+
+/** The client leaves out what stands before the @ of a URL, and takes digits there for the port. */
+function credentialsOf(options: ConnectOptions): { user?: string | undefined; pass?: string | undefined; token?: string | undefined } {
+  const { user, password, token } = options;
+  if (user !== undefined || token !== undefined) return { user, pass: password, token };
+  const [name, ...secret] = (
+    urls(options)
+      .map((url) => URL_FORM.exec(url)?.[2])
+      .find(Boolean) ?? ''
+  ).split(':');
+  if (!name) return {};
+  if (secret.length === 0) return { token: decodeURIComponent(name) };
+  return { user: decodeURIComponent(name), pass: decodeURIComponent(secret.join(':')) };
+}
+
 function authenticatorOf(options: ConnectOptions) {
-  if (options.credsFile) return credsAuthenticator(readFileSync(options.credsFile));
-  if (options.nkeySeedFile) return nkeyAuthenticator(new TextEncoder().encode(readFileSync(options.nkeySeedFile, 'utf8').trim()));
+  if (options.credsFile) return credsAuthenticator(readSecret('credsFile', options.credsFile));
+  if (options.nkeySeedFile) return nkeyAuthenticator(Buffer.from(readSecret('nkeySeedFile', options.nkeySeedFile).toString().trim()));
   return undefined;
+}
+
+function readSecret(field: string, path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (cause) {
+    throw new JetlaneError('invalid-configuration', `${field} cannot be read: ${(cause as Error).message}`, { cause, details: { field } });
+  }
 }

@@ -1,10 +1,11 @@
 import { JetlaneError, Names } from '@jetlane/protocol';
 import type { JetStreamManager } from '@nats-io/jetstream';
 import { jetstreamManager } from '@nats-io/jetstream';
-import type { Msg, NatsConnection } from '@nats-io/nats-core';
+import { AuthorizationError, type Msg, type NatsConnection } from '@nats-io/nats-core';
 import { connect as natsConnect } from '@nats-io/transport-node';
-import { type ConnectOptions, natsOptions } from './connection-options.js';
+import { type ConnectOptions, natsOptions, reconnectDelay, serverNames } from './connection-options.js';
 import type { Delivery } from './delivery.js';
+import { listenerThrew } from './listener-error.js';
 import { type PubAck, Publisher } from './publisher.js';
 import { Puller, type PullerOptions } from './puller.js';
 import { Requests } from './requests.js';
@@ -46,15 +47,16 @@ export class Connection {
 
   constructor(
     private readonly nats: NatsConnection,
+    names: Names,
     options: ConnectOptions,
   ) {
-    this.names = new Names(options.namespace);
+    this.names = names;
     this.replicas = options.replicas ?? 1;
     const window = options.publishWindow ?? 4096;
     this.publisher = new Publisher(nats, { window, timeoutMs: options.publishTimeoutMs ?? 10_000, maxWaiting: 16 * window }, true);
     this.requests = new Requests(nats);
     void this.follow();
-    void nats.closed().then(() => this.enter('closed'));
+    void nats.closed().then(() => this.release());
   }
 
   get state(): ConnectionState {
@@ -122,8 +124,9 @@ export class Connection {
     return this.nats.flush();
   }
 
-  /** Request/reply. @throws JetlaneError `no-responders`, `request-timeout`, `not-connected` */
+  /** Request/reply. @throws JetlaneError `no-responders`, `request-timeout`, `not-connected`, `connection-closed` */
   async request(subject: string, data: Uint8Array | string = EMPTY, timeoutMs = 2000, headers?: Uint8Array): Promise<CoreMessage> {
+    if (this.current === 'closed') throw new JetlaneError('connection-closed', `cannot ask ${subject}: the connection is closed`);
     if (this.current !== 'connected')
       throw new JetlaneError('not-connected', `cannot ask ${subject}: the link to NATS is down; it is being rebuilt`);
     return coreMessage(await this.requests.request(subject, data, timeoutMs, headers && new EncodedHeaders(headers)));
@@ -131,7 +134,14 @@ export class Connection {
 
   /** Listens on core NATS; survives reconnects. Returns the way to stop. */
   subscribe(subject: string, listener: (message: CoreMessage) => void, queueGroup?: string): () => void {
-    const callback = (error: Error | null, message: Msg) => void (error || listener(coreMessage(message)));
+    const callback = (error: Error | null, message: Msg) => {
+      if (error) return;
+      try {
+        listener(coreMessage(message));
+      } catch (thrown) {
+        listenerThrew(`the listener on ${subject}`, thrown);
+      }
+    };
     const subscription = this.nats.subscribe(subject, queueGroup ? { callback, queue: queueGroup } : { callback });
     return () => subscription.unsubscribe();
   }
@@ -159,14 +169,19 @@ export class Connection {
       const deadline = performance.now() + 3000;
       while (this.publisher.pending + this.publisher.queued > 0 && performance.now() < deadline) await new Promise((r) => setTimeout(r, 5));
     }
-    this.enter('closed');
-    this.publisher.close();
-    this.requests.close();
+    this.release();
     if (this.nats.isClosed()) return;
     await (this.nats.isDraining()
       ? this.nats.closed()
       : Promise.race([this.nats.drain(), new Promise((r) => setTimeout(r, 1000))]).catch(() => undefined));
     await this.nats.close();
+  }
+
+  /** The link is gone for good: who still waits for an answer is told. */
+  private release(): void {
+    this.enter('closed');
+    this.publisher.close();
+    this.requests.close();
   }
 
   private async follow(): Promise<void> {
@@ -198,21 +213,37 @@ function coreMessage(message: Msg): CoreMessage {
 
 /**
  * Connects to NATS.
- * @throws JetlaneError `not-connected` when `waitOnFirstConnect` is false and no server answers
+ * @throws JetlaneError `invalid-argument`, `invalid-configuration` for options that cannot work; `unauthorized` when the server
+ * refuses the credentials; `not-connected` when `waitOnFirstConnect` is false and no server answers
  */
 export async function connect(options: ConnectOptions = {}): Promise<Connection> {
-  try {
-    return new Connection(await natsConnect(natsOptions(options)), options);
-  } catch (error) {
-    const where = typeof options.servers === 'string' ? options.servers : (options.servers?.join(',') ?? 'nats://127.0.0.1:4222');
-    throw new JetlaneError(
-      'not-connected',
-      `cannot connect to NATS at ${where}: ${error instanceof Error ? error.message : String(error)}; is a server running there?`,
+  const names = new Names(options.namespace);
+  const client = natsOptions(options);
+  const delay = reconnectDelay();
+  for (;;) {
+    try {
+      return new Connection(await natsConnect(client), names, options);
+    } catch (cause) {
+      const error = connectError(options, cause);
+      if (error.code === 'unauthorized' || options.waitOnFirstConnect === false) throw error;
+      options.onWaiting?.(error);
+      await new Promise((resolve) => setTimeout(resolve, delay()));
+    }
+  }
+}
+
+function connectError(options: ConnectOptions, cause: unknown): JetlaneError {
+  const where = serverNames(options).join(',');
+  const why = cause instanceof Error ? cause.message : String(cause);
+  if (cause instanceof AuthorizationError)
+    return new JetlaneError(
+      'unauthorized',
+      `NATS at ${where} refuses the credentials: ${why}; check user, token, NKey or credentials file`,
       {
-        cause: error,
+        cause,
       },
     );
-  }
+  return new JetlaneError('not-connected', `cannot connect to NATS at ${where}: ${why}; is a server running there?`, { cause });
 }
 
 /** UTF-8 text of a message's body. */

@@ -6,7 +6,8 @@ const STREAM_NOT_FOUND = 10059;
 const CONSUMER_NOT_FOUND = 10014;
 const STREAM_EXISTS = 10058;
 const CONSUMER_EXISTS = 10148;
-const BACKOFF_TOO_LONG = 10116;
+/** What the server says to a change of a field that is fixed at creation: of a stream, of a consumer. */
+const NOT_UPDATABLE: readonly number[] = [10052, 10012];
 
 /** The code of a JetStream API error, or 0. */
 export const apiCode = (error: unknown): number => (error instanceof JetStreamApiError ? error.code : 0);
@@ -20,7 +21,7 @@ export async function ensureStream(connection: Connection, wants: Partial<Stream
   const write = () => (existing ? streams.update(wants.name, wants) : streams.add(wants));
   const written = await write().catch((error: unknown) => {
     if (apiCode(error) === STREAM_EXISTS) return streams.info(wants.name);
-    throw apiError(what, error);
+    throw existing ? updateError(what, wants, existing.config, error) : apiError(what, error);
   });
   assertEchoed(what, wants, written.config);
 }
@@ -38,8 +39,7 @@ export async function ensureConsumer(
   const write = () => (existing ? consumers.update(stream, wants.durable_name, wants) : consumers.add(stream, wants));
   const written = await write().catch((error: unknown) => {
     if (apiCode(error) === CONSUMER_EXISTS) return consumers.info(stream, wants.durable_name);
-    if (apiCode(error) === BACKOFF_TOO_LONG) throw apiError(`${what}: maxDeliveries is smaller than its list of redelivery delays;`, error);
-    throw apiError(what, error);
+    throw existing ? updateError(what, wants, existing.config, error) : apiError(what, error);
   });
   assertEchoed(what, wants, written.config);
 }
@@ -57,6 +57,17 @@ async function orMissing<T>(code: number, call: () => Promise<T>): Promise<T | u
     if (apiCode(error) === code) return undefined;
     throw apiError('JetStream API', error);
   }
+}
+
+/** A field that is fixed at creation differs: no repetition mends that, so it is not the API's error but a mismatch. */
+function updateError(what: string, wants: object, got: object, error: unknown): JetlaneError {
+  if (!NOT_UPDATABLE.includes(apiCode(error))) return apiError(what, error);
+  const missing = differences(wants, got);
+  return new JetlaneError(
+    'stream-mismatch',
+    `${what} exists with another ${missing.join(', ')}, which cannot all be changed: ${(error as Error).message}; delete it when it is empty, or use another namespace`,
+    { cause: error, details: { missing, errCode: apiCode(error) } },
+  );
 }
 
 function apiError(what: string, error: unknown): JetlaneError {

@@ -1,5 +1,6 @@
-import { type KV, type KvEntry, Kvm } from '@nats-io/kv';
+import { type KV, type KvEntry, Kvm, type KvWatchEntry } from '@nats-io/kv';
 import type { Connection } from './connection.js';
+import { listenerThrew } from './listener-error.js';
 
 /** A value of a bucket with the revision that a compare-and-set must name. */
 export interface BucketEntry<T> {
@@ -59,17 +60,38 @@ export class JsonBucket<T> {
     const iterator = await this.kv.watch();
     const empty = (await this.kv.status()).values === 0;
     if (empty) initialized();
-    void (async () => {
-      for await (const entry of iterator) {
-        listener({ key: entry.key, value: read<T>(entry)?.value, revision: entry.revision });
-        if (entry.delta === 0) initialized();
-      }
-    })();
+    void tell(iterator, listener, initialized);
     return { ready, stop: () => iterator.stop() };
   }
 }
 
+/** Hands on what the watch brings. Neither a value that is no JSON nor a listener that throws may end it: many processes watch one bucket. */
+async function tell<T>(
+  entries: AsyncIterable<KvWatchEntry>,
+  listener: (change: BucketChange<T>) => void,
+  initialized: () => void,
+): Promise<void> {
+  try {
+    for await (const entry of entries) {
+      const known = read<T>(entry);
+      try {
+        if (known || entry.operation !== 'PUT') listener({ key: entry.key, value: known?.value, revision: entry.revision });
+      } catch (error) {
+        listenerThrew(`the watcher of bucket "${entry.bucket}"`, error);
+      }
+      if (entry.delta === 0) initialized();
+    }
+  } catch (error) {
+    listenerThrew('the watch on a bucket', error);
+  }
+}
+
+/** `undefined` for a key that is deleted, and for a value that somebody wrote and that is no JSON. */
 function read<T>(entry: KvEntry | null): BucketEntry<T> | undefined {
-  if (!entry || entry.operation !== 'PUT') return undefined;
-  return { key: entry.key, value: entry.json<T>(), revision: entry.revision };
+  if (entry?.operation !== 'PUT') return undefined;
+  try {
+    return { key: entry.key, value: entry.json<T>(), revision: entry.revision };
+  } catch {
+    return undefined;
+  }
 }

@@ -135,13 +135,14 @@ function laneStream({ names, replicas }: Connection, definition: QueueDefinition
 
 function laneConsumer({ names }: Connection, definition: QueueDefinition): ConsumerWants {
   const lease = definition.lease === undefined ? LANE_DEFAULTS.leaseMs : toMs(definition.lease, 'lease');
+  const maxDeliveries = definition.maxDeliveries ?? LANE_DEFAULTS.maxDeliveries;
   return {
     durable_name: names.consumer,
     ack_policy: 'explicit',
     // `backoff` concerns crash redeliveries only and overrides ack_wait with its first entry.
     ack_wait: lease * NANOS,
-    backoff: LANE_DEFAULTS.backoffFactors.map((factor) => factor * lease * NANOS),
-    max_deliver: definition.maxDeliveries ?? LANE_DEFAULTS.maxDeliveries,
+    backoff: LANE_DEFAULTS.backoffFactors.slice(0, maxDeliveries).map((factor) => factor * lease * NANOS),
+    max_deliver: maxDeliveries,
     max_ack_pending: LANE_DEFAULTS.maxAckPending,
     max_waiting: LANE_DEFAULTS.maxWaiting,
   };

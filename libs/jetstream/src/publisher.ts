@@ -31,6 +31,10 @@ interface Pending {
   /** When to send again after a refusal that passes; 0 while an answer is awaited. */
   retryAt: number;
   refusals: number;
+  /** Waits in the outbox. */
+  outgoing: boolean;
+  /** Was sent over a link that broke before the answer came: it may be stored, whatever comes after. */
+  doubtful: boolean;
 }
 
 interface ApiAnswer extends PubAck {
@@ -102,6 +106,8 @@ export class Publisher {
         token: 0,
         retryAt: 0,
         refusals: 0,
+        outgoing: false,
+        doubtful: false,
       };
       if (this.inflight.size < this.options.window && this.queued === 0) this.start(pending);
       else if (this.queued < this.options.maxWaiting) this.waiting.push(pending);
@@ -124,7 +130,10 @@ export class Publisher {
   /** The link is up again: everything unconfirmed is sent once more. */
   linkUp(): void {
     this.connected = true;
-    for (const pending of this.inflight) this.send(pending);
+    for (const pending of this.inflight) {
+      if (pending.token > 0 && pending.retryAt === 0) pending.doubtful = true;
+      this.send(pending);
+    }
   }
 
   /** The link broke: nothing is sent until it is back, since the client would lose it silently. */
@@ -132,8 +141,9 @@ export class Publisher {
     this.connected = false;
   }
 
-  /** Rejects what is outstanding. */
+  /** Rejects what is outstanding. May be called twice. */
   close(): void {
+    if (this.closed) return;
     this.closed = true;
     clearInterval(this.sweeper);
     this.inbox.unsubscribe();
@@ -159,14 +169,18 @@ export class Publisher {
    */
   private send(pending: Pending): void {
     pending.retryAt = 0;
+    if (pending.outgoing) return;
+    pending.outgoing = true;
     if (this.outbox.push(pending) === 1) setImmediate(() => this.transmitAll());
   }
 
   private transmitAll(): void {
     const batch = this.outbox;
     this.outbox = [];
-    if (!this.connected || this.closed) return;
-    for (const pending of batch) if (this.inflight.has(pending)) this.transmit(pending);
+    for (const pending of batch) {
+      pending.outgoing = false;
+      if (this.connected && this.inflight.has(pending)) this.transmit(pending);
+    }
   }
 
   private transmit(pending: Pending): void {
@@ -186,7 +200,8 @@ export class Publisher {
     const answer = parseAnswer(message.data);
     if (answer?.error && isPassing(answer.error)) return this.retryLater(pending);
     this.finish(pending);
-    if (answer && !answer.error) pending.resolve(answer);
+    // Somebody else may listen on the subject and reply: only a sequence is a confirmation.
+    if (answer && !answer.error && typeof answer.seq === 'number') pending.resolve(answer);
     else pending.reject(refusal(pending.subject, answer?.error));
   }
 
@@ -287,7 +302,7 @@ function publishError(subject: string, error: unknown): JetlaneError {
 
 function timeoutError(pending: Pending, timeoutMs: number): JetlaneError {
   const details = { subject: pending.subject, timeoutMs };
-  if (pending.refusals > 0)
+  if (pending.retryAt > 0 && !pending.doubtful)
     return new JetlaneError(
       'no-responders',
       `no stream answered for ${pending.subject} within ${timeoutMs} ms; is the queue provisioned?`,

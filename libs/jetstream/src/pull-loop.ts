@@ -55,6 +55,7 @@ export class PullLoop {
   private lastDelivery = performance.now();
   private repairing: Promise<void> | undefined;
   private looking = false;
+  private lookedAt = 0;
   private stuck = 0;
 
   constructor(
@@ -177,7 +178,7 @@ export class PullLoop {
   private tick(): void {
     this.schedule();
     this.extendLeases();
-    if (performance.now() - this.lastDelivery > (this.options.silenceMs ?? 5000)) void this.look();
+    if (performance.now() - Math.max(this.lastDelivery, this.lookedAt) > (this.options.silenceMs ?? 5000)) void this.look();
   }
 
   private extendLeases(): void {
@@ -192,6 +193,7 @@ export class PullLoop {
   private async look(): Promise<void> {
     if (this.looking || this.state !== 'running' || this.connection.state !== 'connected') return;
     this.looking = true;
+    this.lookedAt = performance.now();
     try {
       const found = await consumerState(this.connection, this.options.stream, this.options.consumer);
       if (!found) await this.repair();

@@ -1,5 +1,6 @@
 import { createInbox, type Msg, type NatsConnection, type Subscription } from '@nats-io/nats-core';
 import { type Delivery, isDelivery, readDelivery } from './delivery.js';
+import { listenerThrew } from './listener-error.js';
 import { headerBlock, statusCode, statusText } from './wire-message.js';
 
 /** Why a pull ended before it was filled. */
@@ -33,8 +34,12 @@ interface Channel {
   /** Last token of the reply subject of the open pull, 0 when none is open. */
   pull: number;
   remaining: number;
+  /** How long the server may be silent on the open pull, in ms. */
+  patienceMs: number;
   /** `performance.now()` by which the server must have said something. */
   silentUntil: number;
+  /** It said something since the last look. */
+  heard: boolean;
 }
 
 const CHANNELS = 3;
@@ -55,6 +60,7 @@ export class Puller {
   private sweeper: NodeJS.Timeout | undefined;
   private counter = 0;
   private epoch = 0;
+  private sweptAt = 0;
   /** Messages asked for and not yet delivered. */
   open = 0;
 
@@ -71,6 +77,7 @@ export class Puller {
     this.stop();
     this.epoch = epoch;
     this.channels = Array.from({ length: CHANNELS }, () => this.openChannel());
+    this.sweptAt = performance.now();
     this.sweeper = setInterval(() => this.sweep(), SWEEP_MS);
     this.sweeper.unref();
   }
@@ -92,6 +99,7 @@ export class Puller {
     const channels = this.channels;
     this.channels = [];
     this.open = 0;
+    for (const channel of channels) channel.pull = 0;
     await Promise.all(channels.map(({ subscription }) => subscription.drain())).catch(() => undefined);
   }
 
@@ -109,7 +117,8 @@ export class Puller {
         : `{"batch":${batch},"expires":${NOW_EXPIRES_MS}000000,"no_wait":true}`;
     channel.pull = ++this.counter;
     channel.remaining = batch;
-    channel.silentUntil = performance.now() + (mode === 'wait' ? 2 * this.heartbeatMs + SWEEP_MS : 4 * NOW_EXPIRES_MS);
+    channel.patienceMs = mode === 'wait' ? 2 * this.heartbeatMs + SWEEP_MS : 4 * NOW_EXPIRES_MS;
+    channel.silentUntil = performance.now() + channel.patienceMs;
     this.open += batch;
     this.nats.publish(this.subject, request, { reply: channel.inbox + channel.pull });
     return true;
@@ -124,24 +133,31 @@ export class Puller {
     const subscription = this.nats.subscribe(`${inbox}*`, {
       callback: (error, message) => void (error || this.received(channel, message)),
     });
-    const channel: Channel = { inbox, subscription, pull: 0, remaining: 0, silentUntil: 0 };
+    const channel: Channel = { inbox, subscription, pull: 0, remaining: 0, patienceMs: 0, silentUntil: 0, heard: false };
     return channel;
   }
 
   private received(channel: Channel, message: Msg): void {
+    channel.heard = true;
     if (isDelivery(message)) {
       this.count(channel);
-      this.options.onDelivery(readDelivery(message, this.epoch, this.ackPrefix));
+      this.handOver(readDelivery(message, this.epoch, this.ackPrefix));
       return;
     }
     if (message.subject !== channel.inbox + channel.pull) return;
     const block = headerBlock(message);
     const code = statusCode(block);
-    if (code === 100) channel.silentUntil = performance.now() + 2 * this.heartbeatMs + SWEEP_MS;
-    else this.end(channel, { code, text: statusText(block) });
+    if (code !== 100) this.end(channel, { code, text: statusText(block) });
   }
 
-  /** A pull that was given up as silent may still deliver; then nothing is open to be counted. */
+  private handOver(delivery: Delivery): void {
+    try {
+      this.options.onDelivery(delivery);
+    } catch (error) {
+      listenerThrew(`the listener on deliveries of ${this.options.stream}`, error);
+    }
+  }
+
   private count(channel: Channel): void {
     if (channel.pull === 0) return;
     this.open--;
@@ -155,10 +171,26 @@ export class Puller {
     this.options.onEnd(end);
   }
 
+  /**
+   * The server sends heartbeats only while it has nothing to deliver, so a delivery is a sign of life too. A look that comes
+   * late says nothing: this process was busy, and what the server said meanwhile is still to be read.
+   */
   private sweep(): void {
     const now = performance.now();
-    for (const channel of this.channels) {
-      if (channel.pull !== 0 && now > channel.silentUntil) this.end(channel, { code: MISSED_HEARTBEATS, text: 'missed idle heartbeats' });
+    const late = now - this.sweptAt > 2 * SWEEP_MS;
+    this.sweptAt = now;
+    for (let i = 0; i < this.channels.length; i++) {
+      const channel = this.channels[i]!;
+      if (late || channel.heard) channel.silentUntil = now + channel.patienceMs;
+      channel.heard = false;
+      if (channel.pull !== 0 && now > channel.silentUntil) this.giveUp(channel, i);
     }
+  }
+
+  /** The server may still know the silent pull: without a listener it drops it, instead of filling it beside the next one. */
+  private giveUp(channel: Channel, index: number): void {
+    if (!this.nats.isClosed()) channel.subscription.unsubscribe();
+    this.channels[index] = this.openChannel();
+    this.end(channel, { code: MISSED_HEARTBEATS, text: 'missed idle heartbeats' });
   }
 }

@@ -1,6 +1,7 @@
 import {
   decodeRecord,
   encodeHeaders,
+  formatTaskId,
   HEADER,
   type HeaderPair,
   headerValue,

@@ -82,7 +82,7 @@ export function parseRetryHeader(text: string): RetryPolicy {
   const fields = Object.fromEntries(
     text.split(',').map((part) => {
       const [key = '', value = ''] = part.split('=', 2).map((piece) => piece.trim());
-      return [key, /^\d+(\.\d+)?$/.test(value) ? Number(value) : value];
+      return [key, /^\d+(\.\d+)?(e[+-]?\d+)?$/.test(value) ? Number(value) : value];
     }),
   );
   const parsed = retryPolicySchema.safeParse(fields);

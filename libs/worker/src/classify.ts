@@ -4,6 +4,7 @@ import {
   type ErrorCode,
   type ErrorRecord,
   JetlaneError,
+  MESSAGE_LIMIT,
   parseRetryHeader,
   tightenRetryPolicy,
   toErrorRecord,
@@ -32,19 +33,56 @@ export interface FailedRun {
   readonly aborted: Error | undefined;
 }
 
-/** The outcome of a run that threw. Pure. */
+/** Longest delay of a retry, in ms: ten years. Beyond year 9999 a timer cannot be written down. */
+export const LONGEST_DELAY_MS = 3_650 * 86_400_000;
+
+/** The outcome of a run that threw. Pure, and total: handlers throw anything, also values that throw when they are read. */
 export function classifyError(error: unknown, run: FailedRun): Outcome {
-  if (run.aborted instanceof Interrupted) return { kind: 'interrupted' };
-  if (error instanceof Cancelled) return { kind: 'cancelled', reason: error.message || 'the handler gave it up' };
-  const record = toErrorRecord(error);
-  if (error instanceof RetryLater && error.options.countsAsAttempt === false)
-    return { kind: 'retry', delayMs: toMs(error.delay, 'RetryLater'), counted: false, error: record };
-  if (error instanceof JetlaneError && isFatal(error)) return { kind: 'dead', reason: error.code, error: record };
-  const policy = policyOf(run);
-  if (run.attempt >= policy.attempts) return { kind: 'dead', reason: lastReason(error), error: record };
-  const delayMs = error instanceof RetryLater ? toMs(error.delay, 'RetryLater') : backoffMs(policy, run.attempt);
-  return { kind: 'retry', delayMs, counted: true, error: record };
+  try {
+    return classify(error, run);
+  } catch {
+    return classify(new Error('the handler threw a value that cannot be read'), run);
+  }
 }
+
+function classify(thrown: unknown, run: FailedRun): Outcome {
+  if (run.aborted instanceof Interrupted) return { kind: 'interrupted' };
+  if (thrown instanceof Cancelled) return { kind: 'cancelled', reason: textOf(thrown.message) || 'the handler gave it up' };
+  const fatal = thrown instanceof JetlaneError && isFatal(thrown);
+  // A handler that heeds its signal mostly throws the AbortError of what it awaited; the signal's reason says more.
+  const error = run.aborted && !fatal && !(thrown instanceof RetryLater) ? run.aborted : thrown;
+  const record = readError(error);
+  if (fatal) return { kind: 'dead', reason: thrown.code, error: record };
+  const policy = policyOf(run);
+  const counted = !(error instanceof RetryLater && error.options.countsAsAttempt === false);
+  if (counted && run.attempt >= policy.attempts) return { kind: 'dead', reason: lastReason(error), error: record };
+  return { kind: 'retry', delayMs: delayOf(error, policy, run.attempt), counted, error: record };
+}
+
+/** A `RetryLater` whose delay cannot be read gets the policy's: a slip there must not cost the task. */
+function delayOf(error: unknown, policy: CompiledRetryPolicy, attempt: number): number {
+  const asked = error instanceof RetryLater ? readDelay(error) : undefined;
+  return Math.min(LONGEST_DELAY_MS, asked ?? backoffMs(policy, attempt));
+}
+
+function readDelay({ delay }: RetryLater): number | undefined {
+  try {
+    return toMs(delay, 'RetryLater');
+  } catch {
+    return undefined;
+  }
+}
+
+/** Name, message and stack of an error are text by convention only. */
+function readError(error: unknown): ErrorRecord {
+  const record = toErrorRecord(error);
+  if (isText(record.name) && isText(record.message) && isText(record.stack ?? '')) return record;
+  return { name: textOf(record.name), message: textOf(record.message) };
+}
+
+const isText = (value: unknown): boolean => typeof value === 'string';
+
+const textOf = (value: unknown): string => (typeof value === 'string' ? value : String(value)).slice(0, MESSAGE_LIMIT);
 
 /** A missing handler is retried, since a deployment may be under way; what is left in the end says what it was. */
 const lastReason = (error: unknown): ErrorCode =>

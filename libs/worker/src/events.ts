@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events';
+import { inspect } from 'node:util';
 import type { ErrorRecord, Lane } from '@jetlane/protocol';
 import type { WorkerLog } from './options.js';
 
@@ -27,7 +28,9 @@ export interface WorkerEvents {
 export class WorkerEmitter {
   private readonly emitter = new EventEmitter();
 
-  constructor(private readonly log: WorkerLog) {}
+  constructor(private readonly log: WorkerLog) {
+    this.emitter.setMaxListeners(0);
+  }
 
   on<E extends keyof WorkerEvents>(event: E, listener: (payload: WorkerEvents[E]) => void): () => void {
     const safe = (payload: WorkerEvents[E]) => this.guard(event, () => listener(payload));
@@ -45,10 +48,11 @@ export class WorkerEmitter {
   }
 
   private guard(event: string, call: () => unknown): void {
-    const complain = (error: unknown) => this.log.error({ event, error: String(error) }, 'listener:failed');
+    const complain = (error: unknown) =>
+      this.log.error({ event, error: error instanceof Error ? error.message : inspect(error) }, 'listener:failed');
     try {
       const returned = call();
-      if (returned instanceof Promise) returned.catch(complain);
+      if (returned instanceof Object && 'then' in returned) Promise.resolve(returned).catch(complain);
     } catch (error) {
       complain(error);
     }

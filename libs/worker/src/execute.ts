@@ -1,5 +1,5 @@
 import { bodyText } from '@jetlane/jetstream';
-import { closest, FatalError, JetlaneError, JSON_CONTENT_TYPE, parseTaskHeaders } from '@jetlane/protocol';
+import { closest, FatalError, JetlaneError, parseTaskHeaders } from '@jetlane/protocol';
 import { classifyError, type Outcome } from './classify.js';
 import { type HeldTask, HeldTaskContext } from './held-task.js';
 import type { CompiledHandler, CompiledOptions } from './options.js';
@@ -14,7 +14,7 @@ export interface Prepared {
 /** Reads headers and type into the task. @throws JetlaneError `invalid-headers`, `no-type` */
 export function decodeTask(task: HeldTask, options: CompiledOptions): void {
   if (task.delivery.headers) task.headers = parseTaskHeaders(task.delivery.headers);
-  const type = task.headers.type ?? options.defaultType;
+  const type = task.headers.type || options.defaultType;
   if (!type)
     throw new FatalError(`task "${task.id}" names no type and queue "${task.queue}" has no default type; set the header Task-Type`, {
       code: 'no-type',
@@ -40,7 +40,8 @@ function noHandler(task: HeldTask, options: CompiledOptions): JetlaneError {
 function payload(task: HeldTask): unknown {
   const { contentType } = task.headers;
   const { data } = task.delivery;
-  if (contentType !== undefined && !isJson(contentType)) return data;
+  // A copy: the payload must go to the next attempt, or into the dead letter, as it came.
+  if (contentType && !JSON_TYPE.test(contentType)) return new Uint8Array(data);
   if (data.length === 0) return undefined;
   try {
     return JSON.parse(bodyText(task.delivery));
@@ -52,7 +53,8 @@ function payload(task: HeldTask): unknown {
   }
 }
 
-const isJson = (contentType: string): boolean => contentType.startsWith(JSON_CONTENT_TYPE) || contentType.includes('+json');
+/** `application/json` and every `+json`, with or without parameters; not `application/jsonl`. */
+const JSON_TYPE = /^(?:application\/json|[^;\s]+\+json)\s*(?:;|$)/i;
 
 /**
  * Runs the handler. Resolves with the outcome when the handler ends, or a grace after its signal fired: a handler that
@@ -74,9 +76,10 @@ export function runHandler(task: HeldTask, { handler, data }: Prepared): Promise
     task.giveUp = failed;
     try {
       const returned = handler.handle(data, new HeldTaskContext(task));
-      if (returned instanceof Promise) {
-        returned.then((result) => resolve({ kind: 'completed', result }), failed);
-        if (stopTimer) returned.then(stopTimer, stopTimer);
+      const promise = promiseOf(returned);
+      if (promise) {
+        promise.then((result) => resolve({ kind: 'completed', result }), failed);
+        if (stopTimer) promise.then(stopTimer, stopTimer);
         return;
       }
       resolve({ kind: 'completed', result: returned });
@@ -85,6 +88,13 @@ export function runHandler(task: HeldTask, { handler, data }: Prepared): Promise
     }
     stopTimer?.();
   });
+}
+
+/** What a handler returned, if it has to be awaited: a promise, also of another realm, or a lazy one such as a query builder. */
+function promiseOf(returned: unknown): Promise<unknown> | undefined {
+  if (returned instanceof Promise) return returned;
+  if (typeof returned !== 'object' || returned === null) return undefined;
+  return typeof (returned as { then?: unknown }).then === 'function' ? Promise.resolve(returned) : undefined;
 }
 
 /** A task's own timeout may only be shorter than the handler's. */

@@ -3,9 +3,12 @@ import { LANES, type Lane, type LanePicker, PULL_SURPLUS, planPulls, strictPicke
 import { HeldTask } from './held-task.js';
 import type { LeaseKeeper } from './lease-keeper.js';
 import type { CompiledOptions } from './options.js';
+import { within } from './within.js';
 
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 1000;
+/** How long the server may take to confirm that it sends nothing more. */
+const DRAIN_MS = 1000;
 
 /** One lane as the loop sees it. */
 interface LaneState {
@@ -19,6 +22,8 @@ interface LaneState {
   pausedUntil: number;
   refusals: number;
   lastEnd: PullEnd | undefined;
+  /** Looks again when the pause is over. */
+  wake: NodeJS.Timeout | undefined;
 }
 
 export interface FetchLoopHooks {
@@ -40,8 +45,9 @@ export class FetchLoop {
   private readonly buffered = LANES.map(() => 0);
   private readonly picker: LanePicker;
   private fetching = false;
+  private stopped = false;
   private turnScheduled = false;
-  private wakeTimer: NodeJS.Timeout | undefined;
+  private idleListener: (() => void) | undefined;
 
   constructor(
     private readonly connection: Connection,
@@ -71,12 +77,9 @@ export class FetchLoop {
   /** Stops pulling. @returns what never ran: the buffer, and what was under way when the server was told */
   async stop(): Promise<HeldTask[]> {
     this.fetching = false;
-    clearTimeout(this.wakeTimer);
-    if (this.connection.state === 'connected')
-      await Promise.race([
-        Promise.all(this.lanes.map(({ puller }) => puller.drain())),
-        new Promise((resolve) => setTimeout(resolve, 1000)),
-      ]);
+    for (const { wake } of this.lanes) clearTimeout(wake);
+    if (this.connection.state === 'connected') await within(DRAIN_MS, Promise.all(this.lanes.map(({ puller }) => puller.drain())));
+    this.stopped = true;
     const left = this.lanes.flatMap((state) => state.buffer.slice(state.head));
     for (const state of this.lanes) {
       state.puller.stop();
@@ -106,10 +109,15 @@ export class FetchLoop {
       onDelivery: (delivery) => this.delivered(index, delivery),
       onEnd: (end) => this.ended(index, end),
     });
-    return { lane, puller, buffer: [], head: 0, pending: 0, pausedUntil: 0, refusals: 0, lastEnd: undefined };
+    return { lane, puller, buffer: [], head: 0, pending: 0, pausedUntil: 0, refusals: 0, lastEnd: undefined, wake: undefined };
   }
 
   private delivered(index: number, delivery: Delivery): void {
+    if (this.stopped) {
+      // The drain had to be cut short: whoever comes late goes back at once.
+      this.connection.nak(delivery);
+      return;
+    }
     const state = this.lanes[index]!;
     const task = new HeldTask(this.options.queue, state.lane, delivery, Date.now(), this.leases.arrival());
     this.leases.add(task);
@@ -135,9 +143,8 @@ export class FetchLoop {
     state.pausedUntil = performance.now() + pause * (0.5 + Math.random());
     this.options.log.warn({ queue: this.options.queue, lane: state.lane, code: end.code, reason: end.text }, 'pull:refused');
     if (end.code === 503 || end.code === MISSED_HEARTBEATS || /deleted|not found/i.test(end.text)) this.hooks.missing(state.lane);
-    clearTimeout(this.wakeTimer);
-    this.wakeTimer = setTimeout(() => this.turn(), LONGEST_PAUSE_MS * 1.6);
-    setTimeout(() => this.turn(), pause * 1.5 + 1);
+    clearTimeout(state.wake);
+    state.wake = setTimeout(() => this.turn(), pause * 1.5 + 1);
   }
 
   /** All deliveries of one read from the socket are looked at together. */
@@ -172,7 +179,15 @@ export class FetchLoop {
     this.ran(task);
     task.slot = 'free';
     this.settling--;
+    if (this.idleListener !== undefined && this.running + this.settling === 0) this.idleListener();
     this.schedule();
+  }
+
+  /** Resolves when no task runs or is being settled, or after a time. */
+  async idle(timeoutMs: number): Promise<void> {
+    if (this.running + this.settling === 0) return;
+    await within(timeoutMs, new Promise<void>((resolve) => (this.idleListener = resolve)));
+    this.idleListener = undefined;
   }
 
   private startTask(task: HeldTask): void {

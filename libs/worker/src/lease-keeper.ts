@@ -1,9 +1,17 @@
 import type { Connection } from '@jetlane/jetstream';
 import type { HeldTask } from './held-task.js';
 
-const TICK_MS = 250;
-/** A gap between ticks that means the process stood still: blocked, stopped or swapped out. */
-const GAP_MS = 2000;
+const LONGEST_TICK_MS = 250;
+const LONGEST_MARGIN_MS = 3000;
+
+/** The lease of a task ran out: nothing more may be sent for it. */
+export class LeaseLostError extends Error {
+  override readonly name = 'LeaseLostError';
+
+  constructor(id: string) {
+    super(`the lease of task "${id}" ran out; another worker may run it`);
+  }
+}
 
 /**
  * Keeps the leases of everything the worker holds, buffered or running: a `+WPI` for each every third of the lease, the
@@ -13,6 +21,11 @@ const GAP_MS = 2000;
 export class LeaseKeeper {
   private readonly held = new Set<HeldTask>();
   private readonly limitMs: number;
+  /**
+   * A gap between ticks that means the process stood still: blocked, stopped or swapped out. Shorter than the margin: a
+   * task that was sent during a gap which nobody notices must still be ours when its lease is counted from the reading.
+   */
+  private readonly gapMs: number;
   private round: NodeJS.Timeout | undefined;
   private ticker: NodeJS.Timeout | undefined;
   private lastTick = performance.now();
@@ -24,12 +37,14 @@ export class LeaseKeeper {
     private readonly connection: Connection,
     private readonly leaseMs: number,
   ) {
-    this.limitMs = leaseMs - Math.min(3000, leaseMs / 10);
+    const margin = Math.min(LONGEST_MARGIN_MS, leaseMs / 4);
+    this.limitMs = leaseMs - margin;
+    this.gapMs = (margin * 2) / 3;
   }
 
   start(): void {
     this.lastTick = performance.now();
-    this.ticker = setInterval(() => this.tick(), TICK_MS);
+    this.ticker = setInterval(() => this.tick(), Math.min(LONGEST_TICK_MS, this.gapMs / 4));
     this.round = setInterval(() => void this.renew(), this.leaseMs / 3);
   }
 
@@ -42,7 +57,7 @@ export class LeaseKeeper {
   /** The moment from which the lease of a message that is read now is counted. */
   arrival(): number {
     const now = performance.now();
-    if (this.stoodStillSince === undefined && now - this.lastTick > GAP_MS) this.tick();
+    if (this.stoodStillSince === undefined && now - this.lastTick > this.gapMs) this.tick();
     return this.stoodStillSince ?? now;
   }
 
@@ -68,7 +83,8 @@ export class LeaseKeeper {
     try {
       for (const task of tasks) this.connection.inProgress(task.delivery);
       await this.connection.flush();
-      for (const task of tasks) task.leasedAt = Math.max(task.leasedAt, began);
+      // An answer after the old lease may have run out proves nothing: the server may have dealt the task anew before the round.
+      for (const task of tasks) if (!this.lost(task)) task.leasedAt = Math.max(task.leasedAt, began);
     } catch {
       // The link broke: the round does not count, and the next one after the reconnect decides.
     } finally {
@@ -80,7 +96,8 @@ export class LeaseKeeper {
     const now = performance.now();
     const gap = now - this.lastTick;
     this.lastTick = now;
-    if (gap < GAP_MS || this.stoodStillSince !== undefined) return;
+    this.dropLost();
+    if (gap < this.gapMs || this.stoodStillSince !== undefined) return;
     // What is in the socket was sent during the gap. The answer to a ping comes after all of it.
     this.stoodStillSince = now - gap;
     const settle = () => {
@@ -88,5 +105,14 @@ export class LeaseKeeper {
       void this.renew();
     };
     this.connection.flush().then(settle, settle);
+  }
+
+  /** The handler of a task that may be in other hands is told to end. */
+  private dropLost(): void {
+    for (const task of this.held) {
+      if (!this.lost(task)) continue;
+      this.held.delete(task);
+      task.abort(new LeaseLostError(task.id));
+    }
   }
 }

@@ -34,7 +34,7 @@ export interface WorkerOptions {
   readonly mode?: LaneMode;
   /** Definition used when the queue is not defined yet. Default: only the name. */
   readonly definition?: Omit<QueueDefinition, 'name'>;
-  /** Finished tasks whose record is not confirmed yet; beyond it no handler starts. Default 1024. */
+  /** Finished tasks whose record is not confirmed yet; beyond it no handler starts. Default 512. */
   readonly settleWindow?: number;
   /** Name in heartbeats and records. Default `<host>-<pid>-<random>`. */
   readonly name?: string;
@@ -94,6 +94,22 @@ export function compileOptions(options: WorkerOptions, definition: QueueDefiniti
       { details: { field: 'concurrency' } },
     );
   }
+  const settleWindow = options.settleWindow ?? 512;
+  if (!Number.isInteger(settleWindow) || settleWindow < 1) {
+    throw new JetlaneError(
+      'invalid-configuration',
+      `expected settleWindow of queue "${options.queue}" to be a whole number from 1, got ${settleWindow}`,
+      { details: { field: 'settleWindow' } },
+    );
+  }
+  // It becomes a token of subjects.
+  if (!/^[A-Za-z0-9_-]{1,128}$/.test(name)) {
+    throw new JetlaneError(
+      'invalid-configuration',
+      `expected the worker's name to be of letters, digits, _ and -, got ${JSON.stringify(name)}`,
+      { details: { field: 'name' } },
+    );
+  }
   return {
     queue: options.queue,
     handlers: compileHandlers(options, definition),
@@ -102,7 +118,7 @@ export function compileOptions(options: WorkerOptions, definition: QueueDefiniti
     slots,
     mode: options.mode ?? definition.mode ?? 'weighted',
     weights: LANES.map((lane) => definition.weights?.[lane] ?? DEFAULT_WEIGHTS[lane]),
-    settleWindow: options.settleWindow ?? 1024,
+    settleWindow,
     leaseMs: definition.lease === undefined ? LANE_DEFAULTS.leaseMs : toMs(definition.lease, 'lease'),
     maxDeliveries: definition.maxDeliveries ?? LANE_DEFAULTS.maxDeliveries,
     keepRecordsMs: definition.keepRecords === undefined ? LANE_DEFAULTS.keepRecordsMs : toMs(definition.keepRecords, 'keepRecords'),

@@ -32,6 +32,7 @@ export class Reporter {
   private timer: NodeJS.Timeout | undefined;
   private unsubscribe: (() => void) | undefined;
   private changed = true;
+  private storing = false;
   private storedAt = 0;
 
   constructor(
@@ -46,12 +47,12 @@ export class Reporter {
     this.report();
   }
 
-  /** The last report says that the worker stops. */
-  stop(): void {
+  /** The last report says that the worker stops. Resolves when the last snapshot is stored or cannot be. */
+  stop(): Promise<void> {
     clearInterval(this.timer);
     this.unsubscribe?.();
     this.beat(true);
-    void this.snapshot();
+    return this.snapshot();
   }
 
   /** Counts an outcome. Times are those of the task. */
@@ -75,7 +76,8 @@ export class Reporter {
 
   private report(): void {
     this.beat();
-    if (this.changed || Date.now() - this.storedAt > REFRESH_MS) void this.snapshot();
+    // One at a time: an earlier one that is sent again after a reconnect must not replace a later one.
+    if (!this.storing && (this.changed || Date.now() - this.storedAt > REFRESH_MS)) void this.snapshot();
   }
 
   private beat(stopping = false): void {
@@ -108,6 +110,7 @@ export class Reporter {
 
   /** Losing a snapshot costs nothing: the next one holds everything since the start. */
   private async snapshot(): Promise<void> {
+    this.storing = true;
     this.changed = false;
     this.storedAt = Date.now();
     const { connection, options } = this;
@@ -127,5 +130,6 @@ export class Reporter {
     } catch {
       this.changed = true;
     }
+    this.storing = false;
   }
 }

@@ -9,6 +9,7 @@ import {
   HEADER,
   type HeaderPair,
   JetlaneError,
+  QueueFullError,
   type TaskState,
   toErrorRecord,
   WrongSequenceError,
@@ -16,17 +17,15 @@ import {
 } from '@jetlane/protocol';
 import type { Outcome } from './classify.js';
 import type { HeldTask } from './held-task.js';
-import type { LeaseKeeper } from './lease-keeper.js';
+import { type LeaseKeeper, LeaseLostError } from './lease-keeper.js';
 import type { CompiledOptions } from './options.js';
 import { forgetCrash } from './redelivery.js';
 
 /** Longest JSON of a result in a record, in bytes. */
 export const RESULT_LIMIT = 256 * 1024;
 
-/** Thrown inside settlement when the lease ran out: nothing more may be sent for the task. */
-export class LeaseLostError extends Error {
-  override readonly name = 'LeaseLostError';
-}
+/** The outcome that was written, at once when nothing had to be waited for. */
+type Settled = Outcome | Promise<Outcome>;
 
 /**
  * Writes an outcome down. The rule: publish the consequence, wait for its PubAck, then ack. A crash between the two
@@ -34,6 +33,8 @@ export class LeaseLostError extends Error {
  */
 export class Settler {
   private readonly recordHeaders: Uint8Array;
+  /** End of every completed task's record. */
+  private readonly workerSuffix: string;
 
   constructor(
     private readonly connection: Connection,
@@ -42,15 +43,16 @@ export class Settler {
     private readonly options: CompiledOptions,
   ) {
     this.recordHeaders = encodeHeaders([[HEADER.ttl, `${Math.ceil(options.keepRecordsMs / 1000)}s`]]);
+    this.workerSuffix = `"worker":${JSON.stringify(options.name)}`;
   }
 
   /** @returns the outcome that was written: a retry of a cancelled task is a cancellation, a late copy a duplicate. */
-  settle(task: HeldTask, outcome: Outcome, trace: string | undefined): Promise<Outcome> {
+  settle(task: HeldTask, outcome: Outcome, trace: string | undefined): Settled {
     switch (outcome.kind) {
       case 'completed':
         return this.complete(task, outcome, trace);
       case 'retry':
-        return this.retry(task, outcome);
+        return this.retry(task, outcome, trace);
       case 'dead':
         return this.bury(task, outcome, trace);
       case 'cancelled':
@@ -64,24 +66,28 @@ export class Settler {
 
   // Crash before the record: the task runs again. Between record and ack: the redelivery finds the record and only acks.
   // After: done. Tests: worker-crash.spec "completed".
-  private async complete(task: HeldTask, outcome: Outcome & { kind: 'completed' }, trace: string | undefined): Promise<Outcome> {
+  private complete(task: HeldTask, outcome: Outcome & { kind: 'completed' }, trace: string | undefined): Settled {
     if (this.options.keep !== 'all' && task.recordSequence < 0) return this.acknowledge(task, outcome);
-    const body = encodeCompleted(task, this.options.name, trace, outcome.result);
+    const body = encodeCompleted(task, this.workerSuffix, trace, outcome.result);
     if (body instanceof JetlaneError) return this.bury(task, { kind: 'dead', reason: body.code, error: toErrorRecord(body) }, trace);
-    if (task.recordSequence >= 0 || this.leases.lost(task))
-      return this.acknowledge(task, (await this.writeRecord(task, body)) ? outcome : { kind: 'duplicate' });
-    try {
-      await this.connection.publish(this.connection.names.state(task.queue, task.key), body, this.recordHeaders);
-    } catch (error) {
-      this.assertPassing(task, error);
-      await this.writeRecord(task, body);
-    }
-    return this.acknowledge(task, outcome);
+    if (task.recordSequence >= 0 || this.leases.lost(task)) return this.completeSlowly(task, body, outcome);
+    // No async frame per task: what is in flight is what the garbage collector copies, again and again.
+    return this.connection.publish(this.connection.names.state(task.queue, task.key), body, this.recordHeaders).then(
+      () => this.acknowledge(task, outcome),
+      (error: unknown) => {
+        this.assertPassing(task, error);
+        return this.completeSlowly(task, body, outcome);
+      },
+    );
+  }
+
+  private async completeSlowly(task: HeldTask, body: Uint8Array, outcome: Outcome): Promise<Outcome> {
+    return this.acknowledge(task, (await this.writeRecord(task, body)) ? outcome : { kind: 'duplicate' });
   }
 
   // Crash before the timer: the attempt is repeated. Between timer and ack: the redelivery finds the timer (or what
   // became of it, of a higher hop) and only acks. Test: worker-crash.spec "retry".
-  private async retry(task: HeldTask, outcome: Outcome & { kind: 'retry' }): Promise<Outcome> {
+  private async retry(task: HeldTask, outcome: Outcome & { kind: 'retry' }, trace: string | undefined): Promise<Outcome> {
     const { record } = await this.stored(task, () => this.store.record(task.queue, task.key, leaderGet));
     if (record?.state === 'cancelled' && record.hop >= task.headers.hop)
       return this.acknowledge(task, { kind: 'cancelled', reason: record.reason ?? 'cancelled' });
@@ -96,14 +102,26 @@ export class Settler {
       headers: withHeaders(headersOf(task), outcome.counted ? { [HEADER.errors]: this.history(task, outcome.error) } : {}),
       data: task.delivery.data,
     };
-    await this.stored(task, () => this.store.setTimer(timer));
+    try {
+      await this.stored(task, () => this.store.setTimer(timer));
+    } catch (error) {
+      if (!isTooLarge(error)) throw error;
+      return this.bury(task, { kind: 'dead', reason: 'payload-too-large', error: outcome.error }, trace);
+    }
     return this.acknowledge(task, outcome);
   }
 
   // Dead letter first, since it holds the payload; then the record that watchers wait for; then the ack. Crash after the
   // dead letter: the redelivery finds it and only acks; the lookup reads the dead letter. Test: worker-crash.spec "dead".
   private async bury(task: HeldTask, outcome: Outcome & { kind: 'dead' }, trace: string | undefined): Promise<Outcome> {
-    const { hop } = task.headers;
+    await this.publishDead(task, outcome);
+    const record = recordOf(task, 'dead', this.options.name, trace, undefined, outcome.reason, outcome.error);
+    const written = await this.writeRecord(task, Buffer.from(JSON.stringify(record)));
+    return this.acknowledge(task, written ? outcome : { kind: 'duplicate' });
+  }
+
+  /** A payload that fills the server's limit leaves no room for a history: then name and reason must do. */
+  private async publishDead(task: HeldTask, outcome: Outcome & { kind: 'dead' }): Promise<void> {
     const extra = {
       [HEADER.deadReason]: outcome.reason,
       [HEADER.deadError]: asciiJson(outcome.error),
@@ -112,12 +130,14 @@ export class Settler {
       [HEADER.fingerprint]: fingerprint(task.type, outcome.error),
       [HEADER.errors]: this.history(task, outcome.error),
     };
-    await this.stored(task, () =>
-      this.store.publishDead(task.queue, task.key, { headers: headersOf(task), data: task.delivery.data, hop, extra }),
-    );
-    const record = recordOf(task, 'dead', this.options.name, trace, undefined, outcome.reason, outcome.error);
-    const written = await this.writeRecord(task, Buffer.from(JSON.stringify(record)));
-    return this.acknowledge(task, written ? outcome : { kind: 'duplicate' });
+    const letter = { headers: headersOf(task), data: task.delivery.data, hop: task.headers.hop, extra };
+    try {
+      await this.stored(task, () => this.store.publishDead(task.queue, task.key, letter));
+    } catch (error) {
+      if (!isTooLarge(error)) throw error;
+      const short = { ...extra, [HEADER.deadError]: asciiJson({ name: outcome.error.name, message: '' }), [HEADER.errors]: undefined };
+      await this.stored(task, () => this.store.publishDead(task.queue, task.key, { ...letter, extra: short }));
+    }
   }
 
   // As for completed. Test: worker.spec "cancelled".
@@ -133,21 +153,36 @@ export class Settler {
   async handBack(task: HeldTask, outcome: Outcome): Promise<Outcome> {
     if (this.leases.lost(task)) throw new LeaseLostError(task.id);
     await forgetCrash(task, this.store, this.options).catch(() => undefined);
-    if (task.delivery.count < this.options.maxDeliveries - 1) {
-      this.connection.nak(task.delivery);
-      return outcome;
-    }
-    const { lane, key, headers, delivery } = task;
-    await this.stored(task, () =>
-      this.store.publishTask(task.queue, lane, key, { headers: headersOf(task), data: delivery.data, hop: headers.hop + 1 }),
-    );
+    if (task.delivery.count < this.options.maxDeliveries - 1) return this.giveBack(task, outcome);
+    await this.republish(task);
     return this.acknowledge(task, outcome);
   }
 
+  /** Waits for the link, as the ack does: a NAK into a dead link would leave the task to its lease. */
+  private async giveBack(task: HeldTask, outcome: Outcome): Promise<Outcome> {
+    while (!this.connection.nak(task.delivery)) {
+      await this.connection.whenConnected();
+      if (this.leases.lost(task)) throw new LeaseLostError(task.id);
+    }
+    return outcome;
+  }
+
+  /** Behind a full lane the task goes round by a timer: the stream of timers has no limit. */
+  private async republish(task: HeldTask): Promise<void> {
+    const { queue, lane, key, delivery } = task;
+    const copy = { headers: headersOf(task), data: delivery.data, hop: task.headers.hop + 1 };
+    const publish = () =>
+      this.store.publishTask(queue, lane, key, copy).catch((error: unknown) => {
+        if (!(error instanceof QueueFullError)) throw error;
+        return this.store.setTimer({ ...copy, queue, lane, key, at: Date.now(), attempt: task.headers.attempt });
+      });
+    await this.stored(task, publish);
+  }
+
   /** The ack waits for the link, as long as the lease is ours: one sent into a dead link would be lost without a word. */
-  private acknowledge(task: HeldTask, outcome: Outcome): Promise<Outcome> {
+  private acknowledge(task: HeldTask, outcome: Outcome): Settled {
     if (this.leases.lost(task)) throw new LeaseLostError(task.id);
-    return this.connection.ack(task.delivery) ? Promise.resolve(outcome) : this.acknowledgeLater(task, outcome);
+    return this.connection.ack(task.delivery) ? outcome : this.acknowledgeLater(task, outcome);
   }
 
   private async acknowledgeLater(task: HeldTask, outcome: Outcome): Promise<Outcome> {
@@ -207,6 +242,8 @@ export class Settler {
   }
 }
 
+const isTooLarge = (error: unknown): boolean => error instanceof JetlaneError && error.code === 'payload-too-large';
+
 const headersOf = (task: HeldTask): HeaderPair[] => decodeHeaders(task.delivery.headers);
 
 /** Written field by field: spreading an object here cost a tenth of the whole settlement. */
@@ -242,14 +279,16 @@ function recordOf(
  * The record of a completed task, written as text: this is the one object that every task serializes, and building and
  * walking it cost twice as much as its result. What a stranger may have chosen is quoted by JSON.
  */
-function encodeCompleted(task: HeldTask, worker: string, trace: string | undefined, result: unknown): Uint8Array | JetlaneError {
+function encodeCompleted(task: HeldTask, workerSuffix: string, trace: string | undefined, result: unknown): Uint8Array | JetlaneError {
   try {
     const { headers, delivery } = task;
-    const { group, hash, createdAt } = headers;
-    const type = JSON.stringify(task.type);
-    const at = `${createdAt === undefined ? '' : `"created":${createdAt},`}"stored":${delivery.storedAt},"fetched":${task.fetchedAt},"started":${task.startedAt},"finished":${task.finishedAt}`;
+    const created = headers.createdAt === undefined ? '' : `"created":${headers.createdAt},`;
+    const rare =
+      headers.group === undefined && headers.hash === undefined
+        ? ''
+        : `${optional('group', headers.group)}${optional('hash', headers.hash)}`;
     const body = Buffer.from(
-      `{"id":${JSON.stringify(task.id)},"hop":${headers.hop},"lane":"${task.lane}","type":${type},${optional('group', group)}"state":"completed","attempt":${headers.attempt},"at":{${at}},${optional('result', result)}"worker":${JSON.stringify(worker)}${trace ? `,"trace":"${trace}"` : ''}${hash ? `,"hash":${JSON.stringify(hash)}` : ''}}`,
+      `{"id":${JSON.stringify(task.id)},"hop":${headers.hop},"lane":"${task.lane}","type":${JSON.stringify(task.type)},${rare}"state":"completed","attempt":${headers.attempt},"at":{${created}"stored":${delivery.storedAt},"fetched":${task.fetchedAt},"started":${task.startedAt},"finished":${task.finishedAt}},${optional('result', result)}${workerSuffix}${trace ? `,"trace":"${trace}"}` : '}'}`,
     );
     if (body.length <= RESULT_LIMIT) return body;
     return new JetlaneError(

@@ -6,6 +6,7 @@ import {
   type Duration,
   JetlaneError,
   type Lane,
+  parseQueueDefinition,
   type QueueDefinition,
   toMs,
   WrongSequenceError,
@@ -16,12 +17,13 @@ import { type TaskEvent, WorkerEmitter, type WorkerEvents } from './events.js';
 import { decodeTask, prepare, runHandler } from './execute.js';
 import { FetchLoop } from './fetch-loop.js';
 import { ABORT_GRACE_MS, type HeldTask } from './held-task.js';
-import { LeaseKeeper } from './lease-keeper.js';
+import { LeaseKeeper, LeaseLostError } from './lease-keeper.js';
 import { type CompiledOptions, compileOptions, type WorkerOptions } from './options.js';
 import { checkRedelivery, needsCheck } from './redelivery.js';
 import { Reporter } from './reporter.js';
-import { LeaseLostError, Settler } from './settle.js';
+import { Settler } from './settle.js';
 import { Interrupted } from './task-context.js';
+import { within } from './within.js';
 
 /** `idle` → `running` → `stopping` → `idle`. Only start() and stop() change it. */
 type WorkerState = 'idle' | 'running' | 'stopping';
@@ -36,6 +38,10 @@ interface Engine {
   readonly reporter: Reporter;
 }
 
+/** How long the settlement of aborted tasks may take at the end of a stop, in ms. */
+const LAST_SETTLEMENT_MS = 5000;
+const LAST_WORDS_MS = 1000;
+
 /** A pool of slots that runs the tasks of one queue. Start and stop may be called in any order and as often as one likes. */
 export class Worker {
   readonly name: string;
@@ -44,7 +50,8 @@ export class Worker {
   private readonly emitter: WorkerEmitter;
   private readonly active = new Set<HeldTask>();
   private stopWatching: (() => void) | undefined;
-  private stopped: Promise<void> = Promise.resolve();
+  /** The last start or stop that was asked for; each waits for the one before it. */
+  private last: Promise<void> = Promise.resolve();
   private provisioning = false;
 
   constructor(
@@ -64,20 +71,8 @@ export class Worker {
    * Provisions the queue if nobody did, and starts pulling.
    * @throws JetlaneError `server-too-old`, `invalid-configuration`, `jetstream-api`
    */
-  async start(): Promise<void> {
-    if (this.state !== 'idle') return;
-    this.state = 'running';
-    try {
-      const definition = await ensureQueue(this.connection, { ...this.options.definition, name: this.options.queue });
-      this.engine = this.build(compileOptions(this.options, definition, this.name), definition);
-    } catch (error) {
-      this.state = 'idle';
-      throw error;
-    }
-    this.engine.leases.start();
-    this.engine.reporter.start();
-    this.engine.loop.start();
-    this.stopWatching = this.connection.onState((state) => this.linkChanged(state));
+  start(): Promise<void> {
+    return this.afterLast(() => this.open());
   }
 
   /**
@@ -85,13 +80,8 @@ export class Worker {
    * hands them back too. Nothing waits for its lease to expire.
    */
   stop(options: { readonly timeout?: Duration } = {}): Promise<void> {
-    if (this.state === 'running' && this.engine) {
-      this.state = 'stopping';
-      this.stopped = this.drain(this.engine, toMs(options.timeout ?? '10s', 'timeout')).finally(() => {
-        this.state = 'idle';
-      });
-    }
-    return this.stopped;
+    const timeoutMs = toMs(options.timeout ?? '10s', 'timeout');
+    return this.afterLast(() => this.close(timeoutMs));
   }
 
   /** Aborts what runs now: for a second signal. */
@@ -110,6 +100,35 @@ export class Worker {
       settling: engine?.loop.settling ?? 0,
       lanes: engine?.loop.snapshot() ?? [],
     };
+  }
+
+  private afterLast(step: () => Promise<void>): Promise<void> {
+    const next = this.last.then(step);
+    this.last = next.catch(() => undefined);
+    return next;
+  }
+
+  private async open(): Promise<void> {
+    if (this.state !== 'idle') return;
+    const wanted = parseQueueDefinition({ ...this.options.definition, name: this.options.queue });
+    compileOptions(this.options, wanted, this.name);
+    const definition = await ensureQueue(this.connection, wanted);
+    this.engine = this.build(compileOptions(this.options, definition, this.name), definition);
+    this.state = 'running';
+    this.engine.leases.start();
+    this.engine.reporter.start();
+    this.engine.loop.start();
+    this.stopWatching = this.connection.onState((state) => this.linkChanged(state));
+  }
+
+  private async close(timeoutMs: number): Promise<void> {
+    if (this.state !== 'running') return;
+    this.state = 'stopping';
+    try {
+      await this.drain(this.engine!, timeoutMs);
+    } finally {
+      this.state = 'idle';
+    }
   }
 
   private build(options: CompiledOptions, definition: QueueDefinition): Engine {
@@ -163,6 +182,7 @@ export class Worker {
 
   private runNow(task: HeldTask, span: ActiveProcess): Promise<Outcome> {
     const { options } = this.engine!;
+    if (task.aborted) return Promise.resolve(failureOf(task, task.aborted, options));
     task.begin();
     if (this.emitter.heard('task:started')) this.emitter.emit('task:started', eventOf(task));
     try {
@@ -249,31 +269,25 @@ export class Worker {
 
   private async drain(engine: Engine, timeoutMs: number): Promise<void> {
     this.stopWatching?.();
-    const { loop, settler, leases, reporter, options } = engine;
+    const { loop, leases, reporter } = engine;
     const left = await loop.stop();
-    await Promise.all(left.map((task) => this.returnUnrun(task, settler, options)));
-    for (const task of left) leases.release(task);
-    await this.idle(loop, timeoutMs);
+    await Promise.all([within(timeoutMs, Promise.all(left.map((task) => this.returnUnrun(task, engine)))), loop.idle(timeoutMs)]);
     this.abort();
-    await this.idle(loop, ABORT_GRACE_MS + 5000);
-    reporter.stop();
+    await loop.idle(ABORT_GRACE_MS + LAST_SETTLEMENT_MS);
     leases.stop();
-    if (this.connection.state === 'connected') await this.connection.flush().catch(() => undefined);
+    await within(LAST_WORDS_MS, reporter.stop());
+    if (this.connection.state === 'connected') await within(LAST_WORDS_MS, this.connection.flush());
   }
 
   /** A task that never ran goes back as it is. */
-  private async returnUnrun(task: HeldTask, settler: Settler, options: CompiledOptions): Promise<void> {
+  private async returnUnrun(task: HeldTask, { settler, leases, options }: Engine): Promise<void> {
     try {
       decodeOrFail(task, options);
       await settler.handBack(task, { kind: 'interrupted' });
     } catch (error) {
       if (!(error instanceof LeaseLostError)) options.log.warn({ id: task.id, error: String(error) }, 'handback:failed');
     }
-  }
-
-  private async idle(loop: FetchLoop, timeoutMs: number): Promise<void> {
-    const deadline = performance.now() + timeoutMs;
-    while (loop.running + loop.settling > 0 && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 5));
+    leases.release(task);
   }
 }
 

@@ -30,18 +30,3 @@ export function refuseEncodings({ headers }: FastifyRequest): void {
     throw new JetlaneError('unsupported-media-type', `content-encoding ${encoding.slice(0, 40)} is not supported; send the body as it is`);
   }
 }
-
-/**
- * Takes in what is left of a refused body, up to a bound, before the connection closes: a caller that is still sending
- * would otherwise see a broken connection instead of the answer.
- */
-export function drainRefused(request: FastifyRequest, limit = 16 * BODY_LIMIT): void {
-  const { raw } = request;
-  if (raw.readableEnded || raw.destroyed) return;
-  let left = limit;
-  raw.on('data', (chunk: Buffer) => {
-    left -= chunk.length;
-    if (left < 0) raw.destroy();
-  });
-  raw.resume();
-}

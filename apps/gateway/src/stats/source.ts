@@ -1,6 +1,7 @@
 import type { QueueStats, TaskClient } from '@jetlane/client';
 import type { JetlaneError } from '@jetlane/protocol';
 import { type AnalyticsFigures, readAnalyticsStats } from './analytics.js';
+import { readDepths } from './depths.js';
 import { mergeStats } from './merge.js';
 import type { StatsView } from './view.js';
 
@@ -42,12 +43,12 @@ export class StatsSource {
 
   private async queues(missing: Missing): Promise<readonly QueueStats[]> {
     try {
-      return (await this.call('queue-manager', 'stats', {}, CALL_TIMEOUT_MS)) as QueueStats[];
+      return readDepths(await this.call('queue-manager', 'stats', {}, CALL_TIMEOUT_MS));
     } catch {
       missing.push({
         service: 'queue-manager',
         detail:
-          'the queue-manager does not answer; depths were asked from the NATS server, queues do not follow their definitions meanwhile',
+          'the queue-manager does not answer; depths were asked from the NATS server, and queues do not follow their definitions meanwhile',
       });
       return this.client.stats();
     }

@@ -1,0 +1,90 @@
+import type { LaneStats, QueueStats } from '@jetlane/client';
+import { type Connection, type ConsumerState, consumerState, countMessages, type ListedLane, listLanes } from '@jetlane/jetstream';
+import { LANES, type Lane } from '@jetlane/protocol';
+
+/** Consumer infos that one poll may ask for: lanes with tasks first, then those that were not asked for longest. */
+const CONSUMERS_PER_POLL = 200;
+/** Queues whose timers and dead letters one poll counts anew. */
+const COUNTS_PER_POLL = 20;
+
+interface Asked<T> {
+  readonly at: number;
+  readonly value: T;
+}
+
+/**
+ * The live view of all queues, polled: one listing of streams (256 per request), and a bounded number of other requests,
+ * however many queues there are. Beyond 200 lanes with tasks the numbers in hand are a few seconds old; depths never are.
+ */
+export class LiveStats {
+  private lanes = new Map<string, ListedLane>();
+  private readonly consumers = new Map<string, Asked<ConsumerState | undefined>>();
+  private readonly counts = new Map<string, Asked<{ scheduled: number; dead: number }>>();
+  /** When the last poll ended well, ms since 1970; 0 before the first. */
+  polledAt = 0;
+
+  constructor(
+    private readonly connection: Connection,
+    private readonly queues: () => string[],
+  ) {}
+
+  async poll(): Promise<void> {
+    this.lanes = new Map((await listLanes(this.connection)).map((lane) => [lane.stream, lane]));
+    await Promise.all([this.askConsumers(), this.countQueues()]);
+    this.polledAt = Date.now();
+  }
+
+  /** All queues, or one. */
+  read(queue?: string): QueueStats[] {
+    return (queue === undefined ? this.queues() : [queue]).map((name) => this.queue(name));
+  }
+
+  private queue(queue: string): QueueStats {
+    const lanes = Object.fromEntries(LANES.map((lane) => [lane, this.lane(queue, lane)])) as Record<Lane, LaneStats>;
+    const states = LANES.map((lane) => this.consumers.get(this.connection.names.lane(queue, lane).stream)?.value);
+    const sum = (field: 'depth' | 'ackPending') => LANES.reduce((total, lane) => total + lanes[lane][field], 0);
+    const { scheduled, dead } = this.counts.get(queue)?.value ?? { scheduled: 0, dead: 0 };
+    return {
+      queue,
+      lanes,
+      depth: sum('depth'),
+      active: sum('ackPending'),
+      scheduled,
+      dead,
+      paused: states.every((state) => state?.paused === true),
+    };
+  }
+
+  private lane(queue: string, name: Lane): LaneStats {
+    const lane = this.lanes.get(this.connection.names.lane(queue, name).stream);
+    if (!lane || lane.depth === 0) return { depth: 0, ackPending: 0, oldestAgeMs: null };
+    // The two numbers come from two answers: more in hand than there is would be nonsense to the reader.
+    const ackPending = Math.min(lane.depth, this.consumers.get(lane.stream)?.value?.ackPending ?? 0);
+    return { depth: lane.depth, ackPending, oldestAgeMs: lane.oldestAt === undefined ? null : Math.max(0, Date.now() - lane.oldestAt) };
+  }
+
+  private async askConsumers(): Promise<void> {
+    const age = (stream: string) => this.consumers.get(stream)?.at ?? 0;
+    const order = [...this.lanes.values()].sort((a, b) => Number(b.depth > 0) - Number(a.depth > 0) || age(a.stream) - age(b.stream));
+    await Promise.all(
+      order.slice(0, CONSUMERS_PER_POLL).map(async ({ stream }) => {
+        this.consumers.set(stream, { at: Date.now(), value: await consumerState(this.connection, stream, this.connection.names.consumer) });
+      }),
+    );
+    for (const stream of this.consumers.keys()) if (!this.lanes.has(stream)) this.consumers.delete(stream);
+  }
+
+  private async countQueues(): Promise<void> {
+    const { names } = this.connection;
+    const order = this.queues().sort((a, b) => (this.counts.get(a)?.at ?? 0) - (this.counts.get(b)?.at ?? 0));
+    await Promise.all(
+      order.slice(0, COUNTS_PER_POLL).map(async (queue) => {
+        const [scheduled, dead] = await Promise.all([
+          countMessages(this.connection, names.schedules, names.timer(queue, '*')),
+          countMessages(this.connection, names.deadLetters, names.dead(queue, '*')),
+        ]);
+        this.counts.set(queue, { at: Date.now(), value: { scheduled, dead } });
+      }),
+    );
+  }
+}

@@ -1,0 +1,171 @@
+import type { Connection, PubAck } from '@jetlane/jetstream';
+import { FatalError } from '@jetlane/protocol';
+import { Cancelled, RetryLater } from '@jetlane/worker';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { eventually } from './services-fixture.js';
+import { SHORT_LEASE, WorkerSite } from './worker-fixture.js';
+
+let site: WorkerSite;
+beforeAll(async () => {
+  site = await WorkerSite.open('crash');
+  await site.schedule();
+});
+afterAll(() => site.close());
+
+/** A point of a settlement at which the worker dies: before or after its publish to a stream, or in place of its ack. */
+type Step = `${'before' | 'after'} ${'states' | 'schedules' | 'dead'}` | 'before ack';
+
+/** Lets a worker's link break at a step, as the death of its process does: nothing is sent from then on. */
+function dieAt(connection: Connection, step: Step): { readonly died: () => boolean } {
+  let dead = false;
+  const die = (): Promise<never> => {
+    dead = true;
+    void connection.raw().close();
+    return new Promise(() => undefined);
+  };
+  const [when, stream] = step.split(' ') as [string, string];
+  const publish = connection.publish.bind(connection);
+  const at = (subject: string) => subject.startsWith(connection.names.pattern(`${stream}.`));
+  connection.publish = (subject, data, headers): Promise<PubAck> => {
+    if (dead) return new Promise(() => undefined);
+    if (!at(subject)) return publish(subject, data, headers);
+    return when === 'before' ? die() : publish(subject, data, headers).then(die);
+  };
+  const ack = connection.ack.bind(connection);
+  connection.ack = (delivery) => {
+    if (step === 'before ack') void die();
+    return dead || ack(delivery);
+  };
+  return { died: () => dead };
+}
+
+const outcomes = {
+  completed: () => 'done',
+  retry: () => {
+    throw new RetryLater('1h');
+  },
+  'retry at once': () => {
+    throw new RetryLater(1);
+  },
+  dead: () => {
+    throw new FatalError('never');
+  },
+  cancelled: () => {
+    throw new Cancelled('unwanted');
+  },
+};
+
+/** One worker dies at the step; a second one gets the task when the lease has run out. */
+async function crash(outcome: keyof typeof outcomes, step: Step, second: () => unknown = outcomes[outcome]) {
+  const queue = site.queueName();
+  const runs: string[] = [];
+  const link = await site.installation.link();
+  const first = async () => {
+    runs.push('first');
+    return outcomes[outcome]();
+  };
+  await site.worker({ queue, name: 'first', handlers: { t: first }, definition: { lease: SHORT_LEASE } }, link);
+  const { died } = dieAt(link, step);
+  await site.task(queue, 'k', 't', { payload: true });
+  await eventually('the first worker died', died);
+  const heir = await site.worker({
+    queue,
+    name: 'heir',
+    handlers: {
+      t: async () => {
+        runs.push('heir');
+        return second();
+      },
+    },
+  });
+  const outcomesOfHeir: string[] = [];
+  for (const event of ['task:completed', 'task:failed', 'task:dead', 'task:cancelled'] as const)
+    heir.on(event, () => outcomesOfHeir.push(event));
+  const { stream } = site.connection.names.lane(queue, 'normal');
+  await eventually('the lane is empty', async () => (await site.installation.messages(stream)) === 0);
+  const { copies } = await site.installation.store.traces(queue, 'k');
+  return {
+    queue,
+    runs,
+    heard: outcomesOfHeir,
+    record: await site.record(queue, 'k'),
+    places: copies.map(({ place, hop }) => `${place} ${hop}`),
+    letter: await site.letter(queue, 'k'),
+  };
+}
+
+describe.concurrent('completed', () => {
+  it('before the record: the task runs again', async () => {
+    const { runs, record } = await crash('completed', 'before states', () => 'again');
+    expect(runs).toEqual(['first', 'heir']);
+    expect(record).toMatchObject({ state: 'completed', result: 'again', worker: 'heir', hop: 1, attempt: 1 });
+  });
+
+  it.each(['after states', 'before ack'] as const)('%s: the record stands, the redelivery is only acknowledged', async (step) => {
+    const { runs, record, heard } = await crash('completed', step, () => 'again');
+    expect(runs).toEqual(['first']);
+    expect(record).toMatchObject({ state: 'completed', result: 'done', worker: 'first' });
+    expect(record).not.toHaveProperty('crashes');
+    expect(heard).toEqual([]);
+  });
+});
+
+describe.concurrent('retry', () => {
+  it('before the timer: the attempt is repeated', async () => {
+    const { runs, places } = await crash('retry', 'before schedules');
+    expect(runs).toEqual(['first', 'heir']);
+    expect(places).toEqual(['timer 2']);
+  });
+
+  it.each(['after schedules', 'before ack'] as const)('%s: the timer stands, the redelivery is only acknowledged', async (step) => {
+    const { runs, places } = await crash('retry', step);
+    expect(runs).toEqual(['first']);
+    expect(places).toEqual(['timer 2']);
+  });
+
+  it('after a timer that has fired and was worked off by the time of the redelivery', async () => {
+    const { runs, record, places } = await crash('retry at once', 'after schedules', () => 'second hop');
+    expect(runs).toEqual(['first', 'heir']);
+    expect(record).toMatchObject({ hop: 2, attempt: 2, state: 'completed', result: 'second hop' });
+    expect(places).toEqual([]);
+  });
+});
+
+describe.concurrent('dead', () => {
+  it('before the dead letter: the task runs again', async () => {
+    const { runs, record, letter } = await crash('dead', 'before dead');
+    expect(runs).toEqual(['first', 'heir']);
+    expect(record).toMatchObject({ state: 'dead', worker: 'heir' });
+    expect(letter).toMatchObject({ reason: 'fatal', hop: 1 });
+    expect(letter!.history).toHaveLength(1);
+  });
+
+  it.each(['after dead', 'before states'] as const)('%s: the dead letter stands, the redelivery is only acknowledged', async (step) => {
+    const { runs, record, letter } = await crash('dead', step);
+    expect(runs).toEqual(['first']);
+    expect(record).toBeUndefined();
+    expect(letter).toMatchObject({ reason: 'fatal', history: [{ worker: 'first' }] });
+    expect(Buffer.from(letter!.data).toString()).toBe('{"payload":true}');
+  });
+
+  it.each(['after states', 'before ack'] as const)('%s: both stand', async (step) => {
+    const { runs, record, letter } = await crash('dead', step);
+    expect(runs).toEqual(['first']);
+    expect(record).toMatchObject({ state: 'dead', worker: 'first' });
+    expect(letter).toMatchObject({ history: [{ worker: 'first' }] });
+  });
+});
+
+describe.concurrent('cancelled', () => {
+  it('before the record: the task runs again', async () => {
+    const { runs, record } = await crash('cancelled', 'before states');
+    expect(runs).toEqual(['first', 'heir']);
+    expect(record).toMatchObject({ state: 'cancelled', worker: 'heir', reason: 'unwanted' });
+  });
+
+  it.each(['after states', 'before ack'] as const)('%s: the record stands, the redelivery is only acknowledged', async (step) => {
+    const { runs, record } = await crash('cancelled', step);
+    expect(runs).toEqual(['first']);
+    expect(record).toMatchObject({ state: 'cancelled', worker: 'first' });
+  });
+});

@@ -1,0 +1,678 @@
+import { type Delivery, directGet } from '@jetlane/jetstream';
+import { FatalError, type Heartbeat, headerValue, JetlaneError, type MetricsSnapshot } from '@jetlane/protocol';
+import { Histogram } from '@jetlane/telemetry';
+import { Cancelled, RetryLater, type TaskContext, Worker } from '@jetlane/worker';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Child } from '../support/child.js';
+import { eventually } from './services-fixture.js';
+import { deferred, QUICK_RETRY, SHORT_LEASE, WorkerSite } from './worker-fixture.js';
+
+let site: WorkerSite;
+beforeAll(async () => {
+  site = await WorkerSite.open('worker');
+  await site.schedule();
+});
+afterAll(() => site.close());
+
+/** What a handler that threw something leaves behind. */
+async function burial(thrown: unknown, options: { retry?: object } = {}) {
+  const queue = site.queueName();
+  await site.worker({
+    queue,
+    handlers: {
+      t: () => {
+        throw thrown;
+      },
+    },
+    definition: { retry: options.retry ?? { attempts: 1 } },
+  });
+  await site.task(queue, 'k', 't');
+  return { queue, letter: await site.buried(queue, 'k') };
+}
+
+describe('a task', () => {
+  it('goes from lane to record, with the time of every hop, and leaves nothing behind', async () => {
+    const queue = site.queueName();
+    const seen: unknown[] = [];
+    const contexts: TaskContext[] = [];
+    const worker = await site.worker({
+      queue,
+      handlers: {
+        t: async (data: unknown, context: TaskContext) => {
+          seen.push(data);
+          contexts.push(context);
+          return { sum: 3 };
+        },
+      },
+    });
+    const created = Date.now();
+    await site.send(
+      queue,
+      'k',
+      '{"a":1,"b":"ü"}',
+      [
+        ['Task-Type', 't'],
+        ['Task-Created-At', String(created)],
+        ['Task-Group', 'g'],
+        ['traceparent', '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'],
+      ],
+      'high',
+    );
+    const record = await site.reaches(queue, 'k', 'completed');
+    expect(seen).toEqual([{ a: 1, b: 'ü' }]);
+    expect(record).toMatchObject({
+      id: `${queue}.k`,
+      hop: 1,
+      lane: 'high',
+      type: 't',
+      group: 'g',
+      attempt: 1,
+      result: { sum: 3 },
+      worker: worker.name,
+    });
+    expect(record.trace).toBe('4bf92f3577b34da6a3ce929d0e0e4736');
+    const { at } = record;
+    expect(at.created).toBe(created);
+    expect([at.stored, at.fetched, at.started, at.finished]).toEqual(
+      [at.stored, at.fetched, at.started, at.finished].map(Number).sort((a, b) => a - b),
+    );
+    expect(contexts[0]).toMatchObject({
+      id: `${queue}.k`,
+      key: 'k',
+      queue,
+      lane: 'high',
+      type: 't',
+      attempt: 1,
+      hop: 1,
+      delivery: 1,
+      fencingToken: 1001,
+      group: 'g',
+      createdAt: created,
+    });
+    expect(contexts[0]!.signal.aborted).toBe(false);
+    await site.gone(queue, 'k');
+    expect(await site.letter(queue, 'k')).toBeUndefined();
+  });
+
+  it('may have any payload: JSON, nothing, bytes, and a stranger’s message with subject and body only', async () => {
+    const queue = site.queueName();
+    const got = new Map<string, unknown>();
+    await site.worker({
+      queue,
+      handlers: { t: (data: unknown, { key }: TaskContext) => void got.set(key, data) },
+      definition: { defaultType: 't' },
+    });
+    const bytes = Uint8Array.from({ length: 256 }, (_, i) => i);
+    await Promise.all([
+      site.send(queue, 'array', '[1,null,"x"]'),
+      site.send(queue, 'empty'),
+      site.send(queue, 'null', 'null'),
+      site.send(queue, 'bytes', bytes, [['Content-Type', 'application/octet-stream']]),
+      site.send(queue, 'none', '', [['Content-Type', 'image/png']]),
+      site.send(queue, 'charset', '{"a":1}', [['Content-Type', 'application/json; charset=utf-8']]),
+      site.send(queue, 'vendor', '{"a":2}', [['Content-Type', 'application/vnd.x+json']]),
+      site.send(queue, 'capital', '{"a":3}', [['Content-Type', 'Application/JSON']]),
+      site.send(queue, 'lines', '{"a":4}\n{"a":5}', [['Content-Type', 'application/jsonl']]),
+      site.send(queue, 'notype', '1', [['Task-Type', '']]),
+    ]);
+    await site.drained(queue);
+    expect(Object.fromEntries([...got].filter(([, value]) => !(value instanceof Uint8Array)))).toEqual({
+      array: [1, null, 'x'],
+      empty: undefined,
+      null: null,
+      charset: { a: 1 },
+      vendor: { a: 2 },
+      capital: { a: 3 },
+      notype: 1,
+    });
+    expect([...(got.get('bytes') as Uint8Array)]).toEqual([...bytes]);
+    expect((got.get('none') as Uint8Array).length).toBe(0);
+    expect(Buffer.from(got.get('lines') as Uint8Array).toString()).toBe('{"a":4}\n{"a":5}');
+  });
+
+  it.each([
+    ['undefined', () => undefined, undefined],
+    ['null', () => null, null],
+    ['a promise of a text', async () => 'ü', 'ü'],
+    ['a lazy thenable, such as a query builder', () => ({ then: (done: (value: number) => void) => void setTimeout(done, 1, 42) }), 42],
+    ['a function, which JSON leaves out', () => () => 1, undefined],
+  ])('may return %s', async (_, handle, result) => {
+    const queue = site.queueName();
+    await site.worker({ queue, handlers: { t: handle } });
+    await site.task(queue, 'k', 't');
+    expect((await site.reaches(queue, 'k', 'completed')).result).toEqual(result);
+  });
+
+  it.each([
+    ['invalid JSON', '{"a":', [['Task-Type', 't']], 'undecodable-payload'],
+    ['no type', '{}', [], 'no-type'],
+    [
+      'a hop that is no number',
+      '{}',
+      [
+        ['Task-Type', 't'],
+        ['Task-Hop', 'abc'],
+      ],
+      'invalid-headers',
+    ],
+    [
+      'a negative attempt',
+      '{}',
+      [
+        ['Task-Type', 't'],
+        ['Task-Attempt', '-1'],
+      ],
+      'invalid-headers',
+    ],
+    [
+      'a huge hop',
+      '{}',
+      [
+        ['Task-Type', 't'],
+        ['Task-Hop', '99999999999999999999'],
+      ],
+      'invalid-headers',
+    ],
+    [
+      'a timeout of 0',
+      '{}',
+      [
+        ['Task-Type', 't'],
+        ['Task-Timeout', '0'],
+      ],
+      'invalid-headers',
+    ],
+  ] as const)('with %s is a dead letter at once, and never runs', async (_, body, headers, reason) => {
+    const queue = site.queueName();
+    let runs = 0;
+    await site.worker({ queue, handlers: { t: () => void runs++ } });
+    await site.send(queue, 'k', body, headers);
+    const letter = await site.buried(queue, 'k');
+    expect(letter).toMatchObject({ reason, error: { code: reason } });
+    expect(Buffer.from(letter.data).toString()).toBe(body);
+    for (const [name, value] of headers) if (name !== 'Task-Hop') expect(headerValue(letter.headers, name)).toBe(value);
+    expect(runs).toBe(0);
+  });
+
+  it('of a type that nobody handles is retried, since a deployment may be under way, and then dead for that reason', async () => {
+    const queue = site.queueName();
+    await site.worker({ queue, handlers: { known: () => 1 }, definition: { retry: QUICK_RETRY } });
+    await site.task(queue, 'k', 'knows');
+    const letter = await site.buried(queue, 'k');
+    expect(letter).toMatchObject({ reason: 'no-handler', hop: 3 });
+    expect(letter.error.message).toContain('did you mean "known"?');
+    expect(letter.history).toHaveLength(3);
+  });
+
+  it.each(['constructor', '__proto__', 'toString'])('of type %s finds no handler in the prototype', async (type) => {
+    const queue = site.queueName();
+    await site.worker({ queue, handlers: {}, definition: { retry: { attempts: 1 } } });
+    await site.task(queue, 'k', type);
+    expect((await site.buried(queue, 'k')).reason).toBe('no-handler');
+  });
+
+  it.each([
+    ['too long', () => 'x'.repeat(300_000)],
+    [
+      'circular',
+      () => {
+        const ring: { self?: unknown } = {};
+        ring.self = ring;
+        return ring;
+      },
+    ],
+    ['a bigint', () => 1n],
+    [
+      'of a toJSON that throws',
+      () => ({
+        toJSON: () => {
+          throw new Error('no');
+        },
+      }),
+    ],
+  ])('whose result is %s is dead, with a typed reason', async (_, handle) => {
+    const queue = site.queueName();
+    await site.worker({ queue, handlers: { t: handle } });
+    await site.task(queue, 'k', 't');
+    expect((await site.buried(queue, 'k')).reason).toBe('result-too-large');
+  });
+
+  it('whose payload fills the server’s limit is still dead, and not lost', async () => {
+    const queue = site.queueName();
+    await site.worker({
+      queue,
+      handlers: {
+        t: () => {
+          throw new Error('x'.repeat(900));
+        },
+      },
+      definition: { retry: { attempts: 2 } },
+    });
+    const body = `"${'a'.repeat(1_047_600)}"`;
+    await site.task(queue, 'k', 't');
+    await site.send(queue, 'big', body, [['Task-Type', 't']]);
+    const letter = await site.buried(queue, 'big');
+    expect(letter).toMatchObject({ reason: 'payload-too-large', error: { name: 'Error' } });
+    expect(letter.data.length).toBe(body.length);
+  });
+});
+
+describe('a failing handler', () => {
+  it.each([
+    ['an Error', new TypeError('boom'), { name: 'TypeError', message: 'boom' }],
+    ['a text', 'boom', { name: 'Error', message: 'boom' }],
+    ['undefined', undefined, { name: 'Error', message: 'undefined' }],
+    ['null', null, { name: 'Error', message: 'null' }],
+    ['a symbol', Symbol('x'), { name: 'Error', message: 'Symbol(x)' }],
+    ['an object without a prototype', Object.create(null), { name: 'Error', message: expect.any(String) as string }],
+    ['an Error whose message is no text', Object.assign(new Error(), { message: 12n }), { name: 'Error', message: '12' }],
+    ['a line break', new Error('a\r\nTask-Hop: 99\r\n\r\nü'), { name: 'Error', message: 'a\r\nTask-Hop: 99\r\n\r\nü' }],
+  ])('may throw %s', async (_, thrown, error) => {
+    const { letter } = await burial(thrown);
+    expect(letter).toMatchObject({ reason: 'attempts-exhausted', hop: 1, error });
+    expect(letter.history).toMatchObject([{ attempt: 1, ...error }]);
+  });
+
+  it('gives up at once on a FatalError, with its code', async () => {
+    const { letter } = await burial(new FatalError('never'), { retry: { attempts: 5 } });
+    expect(letter).toMatchObject({ reason: 'fatal', hop: 1, error: { name: 'FatalError', message: 'never' } });
+  });
+
+  it('is run again after a failure of the platform, which is none of its own', async () => {
+    const { letter } = await burial(new JetlaneError('queue-full', 'full'), { retry: QUICK_RETRY });
+    expect(letter).toMatchObject({ reason: 'attempts-exhausted', hop: 3 });
+  });
+
+  it('is run again until its attempts are spent; history, hop and fencing token rise, also in the timer', async () => {
+    const queue = site.queueName();
+    const seen: { attempt: number; hop: number; token: number }[] = [];
+    await site.worker({
+      queue,
+      handlers: {
+        t: (_: unknown, { attempt, hop, fencingToken }: TaskContext) => {
+          seen.push({ attempt, hop, token: fencingToken });
+          throw new RangeError(`try ${attempt}`);
+        },
+      },
+      definition: { retry: { ...QUICK_RETRY, attempts: 4 } },
+    });
+    await site.send(queue, 'k', '{"a":1}', [
+      ['Task-Type', 't'],
+      ['X-Own', 'kept'],
+    ]);
+    const letter = await site.buried(queue, 'k');
+    expect(seen).toEqual([1, 2, 3, 4].map((n) => ({ attempt: n, hop: n, token: n * 1000 + 1 })));
+    expect(letter).toMatchObject({ reason: 'attempts-exhausted', hop: 4, error: { name: 'RangeError', message: 'try 4' } });
+    expect(letter.history.map(({ attempt, message }) => [attempt, message])).toEqual([1, 2, 3, 4].map((n) => [n, `try ${n}`]));
+    expect(letter.history[3]!.stack).toContain('RangeError');
+    expect(Buffer.from(letter.data).toString()).toBe('{"a":1}');
+    expect(headerValue(letter.headers, 'X-Own')).toBe('kept');
+    expect(letter.headers.filter(([name]) => /^nats-schedul/i.test(name))).toEqual([]);
+  });
+
+  it('goes by the policy of its handler, field by field over the queue’s, and a task may only have fewer attempts', async () => {
+    const queue = site.queueName();
+    const runs: Record<string, number> = {};
+    const fail = (_: unknown, { key }: TaskContext) => {
+      runs[key] = (runs[key] ?? 0) + 1;
+      throw new Error('no');
+    };
+    await site.worker({
+      queue,
+      handlers: { plain: fail, own: { handle: fail, retry: { attempts: 2 } } },
+      definition: { retry: QUICK_RETRY },
+    });
+    await site.task(queue, 'queue', 'plain');
+    await site.task(queue, 'handler', 'own');
+    await site.send(queue, 'fewer', '', [
+      ['Task-Type', 'plain'],
+      ['Task-Retry', 'attempts=1'],
+    ]);
+    await site.send(queue, 'more', '', [
+      ['Task-Type', 'own'],
+      ['Task-Retry', 'attempts=50'],
+    ]);
+    await site.send(queue, 'nonsense', '', [
+      ['Task-Type', 'own'],
+      ['Task-Retry', 'attempts=;;=x'],
+    ]);
+    await Promise.all(['queue', 'handler', 'fewer', 'more', 'nonsense'].map((key) => site.buried(queue, key)));
+    expect(runs).toEqual({ queue: 3, handler: 2, fewer: 1, more: 2, nonsense: 2 });
+  });
+
+  it('postpones by RetryLater, with and without counting; a delay that cannot be read costs nothing', async () => {
+    const queue = site.queueName();
+    const seen: Record<string, string[]> = {};
+    const note = ({ key, attempt, hop }: TaskContext) => (seen[key] ??= []).push(`${hop}/${attempt}`);
+    const twice = (delay: number | string, countsAsAttempt: boolean) => (_: unknown, context: TaskContext) => {
+      note(context);
+      if (context.hop < 3) throw new RetryLater(delay, { countsAsAttempt });
+      return 'done';
+    };
+    await site.worker({
+      queue,
+      handlers: { counted: twice(1, true), free: twice('1ms', false), odd: twice('soon', false), never: twice(-5, true) },
+      definition: { retry: { ...QUICK_RETRY, attempts: 3 } },
+    });
+    await Promise.all(['counted', 'free', 'odd', 'never'].map((type) => site.task(queue, type, type)));
+    for (const key of ['counted', 'free', 'odd', 'never']) await site.reaches(queue, key, 'completed');
+    expect(seen).toEqual({
+      counted: ['1/1', '2/2', '3/3'],
+      free: ['1/1', '2/1', '3/1'],
+      odd: ['1/1', '2/1', '3/1'],
+      never: ['1/1', '2/2', '3/3'],
+    });
+  });
+
+  it('a delay of ages is cut to what a timer can hold', async () => {
+    const queue = site.queueName();
+    await site.worker({
+      queue,
+      handlers: {
+        t: () => {
+          throw new RetryLater('99999999d');
+        },
+      },
+    });
+    await site.task(queue, 'k', 't');
+    const { names } = site.connection;
+    await eventually('the timer stands', async () =>
+      (await site.installation.store.traces(queue, 'k')).copies.some(({ place }) => place === 'timer'),
+    );
+    expect(names.timer(queue, 'k')).toBeTruthy();
+  });
+
+  it('cancelled: a handler that finds its task unwanted leaves a record with the reason', async () => {
+    const queue = site.queueName();
+    const worker = await site.worker({
+      queue,
+      handlers: {
+        t: () => {
+          throw new Cancelled('bought elsewhere');
+        },
+      },
+    });
+    const told: string[] = [];
+    worker.on('task:cancelled', ({ reason }) => told.push(reason));
+    await site.task(queue, 'k', 't');
+    expect(await site.reaches(queue, 'k', 'cancelled')).toMatchObject({ hop: 1, reason: 'bought elsewhere' });
+    await site.gone(queue, 'k');
+    expect(await site.letter(queue, 'k')).toBeUndefined();
+    expect(told).toEqual(['bought elsewhere']);
+  });
+
+  it('cancelled: a retry of a task that was cancelled meanwhile is not written', async () => {
+    const queue = site.queueName();
+    await site.worker({
+      queue,
+      handlers: {
+        t: async () => {
+          await site.installation.store.writeRecord(
+            queue,
+            'k',
+            { id: `${queue}.k`, hop: 1, state: 'cancelled', attempt: 1, at: {}, reason: 'by hand' },
+            60_000,
+          );
+          throw new Error('too late');
+        },
+      },
+    });
+    await site.task(queue, 'k', 't');
+    await site.gone(queue, 'k');
+    expect(await site.record(queue, 'k')).toMatchObject({ state: 'cancelled', reason: 'by hand' });
+  });
+});
+
+describe('a timeout', () => {
+  const retry = { attempts: 1 };
+
+  it('fires the signal; an AbortError of the handler is reported as the timeout that it comes from', async () => {
+    const queue = site.queueName();
+    const wait = (_: unknown, { signal }: TaskContext) =>
+      new Promise((_done, fail) => signal.addEventListener('abort', () => fail(new DOMException('aborted', 'AbortError'))));
+    await site.worker({ queue, handlers: { t: { handle: wait, timeout: 50 } }, definition: { retry } });
+    await site.task(queue, 'k', 't');
+    const letter = await site.buried(queue, 'k');
+    expect(letter).toMatchObject({
+      reason: 'attempts-exhausted',
+      error: { code: 'timeout', message: `task "${queue}.k" ran longer than 50 ms` },
+    });
+  });
+
+  it('gives up a handler that ignores its signal; what it returns later changes nothing', async () => {
+    const queue = site.queueName();
+    let end: (value: string) => void = () => undefined;
+    const worker = await site.worker({
+      queue,
+      concurrency: 1,
+      handlers: { t: { handle: () => new Promise((resolve) => (end = resolve)), timeout: 50 }, quick: () => 1 },
+      definition: { retry },
+    });
+    await site.task(queue, 'k', 't');
+    await site.task(queue, 'next', 'quick');
+    expect((await site.buried(queue, 'k')).error.code).toBe('timeout');
+    await site.reaches(queue, 'next', 'completed');
+    end('late');
+    await site.task(queue, 'after', 'quick');
+    await site.reaches(queue, 'after', 'completed');
+    expect((await site.record(queue, 'k'))!.state).toBe('dead');
+    expect(worker.health()).toMatchObject({ busy: 0, settling: 0 });
+  });
+
+  it('accepts a result that comes just after the signal; the task’s own timeout may only be shorter', async () => {
+    const queue = site.queueName();
+    const late = (_: unknown, { signal }: TaskContext) =>
+      new Promise((resolve) => signal.addEventListener('abort', () => setTimeout(resolve, 20, 'made it')));
+    await site.worker({
+      queue,
+      handlers: { t: { handle: late, timeout: '10s' }, short: { handle: late, timeout: 30 } },
+      definition: { retry },
+    });
+    await site.send(queue, 'own', '', [
+      ['Task-Type', 't'],
+      ['Task-Timeout', '40'],
+    ]);
+    await site.send(queue, 'longer', '', [
+      ['Task-Type', 'short'],
+      ['Task-Timeout', '600000'],
+    ]);
+    expect((await site.reaches(queue, 'own', 'completed', 5000)).result).toBe('made it');
+    expect((await site.reaches(queue, 'longer', 'completed', 5000)).result).toBe('made it');
+  });
+});
+
+describe('a redelivery', () => {
+  it('of a settled hop is only acknowledged', async () => {
+    const queue = site.queueName();
+    let runs = 0;
+    const worker = await site.worker({ queue, handlers: { t: () => void runs++ }, definition: { lease: SHORT_LEASE } });
+    await worker.stop();
+    const at = { stored: 1 };
+    const write = (key: string, hop: number, state: 'completed' | 'dead' | 'cancelled') =>
+      site.installation.store.writeRecord(queue, key, { id: `${queue}.${key}`, hop, state, attempt: 1, at }, 60_000);
+    await Promise.all([
+      write('same', 1, 'completed'),
+      write('higher', 2, 'completed'),
+      write('cancelled', 1, 'cancelled'),
+      write('lower', 1, 'completed'),
+    ]);
+    await Promise.all(['same', 'higher', 'cancelled'].map((key) => site.task(queue, key, 't')));
+    await site.send(queue, 'lower', '', [
+      ['Task-Type', 't'],
+      ['Task-Hop', '2'],
+    ]);
+    await site.task(queue, 'timer', 't');
+    await site.installation.timer(queue, 'timer', { hop: 2, at: Date.now() + 3_600_000 });
+    const taken: Delivery[] = [];
+    const letGo = site.installation.work(queue, (delivery) => void taken.push(delivery));
+    await eventually('all are out once', () => taken.length === 5);
+    letGo();
+    for (const delivery of taken) site.connection.nak(delivery);
+    await worker.start();
+    await site.drained(queue);
+    expect(runs).toBe(1);
+    expect(await site.record(queue, 'lower')).toMatchObject({ hop: 2, state: 'completed' });
+    expect(await site.record(queue, 'same')).toMatchObject({ at });
+  });
+
+  it('poison: a task that kills its worker three times is dead; it ran three times', async () => {
+    const queue = site.queueName();
+    const definition = { name: queue, lease: SHORT_LEASE };
+    await site.define(definition);
+    await site.task(queue, 'k', 'exit');
+    let runs = 0;
+    for (let starts = 0; runs < 3 && starts < 6; starts++) {
+      const child = await Child.start('test/chaos/worker-process.ts', {
+        url: site.installation.server.url,
+        namespace: 'worker',
+        definition,
+      });
+      expect((await child.exited).code).toBe(7);
+      runs += child.of('ran').length;
+    }
+    const last = await site.worker({ queue, handlers: { exit: () => void runs++ } });
+    const letter = await site.buried(queue, 'k');
+    expect(letter).toMatchObject({ reason: 'poison', hop: 1 });
+    expect(runs).toBe(3);
+    expect(await site.record(queue, 'k')).toMatchObject({ state: 'dead', reason: 'poison', worker: last.name });
+  });
+
+  it('poison: a hand-back is no crash', async () => {
+    const queue = site.queueName();
+    let run: 'wait' | 'end' = 'wait';
+    const handle = (_: unknown, { signal }: TaskContext) =>
+      run === 'end' ? 'done' : new Promise((_done, fail) => signal.addEventListener('abort', () => fail(signal.reason)));
+    const worker = await site.worker({ queue, handlers: { t: handle } });
+    let started = 0;
+    worker.on('task:started', () => started++);
+    await site.task(queue, 'k', 't');
+    for (let i = 1; i <= 6; i++) {
+      await eventually(`run ${i} has begun`, () => started === i);
+      await worker.stop({ timeout: 0 });
+      if (i === 6) run = 'end';
+      await worker.start();
+    }
+    expect(await site.reaches(queue, 'k', 'completed')).toMatchObject({ result: 'done', attempt: 1 });
+  });
+});
+
+describe('what a worker tells', () => {
+  it('events; a listener that throws, now or later, hurts nobody', async () => {
+    const queue = site.queueName();
+    const logged: string[] = [];
+    const log = { info: () => undefined, warn: () => undefined, error: (_: object, event: string) => void logged.push(event) };
+    const worker = await site.worker({
+      queue,
+      log,
+      handlers: {
+        ok: () => 5,
+        bad: () => {
+          throw new Error('x');
+        },
+      },
+      definition: { retry: { attempts: 2, initialDelay: 1 } },
+    });
+    const events: string[] = [];
+    worker.on('task:started', () => {
+      throw new Error('now');
+    });
+    worker.on('task:completed', (async () => {
+      throw Object.create(null);
+    }) as () => void);
+    for (const event of ['task:started', 'task:completed', 'task:failed', 'task:dead'] as const)
+      worker.on(event, ({ id, attempt }) => events.push(`${event.slice(5)} ${id.split('.')[1]} ${attempt}`));
+    await site.task(queue, 'a', 'ok');
+    await site.reaches(queue, 'a', 'completed');
+    await site.task(queue, 'b', 'bad');
+    await site.buried(queue, 'b');
+    await eventually('the last event is told', () => events.length === 6);
+    expect(events).toEqual(['started a 1', 'completed a 1', 'started b 1', 'failed b 1', 'started b 2', 'dead b 2']);
+    // Each start, and the one completion.
+    expect(logged.filter((event) => event === 'listener:failed')).toHaveLength(4);
+  });
+});
+
+describe('reports', () => {
+  it('heartbeats once a second and when asked, with what runs; the last one says that it stops', async () => {
+    const queue = site.queueName();
+    const beats: Heartbeat[] = [];
+    const gate = deferred();
+    const worker = new Worker(site.connection, {
+      queue,
+      name: 'w-1',
+      version: '1.2.3',
+      concurrency: 3,
+      handlers: { t: () => gate.promise, u: () => 1 },
+    });
+    const unsubscribe = site.connection.subscribe(site.connection.names.heartbeat(queue, 'w-1'), ({ data }) =>
+      beats.push(JSON.parse(Buffer.from(data).toString()) as Heartbeat),
+    );
+    await worker.start();
+    await site.task(queue, 'k', 't', 1, 'low');
+    await eventually('the run shows', () => beats.some(({ busy }) => busy === 1));
+    const before = beats.length;
+    site.connection.send(site.connection.names.heartbeatPing());
+    await eventually('asked and answered', () => beats.length > before, 500);
+    const beat = beats.at(-1)!;
+    expect(beat).toMatchObject({ worker: 'w-1', queue, pid: process.pid, version: '1.2.3', slots: 3, busy: 1, types: ['t', 'u'] });
+    expect(beat.running).toMatchObject([{ key: 'k', lane: 'low', hop: 1, attempt: 1 }]);
+    expect(Math.abs(beat.running[0]!.startedAt - Date.now())).toBeLessThan(10_000);
+    gate.resolve();
+    await worker.stop();
+    await eventually('the last beat', () => beats.at(-1)?.stopping === true);
+    expect(beats.at(-1)).toMatchObject({ busy: 0, running: [] });
+    unsubscribe();
+  });
+
+  it('metrics: counts and histograms since the start, per lane, as one message per worker', async () => {
+    const queue = site.queueName();
+    const handlers = {
+      ok: () => new Promise((resolve) => setTimeout(resolve, 30)),
+      fatal: () => {
+        throw new FatalError('x');
+      },
+      off: () => {
+        throw new Cancelled();
+      },
+    };
+    const worker = await site.worker({ queue, name: 'w-2', concurrency: 7, handlers });
+    await Promise.all([1, 2, 3].map((i) => site.task(queue, `h${i}`, 'ok', i, 'high')));
+    await Promise.all([site.task(queue, 'f', 'fatal', 1, 'low'), site.task(queue, 'o', 'off', 1, 'low')]);
+    await site.drained(queue);
+    await worker.stop();
+    const { names } = site.connection;
+    const stored = await directGet(site.connection, names.metrics, names.metric(queue, 'w-2'));
+    const snapshot = JSON.parse(Buffer.from(stored!.data).toString()) as MetricsSnapshot;
+    expect(snapshot).toMatchObject({
+      worker: 'w-2',
+      queue,
+      slots: 7,
+      busy: 0,
+      lanes: { high: { counts: { completed: 3 } }, low: { counts: { dead: 1, cancelled: 1 } } },
+    });
+    const run = Histogram.decode(snapshot.lanes.high!.run!);
+    expect(run.count).toBe(3);
+    expect(run.percentile(50)).toBeGreaterThan(25_000);
+    expect(Histogram.decode(snapshot.lanes.high!.wait!).count).toBe(3);
+    expect(snapshot.lanes.normal).toBeUndefined();
+  });
+});
+
+describe('options', () => {
+  it.each([
+    [{ concurrency: 0 }, 'concurrency'],
+    [{ concurrency: 1.5 }, 'concurrency'],
+    [{ settleWindow: 0 }, 'settleWindow'],
+    [{ name: 'two words' }, 'name'],
+    [{ name: 'a.b' }, 'name'],
+    [{ queue: 'No.Queue' }, 'name'],
+    [{ definition: { lease: '10ms' } }, 'lease'],
+  ])('%o is refused before anything is written', async (wrong, field) => {
+    const worker = new Worker(site.connection, { queue: site.queueName(), handlers: {}, ...wrong });
+    await expect(worker.start()).rejects.toMatchObject({
+      code: 'invalid-configuration',
+      message: expect.stringContaining(field) as string,
+    });
+    expect(worker.health().state).toBe('idle');
+  });
+});
