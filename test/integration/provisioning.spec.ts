@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process';
 import {
   type Connection,
   checkServer,
@@ -10,7 +11,7 @@ import {
   removeQueue,
 } from '@jetlane/jetstream';
 import { LANES, type QueueDefinition } from '@jetlane/protocol';
-import { startNatsServer } from '@jetlane/testing';
+import { freePort, resolveNatsServer } from '@jetlane/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Broker, bytes, makeStream } from '../support/broker.js';
 import { rejection } from '../support/wait-until.js';
@@ -137,44 +138,40 @@ describe('provisioning', () => {
 });
 
 describe('servers that cannot do it', () => {
-  it('one that is too old is named with both levels', async () => {
-    const server = await startNatsServer({ extra: 'accounts: { old: { users: [{ user: u, password: p }] }, js: { jetstream: enabled } }' });
-    const link = await connect({ servers: server.url, user: 'u', password: 'p' });
-    // An account without JetStream: the answer of an old server can be given by anybody.
-    link.subscribe(
-      '$JS.API.INFO',
-      (message) =>
-        void link.send(
-          message.reply,
-          JSON.stringify({
-            type: 'io.nats.jetstream.api.v1.account_info_response',
-            memory: 0,
-            storage: 0,
-            streams: 0,
-            consumers: 0,
-            limits: {},
-            api: { total: 0, errors: 0, level: 1 },
-          }),
-        ),
-    );
-    await link.flush();
-    const error = await rejection(checkServer(link));
-    expect(error).toMatchObject({ code: 'server-too-old', retryable: false, details: { level: 1, required: REQUIRED_API_LEVEL } });
-    expect(error.message).toContain('nats-server 2.14');
-    await link.close();
-    await server.stop();
-  });
+  /** A link to a nats-server that runs without JetStream. */
+  const without = async (use: (link: Connection) => Promise<void>): Promise<void> => {
+    const [{ path }, port] = [await resolveNatsServer(), await freePort()];
+    const server = spawn(path, ['--addr', '127.0.0.1', '--port', String(port)], { stdio: 'ignore' });
+    const link = await connect({ servers: `nats://127.0.0.1:${port}` });
+    await use(link).finally(async () => {
+      await link.close();
+      server.kill();
+    });
+  };
 
-  it('one without JetStream gets the way out', async () => {
-    const server = await startNatsServer({
-      extra: 'accounts: { none: { users: [{ user: u, password: p }] }, js: { jetstream: enabled } }',
-    });
-    const link = await connect({ servers: server.url, user: 'u', password: 'p' });
-    expect(await rejection(provisionBase(link))).toMatchObject({
-      code: 'jetstream-api',
-      message: expect.stringMatching(/start nats-server with -js/),
-    });
-    await link.close();
-    await server.stop();
-  });
+  it('one that is too old is named with both levels', () =>
+    without(async (link) => {
+      const answer = {
+        type: 'io.nats.jetstream.api.v1.account_info_response',
+        memory: 0,
+        storage: 0,
+        streams: 0,
+        consumers: 0,
+        limits: {},
+        api: { total: 0, errors: 0 },
+      };
+      link.subscribe('$JS.API.INFO', (message) => void link.send(message.reply, JSON.stringify(answer)));
+      await link.flush();
+      const error = await rejection(checkServer(link));
+      expect(error).toMatchObject({ code: 'server-too-old', retryable: false, details: { level: 0, required: REQUIRED_API_LEVEL } });
+      expect(error.message).toContain('nats-server 2.14');
+    }));
+
+  it('one without JetStream gets the way out', () =>
+    without(async (link) => {
+      expect(await rejection(provisionBase(link))).toMatchObject({
+        code: 'jetstream-api',
+        message: expect.stringMatching(/start nats-server with -js/),
+      });
+    }));
 });

@@ -103,7 +103,14 @@ export class WorkerSite {
   /** Waits for a record in a state; fails by showing the one that stands. */
   async reaches(queue: string, key: string, state: StateRecord['state'], timeoutMs = 15_000): Promise<StateRecord> {
     let last: StateRecord | undefined;
-    await eventually(`task ${queue}.${key} is ${state}`, async () => (last = await this.record(queue, key))?.state === state, timeoutMs);
+    await eventually(
+      `task ${queue}.${key} is ${state}`,
+      async () => {
+        last = await this.record(queue, key);
+        return last?.state === state;
+      },
+      timeoutMs,
+    );
     return last!;
   }
 

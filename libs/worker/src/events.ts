@@ -1,6 +1,8 @@
 import { EventEmitter } from 'node:events';
 import { inspect } from 'node:util';
 import type { ErrorRecord, Lane } from '@jetlane/protocol';
+import type { Outcome } from './classify.js';
+import type { HeldTask } from './held-task.js';
 import type { WorkerLog } from './options.js';
 
 /** What every task event tells. */
@@ -22,6 +24,20 @@ export interface WorkerEvents {
   'task:interrupted': TaskEvent;
   /** The lease ran out before the outcome was stored; another worker runs the task. */
   'lease:lost': TaskEvent;
+}
+
+/** Which event tells of an outcome; a duplicate is nobody's news. */
+export const EVENT_OF: Readonly<Record<Outcome['kind'], keyof WorkerEvents | undefined>> = {
+  completed: 'task:completed',
+  retry: 'task:failed',
+  dead: 'task:dead',
+  cancelled: 'task:cancelled',
+  interrupted: 'task:interrupted',
+  duplicate: undefined,
+};
+
+export function eventOf(task: HeldTask): TaskEvent {
+  return { id: task.id, queue: task.queue, lane: task.lane, type: task.type, attempt: task.headers.attempt };
 }
 
 /** Typed events whose listeners cannot hurt the worker: what they throw is logged. */

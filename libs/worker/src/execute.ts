@@ -12,7 +12,7 @@ export interface Prepared {
 }
 
 /** Reads headers and type into the task. @throws JetlaneError `invalid-headers`, `no-type` */
-export function decodeTask(task: HeldTask, options: CompiledOptions): void {
+function decodeTask(task: HeldTask, options: CompiledOptions): void {
   if (task.delivery.headers) task.headers = parseTaskHeaders(task.delivery.headers);
   const type = task.headers.type || options.defaultType;
   if (!type)
@@ -20,6 +20,21 @@ export function decodeTask(task: HeldTask, options: CompiledOptions): void {
       code: 'no-type',
     });
   task.type = type;
+}
+
+/** Headers that cannot be read are kept as an error: the task must still be settled, as a dead letter. */
+export function decodeOrFail(task: HeldTask, options: CompiledOptions): void {
+  try {
+    decodeTask(task, options);
+  } catch (error) {
+    task.decodeError = error;
+  }
+}
+
+/** The outcome of a task that failed before or without its handler. */
+export function failureOf(task: HeldTask, error: unknown, options: CompiledOptions): Outcome {
+  const policy = options.handlers.get(task.type)?.retry ?? options.retry;
+  return classifyError(error, { attempt: task.headers.attempt, policy, retryHeader: task.headers.retry, aborted: task.aborted });
 }
 
 /** Finds the handler and reads the payload. @throws JetlaneError `no-handler`, `undecodable-payload` */

@@ -1,4 +1,4 @@
-import { type Connection, leaderGet, type TaskStore } from '@jetlane/jetstream';
+import { leaderGet, type TaskStore } from '@jetlane/jetstream';
 import { isFinal, type StateRecord } from '@jetlane/protocol';
 import type { HeldTask } from './held-task.js';
 import type { CompiledOptions } from './options.js';
@@ -11,10 +11,12 @@ export type Verdict = 'run' | 'settled' | 'cancelled' | 'poison';
 
 /**
  * True when the task may have been settled by an earlier delivery: a redelivery, or a first delivery within one lease
- * after a reconnect (a killed server hands out hundreds of already acknowledged tasks, some as first deliveries).
+ * after a reconnect (a killed server hands out hundreds of already acknowledged tasks, some as first deliveries) or after a
+ * consumer was made anew (it knows no delivery, and acks that were under way found nobody).
+ * @param doubtedAt `performance.now()` of the last such event, or 0
  */
-export function needsCheck(task: HeldTask, connection: Connection, leaseMs: number): boolean {
-  return task.delivery.count > 1 || (connection.reconnectedAt > 0 && performance.now() - connection.reconnectedAt < leaseMs);
+export function needsCheck(task: HeldTask, doubtedAt: number, leaseMs: number): boolean {
+  return task.delivery.count > 1 || (doubtedAt > 0 && performance.now() - doubtedAt < leaseMs);
 }
 
 /**

@@ -12,9 +12,9 @@ import {
   WrongSequenceError,
 } from '@jetlane/protocol';
 import { type ActiveProcess, startProcess } from '@jetlane/telemetry';
-import { classifyError, type Outcome } from './classify.js';
-import { type TaskEvent, WorkerEmitter, type WorkerEvents } from './events.js';
-import { decodeTask, prepare, runHandler } from './execute.js';
+import type { Outcome } from './classify.js';
+import { EVENT_OF, eventOf, WorkerEmitter, type WorkerEvents } from './events.js';
+import { decodeOrFail, failureOf, prepare, runHandler } from './execute.js';
 import { FetchLoop } from './fetch-loop.js';
 import { ABORT_GRACE_MS, type HeldTask } from './held-task.js';
 import { LeaseKeeper, LeaseLostError } from './lease-keeper.js';
@@ -53,6 +53,8 @@ export class Worker {
   /** The last start or stop that was asked for; each waits for the one before it. */
   private last: Promise<void> = Promise.resolve();
   private provisioning = false;
+  /** `performance.now()` when a lane's consumer was last found missing, or 0: a new one deals out anew what is not acknowledged. */
+  private rebuiltAt = 0;
 
   constructor(
     private readonly connection: Connection,
@@ -173,7 +175,8 @@ export class Worker {
     const { options, leases } = this.engine!;
     if (task.decodeError) return Promise.resolve(failureOf(task, task.decodeError, options));
     if (leases.lost(task)) throw new LeaseLostError(task.id);
-    return needsCheck(task, this.connection, options.leaseMs) ? this.runChecked(task, span) : this.runNow(task, span);
+    const doubtedAt = Math.max(this.connection.reconnectedAt, this.rebuiltAt);
+    return needsCheck(task, doubtedAt, options.leaseMs) ? this.runChecked(task, span) : this.runNow(task, span);
   }
 
   private async runChecked(task: HeldTask, span: ActiveProcess): Promise<Outcome> {
@@ -255,6 +258,7 @@ export class Worker {
 
   /** Somebody deleted the lane's consumer or stream, or the server came back without it. */
   private async reprovision(lane: Lane): Promise<void> {
+    this.rebuiltAt = performance.now();
     if (this.provisioning || this.state !== 'running' || this.connection.state !== 'connected') return;
     this.provisioning = true;
     const { definition, options } = this.engine!;
@@ -291,33 +295,6 @@ export class Worker {
   }
 }
 
-const EVENT_OF: Readonly<Record<Outcome['kind'], keyof WorkerEvents | undefined>> = {
-  completed: 'task:completed',
-  retry: 'task:failed',
-  dead: 'task:dead',
-  cancelled: 'task:cancelled',
-  interrupted: 'task:interrupted',
-  duplicate: undefined,
-};
-
-/** Headers that cannot be read are kept as an error: the task must still be settled, as a dead letter. */
-function decodeOrFail(task: HeldTask, options: CompiledOptions): void {
-  try {
-    decodeTask(task, options);
-  } catch (error) {
-    task.decodeError = error;
-  }
-}
-
-function failureOf(task: HeldTask, error: unknown, options: CompiledOptions): Outcome {
-  const policy = options.handlers.get(task.type)?.retry ?? options.retry;
-  return classifyError(error, { attempt: task.headers.attempt, policy, retryHeader: task.headers.retry, aborted: task.aborted });
-}
-
 function spanOf({ id, queue, lane, type, headers, delivery }: HeldTask) {
   return { id, queue, lane, type, attempt: headers.attempt, hop: headers.hop, delivery: delivery.count };
-}
-
-function eventOf(task: HeldTask): TaskEvent {
-  return { id: task.id, queue: task.queue, lane: task.lane, type: task.type, attempt: task.headers.attempt };
 }
