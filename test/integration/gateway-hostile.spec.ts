@@ -206,3 +206,12 @@ describe('the connection', () => {
     expect(gateway.logged.join('')).not.toContain('hush');
   });
 });
+
+describe('paths', () => {
+  it('answers one that cannot be decoded with a problem document and the security headers', async () => {
+    const response = await fetch(`${gateway.url}/api/queue/status/%E0%A4%A`);
+    const text = await response.text();
+    expectProblem({ status: response.status, headers: response.headers, body: JSON.parse(text) as Json, text }, 400, 'invalid-argument');
+    expect(response.headers.get('x-content-type-options')).toBe('nosniff');
+  });
+});

@@ -5,6 +5,7 @@ import type { Logger } from 'pino';
 import { type GatewayConfig, readGatewayConfig } from './config.js';
 import { bufferedAccessLog } from './http/access-log.js';
 import { configureHttp } from './http/configure.js';
+import { answerFrameworkError } from './http/framework-error.js';
 import { serveDocs } from './openapi/serve-docs.js';
 import { servePage } from './page.js';
 import { apiRoutes } from './routes/index.js';
@@ -23,6 +24,7 @@ export function gatewayService(
   };
   return {
     config,
+    fastify: { frameworkErrors: answerFrameworkError },
     components: (context) => [{ start: () => clientOf(context).start(), stop: () => clientOf(context).close() }],
     configureApp: (app, context) => configureGateway(app, context, clientOf(context), accessLog ?? accessLogOf(context)),
   };

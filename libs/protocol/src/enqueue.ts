@@ -44,7 +44,7 @@ export const enqueueRequestSchema = z.strictObject({
     .refine(isTaskType, 'expected a task type: letters, digits and _ . : / -, at most 128')
     .optional()
     .describe('May be missing where the queue has a default type.'),
-  task_data: z.unknown().describe('The payload: any JSON value.'),
+  task_data: z.unknown().optional().describe('The payload: any JSON value.'),
   priority,
   delay,
   task_id: z

@@ -3,11 +3,17 @@ import { fileURLToPath } from 'node:url';
 import type { ChildOrder } from '../child.js';
 import type { Measurement } from './contract.js';
 
+/** The same for every side, product, wire and BullMQ alike (docs/benchmarks.md). */
+const NODE_FLAGS = ['--max-semi-space-size=64'];
+
 const living = new Set<ChildProcess>();
 
 /** Runs one side once in a process of its own. @throws Error with the side's own words when it fails */
 export function runSide(order: ChildOrder): Promise<Measurement> {
-  const child = fork(fileURLToPath(new URL('../child.js', import.meta.url)), { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+  const child = fork(fileURLToPath(new URL('../child.js', import.meta.url)), {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    execArgv: NODE_FLAGS,
+  });
   living.add(child);
   return new Promise((resolve, reject) => {
     child.on('message', (message: { measurement?: Measurement; failure?: string }) => {

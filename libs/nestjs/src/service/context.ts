@@ -2,6 +2,7 @@ import type { Connection } from '@jetlane/jetstream';
 import type { DynamicModule } from '@nestjs/common';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { Meter } from '@opentelemetry/api';
+import type { FastifyServerOptions } from 'fastify';
 import type { Logger } from 'pino';
 import type { ServiceConfig } from './config.js';
 import type { HealthRegistry } from './health-registry.js';
@@ -38,6 +39,8 @@ export interface ServiceOptions<C extends ServiceConfig = ServiceConfig> {
   readonly shutdownTimeoutMs?: number;
   /** Longest request body in bytes. Default 1 MiB. */
   readonly bodyLimit?: number;
+  /** Further options of the Fastify server, such as `frameworkErrors`. */
+  readonly fastify?: Pick<FastifyServerOptions, 'frameworkErrors' | 'maxParamLength'>;
 }
 
 /** Injection token of the {@link ServiceContext}. */

@@ -124,7 +124,7 @@ async function startApp<C extends ServiceConfig>(options: ServiceOptions<C>, con
   try {
     const components = await options.components(context);
     const module = serviceModule(context, components, options.module?.(context));
-    const adapter = new FastifyAdapter({ bodyLimit: options.bodyLimit ?? BODY_LIMIT, forceCloseConnections: 'idle' });
+    const adapter = new FastifyAdapter({ bodyLimit: options.bodyLimit ?? BODY_LIMIT, forceCloseConnections: 'idle', ...options.fastify });
     app = await NestFactory.create<NestFastifyApplication>(module, adapter, {
       logger: new NestLogger(context.logger),
       abortOnError: false,

@@ -20,6 +20,8 @@ export function renderNatsConfig(config: NatsConfig): string {
   const lines = [
     `listen: ${quote(`${config.host}:${config.port}`)}`,
     `server_name: ${quote(config.name)}`,
+    // Above the payloads that queues allow by default (1 MiB), so that a dead letter has room for its history.
+    'max_payload: 4MB',
     `jetstream { store_dir: ${quote(config.storeDir)}, sync_interval: 100ms }`,
   ];
   if (config.monitorPort !== undefined) lines.push(`http: ${quote(`${config.host}:${config.monitorPort}`)}`);
