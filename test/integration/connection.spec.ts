@@ -6,7 +6,6 @@ import { type Connection, connect } from '@jetlane/jetstream';
 import { freePort, type NatsServer, startNatsServer } from '@jetlane/testing';
 import { createUser } from '@nats-io/nkeys';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { reconnectDelay } from '../../libs/jetstream/src/connection-options.js';
 import { Broker, bytes, makeStream } from '../support/broker.js';
 import { credentials } from '../support/operator.js';
 import { eventually, rejection } from '../support/wait-until.js';
@@ -79,15 +78,6 @@ describe('states', () => {
     broker.server.kill('SIGCONT');
     expect(await publish).toMatchObject({ code: 'connection-closed' });
     expect(link.state).toBe('closed');
-  });
-
-  it('delays grow with jitter up to two seconds, for ever', () => {
-    const delay = reconnectDelay();
-    const delays = Array.from({ length: 500 }, delay);
-    expect(Math.max(...delays.slice(0, 1))).toBeLessThanOrEqual(100);
-    expect(Math.min(...delays)).toBeGreaterThanOrEqual(50);
-    expect(Math.max(...delays)).toBeLessThanOrEqual(2050);
-    expect(new Set(delays.slice(10)).size).toBeGreaterThan(400);
   });
 });
 

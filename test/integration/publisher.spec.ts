@@ -104,7 +104,7 @@ describe('answers', () => {
 
   it('a message beyond the server’s own limit is refused before it is sent, and the link lives on', async () => {
     const epoch = connection.epoch;
-    const error = await rejection(connection.publish('later', new Uint8Array(1_048_576), withId('big')));
+    const error = await rejection(connection.publish('later', new Uint8Array(connection.raw().info!.max_payload), withId('big')));
     expect(error).toMatchObject({ code: 'payload-too-large' });
     expect(await rejection(connection.publish('has space', bytes('x')))).toMatchObject({ code: 'publish-refused' });
     await connection.flush();

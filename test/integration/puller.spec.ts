@@ -216,6 +216,14 @@ describe('pulls that end', () => {
     lane.puller.stop();
   });
 
+  it('left open on a connection that was closed, it keeps quiet', async () => {
+    const link = await broker.connect();
+    const lane = await Lane.open('closed', { heartbeatMs: 100 }, link);
+    lane.pull(5);
+    await link.close();
+    await holdsFor('nothing ends, nothing is thrown', 1500, () => lane.ends.length === 0);
+  });
+
   it('after a restart of the server it goes on, on fresh inboxes', async () => {
     const own = await Broker.start('pull');
     const link = await own.connect();

@@ -98,7 +98,7 @@ describe.concurrent('a lease', () => {
   it('of what was sent while the event loop was blocked is counted from then', async () => {
     const queue = site.queueName();
     const blocked = await child('blocked', queue);
-    await site.task(queue, 'block', 'block', { ms: 2000 });
+    await site.task(queue, 'block', 'block', { ms: 1700 });
     await blocked.said('ran');
     // The open pull of another lane brings it into the socket of the blocked process, and its lease runs out there.
     await site.task(queue, 'k', 'stubborn', { ms: 400 }, 'high');

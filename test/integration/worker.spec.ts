@@ -247,9 +247,9 @@ describe('a task', () => {
           throw new Error('x'.repeat(900));
         },
       },
-      definition: { retry: { attempts: 2 } },
+      definition: { retry: { attempts: 2 }, maxPayload: 4_194_304 },
     });
-    const body = `"${'a'.repeat(1_047_600)}"`;
+    const body = `"${'a'.repeat(4_193_400)}"`;
     await site.task(queue, 'k', 't');
     await site.send(queue, 'big', body, [['Task-Type', 't']]);
     const letter = await site.buried(queue, 'big');

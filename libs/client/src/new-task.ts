@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
+import type { Payload } from '@jetlane/jetstream';
 import {
   assertHeaderValue,
   DEFAULT_LANE,
   type Duration,
-  encodeHeaders,
   HEADER,
   type HeaderPair,
+  headerText,
   hopId,
   isLane,
   isTaskKey,
@@ -59,7 +60,7 @@ export interface PreparedTask {
   readonly lane: Lane;
   readonly type: string | undefined;
   readonly delayMs: number;
-  readonly data: Uint8Array;
+  readonly data: Payload;
   readonly group: string | undefined;
   readonly contentType: string | undefined;
   readonly createdAt: number;
@@ -78,7 +79,8 @@ export function prepareTask(queue: string, task: NewTask, key: string, definitio
   if (task.contentType !== undefined) assertHeaderValue(HEADER.contentType, task.contentType);
   if (task.tracestate !== undefined) assertHeaderValue(HEADER.tracestate, task.tracestate);
   const data = payloadOf(task);
-  if (data.length > (definition.maxPayload ?? LANE_DEFAULTS.maxPayload)) throw tooLarge(data.length, definition);
+  const size = typeof data === 'string' ? Buffer.byteLength(data) : data.length;
+  if (size > (definition.maxPayload ?? LANE_DEFAULTS.maxPayload)) throw tooLarge(size, definition);
   const delayMs = task.delay === undefined ? 0 : toMs(task.delay, 'delay');
   return {
     queue,
@@ -94,20 +96,23 @@ export function prepareTask(queue: string, task: NewTask, key: string, definitio
   };
 }
 
-function payloadOf({ data, contentType }: NewTask): Uint8Array {
+function payloadOf({ data, contentType }: NewTask): Payload {
   if (data instanceof Uint8Array) {
     if (contentType === undefined) throw invalid('contentType', 'set beside a payload in bytes', contentType);
     return data;
   }
   if (data === undefined) return EMPTY;
+  let json: string | undefined;
   try {
-    return Buffer.from(JSON.stringify(data));
+    json = JSON.stringify(data);
   } catch (cause) {
     throw new JetlaneError('invalid-argument', `the payload cannot be written as JSON: ${(cause as Error).message}`, {
       cause,
       details: { field: 'data' },
     });
   }
+  if (json === undefined) throw invalid('data', 'a JSON value', typeof data);
+  return json;
 }
 
 function badType(queue: string, type: string | undefined): JetlaneError {
@@ -144,8 +149,7 @@ export function taskHeaders(
 }
 
 /** Header block of a first publication into a lane. */
-export const firstHop = (key: string, headers: readonly HeaderPair[]): Uint8Array =>
-  encodeHeaders([[HEADER.msgId, hopId(key, 1)], ...headers]);
+export const firstHop = (key: string, headers: readonly HeaderPair[]): string => headerText([[HEADER.msgId, hopId(key, 1)], ...headers]);
 
 /** What two uses of an idempotency key must agree on: type, content type and payload. */
 export function payloadHash(task: PreparedTask): string {

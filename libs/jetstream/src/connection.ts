@@ -6,6 +6,7 @@ import { connect as natsConnect } from '@nats-io/transport-node';
 import { type ConnectOptions, natsOptions, reconnectDelay, serverNames } from './connection-options.js';
 import type { Delivery } from './delivery.js';
 import { listenerThrew } from './listener-error.js';
+import { Outbox, type Payload } from './outbox.js';
 import { type PubAck, Publisher } from './publisher.js';
 import { Puller, type PullerOptions } from './puller.js';
 import { Requests } from './requests.js';
@@ -22,9 +23,6 @@ export interface CoreMessage {
   readonly data: Uint8Array;
 }
 
-const ACK = new TextEncoder().encode('+ACK');
-const NAK = new TextEncoder().encode('-NAK');
-const IN_PROGRESS = new TextEncoder().encode('+WPI');
 const EMPTY = new Uint8Array(0);
 
 /**
@@ -43,6 +41,7 @@ export class Connection {
   private current: ConnectionState = 'connected';
   private readonly listeners = new Set<(state: ConnectionState) => void>();
   private readonly requests: Requests;
+  private readonly outbox: Outbox;
   private manager: Promise<JetStreamManager> | undefined;
 
   constructor(
@@ -53,7 +52,13 @@ export class Connection {
     this.names = names;
     this.replicas = options.replicas ?? 1;
     const window = options.publishWindow ?? 4096;
-    this.publisher = new Publisher(nats, { window, timeoutMs: options.publishTimeoutMs ?? 10_000, maxWaiting: 16 * window }, true);
+    this.outbox = new Outbox(nats);
+    this.publisher = new Publisher(
+      nats,
+      this.outbox,
+      { window, timeoutMs: options.publishTimeoutMs ?? 10_000, maxWaiting: 16 * window },
+      true,
+    );
     this.requests = new Requests(nats);
     void this.follow();
     void nats.closed().then(() => this.release());
@@ -93,34 +98,35 @@ export class Connection {
   }
 
   /** Stores a message; see {@link Publisher.publish}. */
-  publish(subject: string, data: Uint8Array, headers?: Uint8Array): Promise<PubAck> {
-    return this.publisher.publish(subject, data, headers && new EncodedHeaders(headers));
+  publish(subject: string, data: Payload, headers?: Payload): Promise<PubAck> {
+    return this.publisher.publish(subject, data, headers);
   }
 
   /** Sends without any confirmation (core NATS). Returns false, and sends nothing, while the link is down. */
-  send(subject: string, data: Uint8Array | string = EMPTY, headers?: Uint8Array): boolean {
+  send(subject: string, data: Payload = EMPTY, headers?: Payload): boolean {
     if (this.current !== 'connected') return false;
-    this.nats.publish(subject, data, headers ? { headers: new EncodedHeaders(headers).asHeaders() } : undefined);
+    this.outbox.push(subject, '', data, headers);
     return true;
   }
 
   /** Settles a delivery for good. Returns false, and sends nothing, while the link is down. */
   ack(delivery: Delivery): boolean {
-    return this.send(delivery.reply, ACK);
+    return this.send(delivery.reply, '+ACK');
   }
 
   /** Hands a delivery back: the server gives it to somebody at once and counts one more delivery. */
   nak(delivery: Delivery): boolean {
-    return this.send(delivery.reply, NAK);
+    return this.send(delivery.reply, '-NAK');
   }
 
   /** Extends the lease of a delivery. */
   inProgress(delivery: Delivery): boolean {
-    return this.send(delivery.reply, IN_PROGRESS);
+    return this.send(delivery.reply, '+WPI');
   }
 
   /** Resolves when the server has taken in all that was sent before. */
   flush(): Promise<void> {
+    this.sendAll();
     return this.nats.flush();
   }
 
@@ -169,12 +175,19 @@ export class Connection {
       const deadline = performance.now() + 3000;
       while (this.publisher.pending + this.publisher.queued > 0 && performance.now() < deadline) await new Promise((r) => setTimeout(r, 5));
     }
+    this.sendAll();
     this.release();
     if (this.nats.isClosed()) return;
     await (this.nats.isDraining()
       ? this.nats.closed()
       : Promise.race([this.nats.drain(), new Promise((r) => setTimeout(r, 1000))]).catch(() => undefined));
     await this.nats.close();
+  }
+
+  /** What waits for the end of the turn is handed to the socket now, in order. */
+  private sendAll(): void {
+    this.publisher.flush();
+    this.outbox.flush();
   }
 
   /** The link is gone for good: who still waits for an answer is told. */
@@ -201,6 +214,7 @@ export class Connection {
   private enter(state: ConnectionState): void {
     if (this.current === state || this.current === 'closed') return;
     this.current = state;
+    this.outbox.clear();
     if (state === 'connected') this.publisher.linkUp();
     else this.publisher.linkDown();
     for (const listener of [...this.listeners]) listener(state);

@@ -5,6 +5,7 @@ export type { Delivery } from './delivery.js';
 export { type BucketChange, type BucketEntry, JsonBucket } from './json-bucket.js';
 export { countMessages, type LaneInfo, laneInfo } from './lane-info.js';
 export { type ConsumerState, consumerState, type ListedLane, listLanes, streamExists } from './lane-list.js';
+export type { Payload } from './outbox.js';
 export { checkServer, provisionBase, provisionLane, provisionQueue, REQUIRED_API_LEVEL, removeBase, removeQueue } from './provisioning.js';
 export { type PubAck, Publisher, type PublisherOptions } from './publisher.js';
 export { PullLoop, type PullLoopHealth, type PullLoopOptions } from './pull-loop.js';

@@ -1,7 +1,9 @@
-import { JetlaneError, QueueFullError, WrongSequenceError } from '@jetlane/protocol';
+import { JetlaneError } from '@jetlane/protocol';
 import type { Msg, NatsConnection } from '@nats-io/nats-core';
+import { Outbox, type Payload } from './outbox.js';
+import { type ApiError, isPassing, publishError, refusal, timeoutError } from './publish-errors.js';
 import { ReplyInbox } from './reply-inbox.js';
-import { type EncodedHeaders, headerBlock, statusCode, text } from './wire-message.js';
+import { headerBlock, statusCode, text } from './wire-message.js';
 
 /** The server's confirmation that a message is stored. */
 export interface PubAck {
@@ -22,8 +24,8 @@ export interface PublisherOptions {
 
 interface Pending {
   readonly subject: string;
-  readonly data: Uint8Array;
-  readonly headers: EncodedHeaders | undefined;
+  readonly data: Payload;
+  readonly headers: Payload | undefined;
   readonly resolve: (ack: PubAck) => void;
   readonly reject: (error: Error) => void;
   readonly deadline: number;
@@ -38,7 +40,7 @@ interface Pending {
 }
 
 interface ApiAnswer extends PubAck {
-  readonly error?: { readonly code: number; readonly err_code?: number; readonly description?: string };
+  readonly error?: ApiError;
 }
 
 const SWEEP_MS = 50;
@@ -54,7 +56,7 @@ const LONGEST_RETRY_MS = 500;
  */
 export class Publisher {
   private readonly inflight = new Set<Pending>();
-  private outbox: Pending[] = [];
+  private outgoing: Pending[] = [];
   private waiting: Pending[] = [];
   private waitingHead = 0;
   private readonly inbox: ReplyInbox<Pending>;
@@ -64,6 +66,7 @@ export class Publisher {
 
   constructor(
     private readonly nats: NatsConnection,
+    private readonly outbox: Outbox,
     private readonly options: PublisherOptions,
     private connected: boolean,
   ) {
@@ -93,7 +96,7 @@ export class Publisher {
    * @throws QueueFullError, WrongSequenceError, JetlaneError `payload-too-large`, `publisher-overloaded`, `publish-timeout`,
    * `no-responders`, `publish-refused`, `connection-closed`
    */
-  publish(subject: string, data: Uint8Array, headers?: EncodedHeaders): Promise<PubAck> {
+  publish(subject: string, data: Payload, headers?: Payload): Promise<PubAck> {
     return new Promise((resolve, reject) => {
       if (this.closed) return reject(new JetlaneError('connection-closed', `cannot publish to ${subject}: the connection is closed`));
       const pending: Pending = {
@@ -141,6 +144,11 @@ export class Publisher {
     this.connected = false;
   }
 
+  /** Sends at once what waits for the end of the turn. */
+  flush(): void {
+    this.transmitAll();
+  }
+
   /** Rejects what is outstanding. May be called twice. */
   close(): void {
     if (this.closed) return;
@@ -163,31 +171,32 @@ export class Publisher {
     if (this.connected) this.send(pending);
   }
 
-  /**
-   * What is published within one turn of the event loop goes to the socket in one write: the client's own buffer is
-   * flushed after every callback, which made requests on many sockets, or an async input, a write per task.
-   */
+  /** Sent at the end of the turn, together with all else of the turn. */
   private send(pending: Pending): void {
     pending.retryAt = 0;
     if (pending.outgoing) return;
     pending.outgoing = true;
-    if (this.outbox.push(pending) === 1) setImmediate(() => this.transmitAll());
+    if (this.outgoing.push(pending) === 1) setImmediate(() => this.transmitAll());
   }
 
   private transmitAll(): void {
-    const batch = this.outbox;
-    this.outbox = [];
+    const batch = this.outgoing;
+    this.outgoing = [];
     for (const pending of batch) {
       pending.outgoing = false;
       if (this.connected && this.inflight.has(pending)) this.transmit(pending);
     }
+    this.outbox.flush();
   }
 
   private transmit(pending: Pending): void {
     if (pending.token) this.inbox.close(pending.token);
     pending.token = this.inbox.open(pending);
+    const { subject, data, headers } = pending;
     try {
-      this.nats.publish(pending.subject, pending.data, { reply: this.inbox.subject(pending.token), headers: pending.headers?.asHeaders() });
+      if (Outbox.size(data, headers) > (this.nats.info?.max_payload ?? Number.POSITIVE_INFINITY))
+        throw new RangeError('max_payload size exceeded');
+      this.outbox.push(subject, this.inbox.subject(pending.token), data, headers);
     } catch (error) {
       this.inbox.close(pending.token);
       this.finish(pending);
@@ -248,7 +257,9 @@ export class Publisher {
   private expire(pending: Pending): void {
     this.inbox.close(pending.token);
     this.finish(pending);
-    pending.reject(timeoutError(pending, this.options.timeoutMs));
+    // Waiting for its next try, every earlier one refused: then it is surely not stored.
+    const refused = pending.retryAt > 0 && !pending.doubtful;
+    pending.reject(timeoutError(pending.subject, this.options.timeoutMs, refused));
   }
 }
 
@@ -259,60 +270,3 @@ function parseAnswer(data: Uint8Array): ApiAnswer | undefined {
     return undefined;
   }
 }
-
-/** Refusals that pass by themselves: elections, restarts, an ingest queue that overflows. A full stream (10077) is for the caller. */
-function isPassing(error: NonNullable<ApiAnswer['error']>): boolean {
-  return (error.code === 503 && error.err_code !== 10077) || error.err_code === 10167;
-}
-
-function refusal(subject: string, error: ApiAnswer['error']): JetlaneError {
-  const details = { subject, errCode: error?.err_code, description: error?.description };
-  switch (error?.err_code) {
-    case 10077:
-      return new QueueFullError(queueOf(subject), { details });
-    case 10071:
-    case 10164:
-      return new WrongSequenceError(subject, { details });
-    case 10054:
-      return new JetlaneError(
-        'payload-too-large',
-        `the message for ${subject} is larger than its stream allows; send a reference instead`,
-        { details },
-      );
-    default:
-      return new JetlaneError(
-        'publish-refused',
-        `the server refused a publish to ${subject}: ${error?.description ?? 'unreadable answer'}`,
-        { details },
-      );
-  }
-}
-
-function publishError(subject: string, error: unknown): JetlaneError {
-  const message = error instanceof Error ? error.message : String(error);
-  if (message.includes('max_payload')) {
-    return new JetlaneError(
-      'payload-too-large',
-      `the message for ${subject} is larger than the server's max_payload; send a reference instead`,
-      { cause: error, details: { subject } },
-    );
-  }
-  return new JetlaneError('publish-refused', `cannot publish to ${subject}: ${message}`, { cause: error, details: { subject } });
-}
-
-function timeoutError(pending: Pending, timeoutMs: number): JetlaneError {
-  const details = { subject: pending.subject, timeoutMs };
-  if (pending.retryAt > 0 && !pending.doubtful)
-    return new JetlaneError(
-      'no-responders',
-      `no stream answered for ${pending.subject} within ${timeoutMs} ms; is the queue provisioned?`,
-      { details },
-    );
-  return new JetlaneError(
-    'publish-timeout',
-    `no confirmation for ${pending.subject} within ${timeoutMs} ms; it may be stored: repeat it under the same id`,
-    { details },
-  );
-}
-
-const queueOf = (subject: string): string => subject.split('.').at(-3) ?? subject;

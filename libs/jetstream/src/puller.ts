@@ -176,6 +176,7 @@ export class Puller {
    * late says nothing: this process was busy, and what the server said meanwhile is still to be read.
    */
   private sweep(): void {
+    if (this.nats.isClosed() || this.nats.isDraining()) return clearInterval(this.sweeper);
     const now = performance.now();
     const late = now - this.sweptAt > 2 * SWEEP_MS;
     this.sweptAt = now;
@@ -189,7 +190,7 @@ export class Puller {
 
   /** The server may still know the silent pull: without a listener it drops it, instead of filling it beside the next one. */
   private giveUp(channel: Channel, index: number): void {
-    if (!this.nats.isClosed()) channel.subscription.unsubscribe();
+    channel.subscription.unsubscribe();
     this.channels[index] = this.openChannel();
     this.end(channel, { code: MISSED_HEARTBEATS, text: 'missed idle heartbeats' });
   }

@@ -105,8 +105,7 @@ const utf8 = new TextDecoder();
 const decode = (bytes: Uint8Array): string => utf8.decode(bytes);
 
 function stored(answer: CoreMessage): StoredMessage | undefined {
-  // A producer may have stored a message whose own header block has a status line: what the server found bears its sequence.
-  const code = answer.headers.includes('\r\nNats-Sequence: ') ? 0 : statusCode(answer.headers);
+  const code = statusCode(answer.headers);
   if (code === 404) return undefined;
   if (code !== 0) throw new JetlaneError('jetstream-api', `a direct get was refused: ${answer.headers.split('\r\n')[0]}`);
   const headers = decodeHeaders(answer.headers);

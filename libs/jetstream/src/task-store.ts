@@ -14,6 +14,7 @@ import {
   withHeaders,
 } from '@jetlane/protocol';
 import type { Connection } from './connection.js';
+import type { Payload } from './outbox.js';
 import type { PubAck } from './publisher.js';
 import { directGet, leaderGet, type StoredMessage } from './stored.js';
 
@@ -107,7 +108,7 @@ export class TaskStore {
     queue: string,
     lane: Lane,
     key: string,
-    task: { headers: readonly HeaderPair[]; data: Uint8Array; hop: number },
+    task: { headers: readonly HeaderPair[]; data: Payload; hop: number },
   ): Promise<PubAck> {
     const headers: HeaderPair[] = [
       [HEADER.msgId, hopId(key, task.hop)],
@@ -120,7 +121,7 @@ export class TaskStore {
   publishDead(
     queue: string,
     key: string,
-    letter: { headers: readonly HeaderPair[]; data: Uint8Array; hop: number; extra: Readonly<Record<string, string | number | undefined>> },
+    letter: { headers: readonly HeaderPair[]; data: Payload; hop: number; extra: Readonly<Record<string, string | number | undefined>> },
   ): Promise<PubAck> {
     const kept = withHeaders(stripServerHeaders(letter.headers), { [HEADER.hop]: letter.hop, ...letter.extra });
     // One stream holds the letters of all queues: without the queue, equal keys of two queues would swallow each other.
@@ -140,7 +141,7 @@ export interface TimerRequest {
   readonly hop: number;
   readonly attempt: number;
   readonly headers: readonly HeaderPair[];
-  readonly data: Uint8Array;
+  readonly data: Payload;
 }
 
 function timerHeaders(target: string, task: TimerRequest, expected: number): HeaderPair[] {

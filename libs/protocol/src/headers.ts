@@ -61,12 +61,16 @@ export interface TaskHeaders {
 
 const STATUS_LINE = 'NATS/1.0\r\n';
 
-/** Bytes of a header block. Values must not contain CR or LF (see {@link assertHeaderValue}). */
-export function encodeHeaders(pairs: readonly HeaderPair[]): Uint8Array {
+/** Text of a header block. Values must not contain CR or LF (see {@link assertHeaderValue}). */
+export function headerText(pairs: readonly HeaderPair[]): string {
   let text = STATUS_LINE;
   for (const [name, value] of pairs) text += `${name}: ${value}\r\n`;
-  // Buffer.from takes small strings from a shared pool; TextEncoder allocates a backing store each, which doubled the garbage.
-  return Buffer.from(`${text}\r\n`);
+  return `${text}\r\n`;
+}
+
+/** Bytes of a header block. */
+export function encodeHeaders(pairs: readonly HeaderPair[]): Uint8Array {
+  return Buffer.from(headerText(pairs));
 }
 
 /** Throws `invalid-headers` for a value that would break the header block. */

@@ -1,4 +1,4 @@
-export { type Duration, formatMs, toMs } from './duration.js';
+export { type Duration, durationSchema, formatMs, toMs } from './duration.js';
 export { type EnqueueRequest, enqueueRequestSchema } from './enqueue.js';
 export {
   closest,
@@ -18,6 +18,7 @@ export {
   encodeHeaders,
   HEADER,
   type HeaderPair,
+  headerText,
   headerValue,
   hopId,
   JSON_CONTENT_TYPE,

@@ -56,16 +56,16 @@ export interface LanePullState {
 export const PULL_SURPLUS = 8;
 
 /**
- * How many more tasks to ask for, per lane. Every lane is filled up to at least min(8, free) as soon as half of that has
- * come, so that a busy lane does not ask for every single task; the rest of the free slots goes to lanes with a known backlog, by weight or to the highest. Running + buffered + open never exceeds
- * slots + 8 × (lanes − 1).
+ * How many more tasks to ask for, per lane. Every lane keeps an open pull of at least min(8, free); the rest of the free
+ * slots goes to lanes with a known backlog, by weight or to the highest. What other lanes have waiting here takes no slot
+ * from a lane that may go first: else a surplus of low tasks would keep a worker of few slots from asking for high ones.
+ * Running + buffered + open never exceeds slots + 8 × (lanes − 1).
  */
 export function planPulls(state: PullState, mode: LaneMode, weights: readonly number[]): number[] {
+  const idle = Math.max(0, state.slots - state.running);
   const held = state.running + sum(state.lanes, (lane) => lane.buffered);
-  const free = Math.max(0, state.slots - held);
-  const floor = Math.min(PULL_SURPLUS, free);
   let room = state.slots + PULL_SURPLUS * (state.lanes.length - 1) - held - sum(state.lanes, (lane) => lane.open);
-  const targets = targetsOf(state.lanes, free, floor, mode, weights);
+  const targets = targetsOf(state.lanes, idle, mode, weights);
   return state.lanes.map((lane, i) => {
     const target = targets[i]!;
     if (lane.open * 2 > target) return 0;
@@ -75,13 +75,22 @@ export function planPulls(state: PullState, mode: LaneMode, weights: readonly nu
   });
 }
 
-function targetsOf(lanes: readonly LanePullState[], free: number, floor: number, mode: LaneMode, weights: readonly number[]): number[] {
-  if (mode === 'strict') {
-    const top = lanes.findIndex((lane) => lane.pending > 0);
-    return lanes.map((_, i) => (i === top ? free : floor));
-  }
+function targetsOf(lanes: readonly LanePullState[], idle: number, mode: LaneMode, weights: readonly number[]): number[] {
+  if (mode === 'strict') return strictTargets(lanes, idle);
   const total = sum(lanes, (lane, i) => (lane.pending > 0 ? weights[i]! : 0));
-  return lanes.map((lane, i) => (lane.pending > 0 ? Math.max(floor, Math.floor((free * weights[i]!) / total)) : floor));
+  return lanes.map(({ buffered, pending }, i) => {
+    const floor = Math.max(0, Math.min(PULL_SURPLUS, idle) - buffered);
+    return pending > 0 ? Math.max(floor, Math.floor((idle * weights[i]!) / total) - buffered) : floor;
+  });
+}
+
+function strictTargets(lanes: readonly LanePullState[], idle: number): number[] {
+  const top = lanes.findIndex((lane) => lane.pending > 0);
+  let free = idle;
+  return lanes.map(({ buffered }, i) => {
+    free = Math.max(0, free - buffered);
+    return i === top ? free : Math.max(0, Math.min(PULL_SURPLUS, free) - buffered);
+  });
 }
 
 function sum<T>(items: readonly T[], value: (item: T, index: number) => number): number {

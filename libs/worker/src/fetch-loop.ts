@@ -7,6 +7,8 @@ import { within } from './within.js';
 
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 1000;
+/** Longest time for which a slot is kept for a lane whose pull is under way; a pull takes 0.3 to 3 ms. */
+const HOLD_MS = 20;
 /** How long the server may take to confirm that it sends nothing more. */
 const DRAIN_MS = 1000;
 
@@ -21,6 +23,8 @@ interface LaneState {
   /** Pulls are not opened before this time (`performance.now()`), after one was refused. */
   pausedUntil: number;
   refusals: number;
+  /** It delivered something since the last look at what is held. */
+  brought: boolean;
   lastEnd: PullEnd | undefined;
   /** Looks again when the pause is over. */
   wake: NodeJS.Timeout | undefined;
@@ -43,6 +47,12 @@ export class FetchLoop {
   settling = 0;
   private readonly lanes: LaneState[];
   private readonly buffered = LANES.map(() => 0);
+  /** Tasks that wait for a slot. */
+  private waiting = 0;
+  /** Slots kept for tasks that are on their way, per lane: the lane is next and has a backlog, but nothing of it is here. */
+  private readonly owed = LANES.map(() => 0);
+  private readonly known = LANES.map(() => 0);
+  private holdTimer: NodeJS.Timeout | undefined;
   private readonly picker: LanePicker;
   private fetching = false;
   private stopped = false;
@@ -59,11 +69,6 @@ export class FetchLoop {
     this.lanes = LANES.map((lane, index) => this.openLane(lane, index));
   }
 
-  /** Tasks that wait for a slot. */
-  get waiting(): number {
-    return this.buffered.reduce((sum, count) => sum + count, 0);
-  }
-
   /** Starts pulling; also after a reconnect, on fresh inboxes. */
   start(): void {
     this.fetching = true;
@@ -78,6 +83,7 @@ export class FetchLoop {
   async stop(): Promise<HeldTask[]> {
     this.fetching = false;
     for (const { wake } of this.lanes) clearTimeout(wake);
+    clearTimeout(this.holdTimer);
     if (this.connection.state === 'connected') await within(DRAIN_MS, Promise.all(this.lanes.map(({ puller }) => puller.drain())));
     this.stopped = true;
     const left = this.lanes.flatMap((state) => state.buffer.slice(state.head));
@@ -87,6 +93,7 @@ export class FetchLoop {
       state.head = 0;
     }
     this.buffered.fill(0);
+    this.waiting = 0;
     return left;
   }
 
@@ -109,7 +116,18 @@ export class FetchLoop {
       onDelivery: (delivery) => this.delivered(index, delivery),
       onEnd: (end) => this.ended(index, end),
     });
-    return { lane, puller, buffer: [], head: 0, pending: 0, pausedUntil: 0, refusals: 0, lastEnd: undefined, wake: undefined };
+    return {
+      lane,
+      puller,
+      buffer: [],
+      head: 0,
+      pending: 0,
+      pausedUntil: 0,
+      refusals: 0,
+      brought: false,
+      lastEnd: undefined,
+      wake: undefined,
+    };
   }
 
   private delivered(index: number, delivery: Delivery): void {
@@ -124,7 +142,9 @@ export class FetchLoop {
     state.buffer.push(task);
     state.pending = delivery.pending;
     state.refusals = 0;
+    state.brought = true;
     this.buffered[index]!++;
+    this.waiting++;
     this.schedule();
   }
 
@@ -132,7 +152,7 @@ export class FetchLoop {
   private ended(index: number, end: PullEnd): void {
     const state = this.lanes[index]!;
     state.lastEnd = end;
-    state.pending = 0;
+    this.forgetBacklog(index);
     if (end.code === 404 || end.code === 408) state.refusals = 0;
     else this.refused(state, end);
     this.schedule();
@@ -157,12 +177,65 @@ export class FetchLoop {
   private turn(): void {
     this.turnScheduled = false;
     if (!this.fetching) return;
-    while (this.running < this.options.slots && this.settling < this.options.settleWindow) {
-      const index = this.picker.next(this.buffered);
-      if (index < 0) break;
-      this.startTask(this.take(index));
+    this.startOwed();
+    while (this.waiting > 0 && this.running + this.reserved < this.options.slots && this.settling < this.options.settleWindow) {
+      const index = this.nextLane();
+      if (this.buffered[index]! > 0) this.startTask(this.take(index));
+      else this.hold(index);
     }
     if (this.connection.state === 'connected' && this.settling < this.options.settleWindow) this.openPulls();
+  }
+
+  /** The lane that is next: the backlog that a lane has on the server counts as much as what it has here. */
+  private nextLane(): number {
+    const connected = this.connection.state === 'connected';
+    for (let i = 0; i < this.lanes.length; i++) {
+      const { pending, refusals } = this.lanes[i]!;
+      const reachable = connected && refusals === 0 ? pending - this.owed[i]! : 0;
+      this.known[i] = this.buffered[i]! + Math.max(0, reachable);
+    }
+    return this.picker.next(this.known);
+  }
+
+  private get reserved(): number {
+    return this.owed[0]! + this.owed[1]! + this.owed[2]! + this.owed[3]!;
+  }
+
+  /**
+   * Keeps a slot for a lane whose turn it is, for the time of one pull. Without that the surplus of the other lanes would
+   * fill every slot that gets free, and a worker of few slots would serve all lanes alike.
+   */
+  private hold(index: number): void {
+    this.owed[index]!++;
+    this.holdTimer ??= setTimeout(() => this.lookAtHeld(), HOLD_MS);
+  }
+
+  /** A lane that brought nothing all the while has no backlog for us: others have taken it, or the lane is paused. */
+  private lookAtHeld(): void {
+    this.holdTimer = undefined;
+    for (let i = 0; i < this.lanes.length; i++) {
+      const state = this.lanes[i]!;
+      if (this.owed[i]! > 0 && !state.brought) this.forgetBacklog(i);
+      state.brought = false;
+    }
+    if (this.reserved > 0) this.holdTimer = setTimeout(() => this.lookAtHeld(), HOLD_MS);
+    this.turn();
+  }
+
+  /** In mode `strict` nothing is owed for longer than a look: a higher lane that has brought tasks meanwhile goes first. */
+  private startOwed(): void {
+    if (this.options.mode === 'strict') this.owed.fill(0);
+    for (let i = 0; i < this.owed.length; i++) {
+      while (this.owed[i]! > 0 && this.buffered[i]! > 0 && this.running < this.options.slots) {
+        this.owed[i]!--;
+        this.startTask(this.take(i));
+      }
+    }
+  }
+
+  private forgetBacklog(index: number): void {
+    this.lanes[index]!.pending = 0;
+    this.owed[index] = 0;
   }
 
   /** The handler of a task has ended: its slot is free. */
@@ -200,6 +273,7 @@ export class FetchLoop {
     const state = this.lanes[index]!;
     const task = state.buffer[state.head++]!;
     this.buffered[index]!--;
+    this.waiting--;
     if (state.head === state.buffer.length) {
       state.buffer = [];
       state.head = 0;

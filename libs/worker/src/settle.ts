@@ -81,7 +81,7 @@ export class Settler {
     );
   }
 
-  private async completeSlowly(task: HeldTask, body: Uint8Array, outcome: Outcome): Promise<Outcome> {
+  private async completeSlowly(task: HeldTask, body: string, outcome: Outcome): Promise<Outcome> {
     return this.acknowledge(task, (await this.writeRecord(task, body)) ? outcome : { kind: 'duplicate' });
   }
 
@@ -116,7 +116,7 @@ export class Settler {
   private async bury(task: HeldTask, outcome: Outcome & { kind: 'dead' }, trace: string | undefined): Promise<Outcome> {
     await this.publishDead(task, outcome);
     const record = recordOf(task, 'dead', this.options.name, trace, undefined, outcome.reason, outcome.error);
-    const written = await this.writeRecord(task, Buffer.from(JSON.stringify(record)));
+    const written = await this.writeRecord(task, JSON.stringify(record));
     return this.acknowledge(task, written ? outcome : { kind: 'duplicate' });
   }
 
@@ -143,7 +143,7 @@ export class Settler {
   // As for completed. Test: worker.spec "cancelled".
   private async cancel(task: HeldTask, outcome: Outcome & { kind: 'cancelled' }, trace: string | undefined): Promise<Outcome> {
     const record = recordOf(task, 'cancelled', this.options.name, trace, undefined, outcome.reason);
-    const written = await this.writeRecord(task, Buffer.from(JSON.stringify(record)));
+    const written = await this.writeRecord(task, JSON.stringify(record));
     return this.acknowledge(task, written ? outcome : { kind: 'duplicate' });
   }
 
@@ -191,17 +191,17 @@ export class Settler {
   }
 
   /** @returns false when somebody else settled this hop meanwhile */
-  private writeRecord(task: HeldTask, body: Uint8Array): Promise<boolean> {
+  private writeRecord(task: HeldTask, body: string): Promise<boolean> {
     const subject = this.connection.names.state(task.queue, task.key);
     return task.recordSequence < 0 ? this.write(task, subject, body) : this.compareAndSet(task, subject, body);
   }
 
-  private async write(task: HeldTask, subject: string, body: Uint8Array): Promise<boolean> {
+  private async write(task: HeldTask, subject: string, body: string): Promise<boolean> {
     await this.stored(task, () => this.connection.publish(subject, body, this.recordHeaders));
     return true;
   }
 
-  private async compareAndSet(task: HeldTask, subject: string, body: Uint8Array): Promise<boolean> {
+  private async compareAndSet(task: HeldTask, subject: string, body: string): Promise<boolean> {
     const ttl: HeaderPair = [HEADER.ttl, `${Math.ceil(this.options.keepRecordsMs / 1000)}s`];
     for (;;) {
       const headers = encodeHeaders([ttl, [HEADER.expectedSubjectSequence, String(task.recordSequence)]]);
@@ -279,7 +279,7 @@ function recordOf(
  * The record of a completed task, written as text: this is the one object that every task serializes, and building and
  * walking it cost twice as much as its result. What a stranger may have chosen is quoted by JSON.
  */
-function encodeCompleted(task: HeldTask, workerSuffix: string, trace: string | undefined, result: unknown): Uint8Array | JetlaneError {
+function encodeCompleted(task: HeldTask, workerSuffix: string, trace: string | undefined, result: unknown): string | JetlaneError {
   try {
     const { headers, delivery } = task;
     const created = headers.createdAt === undefined ? '' : `"created":${headers.createdAt},`;
@@ -287,13 +287,11 @@ function encodeCompleted(task: HeldTask, workerSuffix: string, trace: string | u
       headers.group === undefined && headers.hash === undefined
         ? ''
         : `${optional('group', headers.group)}${optional('hash', headers.hash)}`;
-    const body = Buffer.from(
-      `{"id":${JSON.stringify(task.id)},"hop":${headers.hop},"lane":"${task.lane}","type":${JSON.stringify(task.type)},${rare}"state":"completed","attempt":${headers.attempt},"at":{${created}"stored":${delivery.storedAt},"fetched":${task.fetchedAt},"started":${task.startedAt},"finished":${task.finishedAt}},${optional('result', result)}${workerSuffix}${trace ? `,"trace":"${trace}"}` : '}'}`,
-    );
-    if (body.length <= RESULT_LIMIT) return body;
+    const body = `{"id":${quoted(task.id)},"hop":${headers.hop},"lane":"${task.lane}","type":${quoted(task.type)},${rare}"state":"completed","attempt":${headers.attempt},"at":{${created}"stored":${delivery.storedAt},"fetched":${task.fetchedAt},"started":${task.startedAt},"finished":${task.finishedAt}},${optional('result', result)}${workerSuffix}${trace ? `,"trace":"${trace}"}` : '}'}`;
+    if (body.length * 3 <= RESULT_LIMIT || Buffer.byteLength(body) <= RESULT_LIMIT) return body;
     return new JetlaneError(
       'result-too-large',
-      `the result of task "${task.id}" is ${body.length} bytes, more than ${RESULT_LIMIT}; store it elsewhere and return a reference`,
+      `the result of task "${task.id}" makes a record of ${Buffer.byteLength(body)} bytes, more than ${RESULT_LIMIT}; store it elsewhere and return a reference`,
     );
   } catch (cause) {
     return new JetlaneError('result-too-large', `the result of task "${task.id}" cannot be written as JSON: ${(cause as Error).message}`, {
@@ -301,6 +299,11 @@ function encodeCompleted(task: HeldTask, workerSuffix: string, trace: string | u
     });
   }
 }
+
+const PLAIN = /^[\w.:/-]*$/;
+
+/** A JSON string; ids and types of the usual form need no escaping. */
+const quoted = (text: string): string => (PLAIN.test(text) ? `"${text}"` : JSON.stringify(text));
 
 /** `"name":<json>,` or nothing for what JSON leaves out. */
 function optional(name: string, value: unknown): string {

@@ -41,6 +41,8 @@ interface Engine {
 /** How long the settlement of aborted tasks may take at the end of a stop, in ms. */
 const LAST_SETTLEMENT_MS = 5000;
 const LAST_WORDS_MS = 1000;
+/** How long a stop waits for a link that is down to hand back what never ran, in ms; then it is left to its lease. */
+const HAND_BACK_MS = 3000;
 
 /** A pool of slots that runs the tasks of one queue. Start and stop may be called in any order and as often as one likes. */
 export class Worker {
@@ -275,7 +277,10 @@ export class Worker {
     this.stopWatching?.();
     const { loop, leases, reporter } = engine;
     const left = await loop.stop();
-    await Promise.all([within(timeoutMs, Promise.all(left.map((task) => this.returnUnrun(task, engine)))), loop.idle(timeoutMs)]);
+    await Promise.all([
+      within(Math.min(timeoutMs, HAND_BACK_MS), Promise.all(left.map((task) => this.returnUnrun(task, engine)))),
+      loop.idle(timeoutMs),
+    ]);
     this.abort();
     await loop.idle(ABORT_GRACE_MS + LAST_SETTLEMENT_MS);
     leases.stop();

@@ -1,0 +1,57 @@
+import type { BatchHandle } from './storage.js';
+
+/** Items that somebody wants to hear of when they are settled. */
+export interface Watcher {
+  settled(succeeded: boolean): void;
+}
+
+/** What an item is doing. Only the queue changes it: waiting ↔ running → settled. */
+export type EntryState = 'waiting' | 'running' | 'settled';
+
+/** An accepted item, and the handle that its producer holds. */
+export class Entry<T, R> implements BatchHandle<R> {
+  state: EntryState = 'waiting';
+  attempts = 0;
+  /** Place in the order of arrival; a retry gets a new one. */
+  seq = 0;
+  /** When it began to wait. */
+  since = 0;
+  private outcome: { readonly value: R } | { readonly error: Error } | undefined;
+  private promise: Promise<R> | undefined;
+  private tell: (() => void) | undefined;
+
+  constructor(
+    readonly id: number,
+    readonly item: T,
+    readonly priority: number,
+    readonly bytes: number,
+    private readonly watcher: Watcher | undefined,
+  ) {}
+
+  /** The promise is made when somebody asks for it: most items are never asked. */
+  get result(): Promise<R> {
+    if (this.promise) return this.promise;
+    this.promise = new Promise((resolve, reject) => {
+      this.tell = () => (this.outcome! && 'error' in this.outcome ? reject(this.outcome.error) : resolve(this.outcome!.value));
+    });
+    this.promise.catch(() => undefined);
+    if (this.outcome) this.tell?.();
+    return this.promise;
+  }
+
+  succeed(value: R): void {
+    this.settle({ value });
+    this.watcher?.settled(true);
+  }
+
+  fail(error: Error): void {
+    this.settle({ error });
+    this.watcher?.settled(false);
+  }
+
+  private settle(outcome: { readonly value: R } | { readonly error: Error }): void {
+    this.state = 'settled';
+    this.outcome = outcome;
+    this.tell?.();
+  }
+}

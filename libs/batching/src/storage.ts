@@ -1,0 +1,117 @@
+/** One accepted item as a storage keeps it. */
+export interface StoredItem<T> {
+  /** Unique within the storage key; rises with acceptance. */
+  readonly id: number;
+  readonly priority: number;
+  /** Attempts so far. */
+  readonly attempts: number;
+  readonly item: T;
+  /** Why it was given up; such an item is a dead letter. */
+  readonly dead?: string;
+}
+
+/** An item as it is now (new, or in place of the one of this id), or the id of one that is gone. */
+export type StorageChange<T> = StoredItem<T> | number;
+
+/** Something that could not be read back. The rest was read. */
+export interface StorageDamage {
+  readonly where: string;
+  readonly bytes: number;
+  readonly reason: string;
+  /** Where the damaged original is kept, if it is. */
+  readonly keptAs?: string;
+}
+
+export interface LoadedState<T> {
+  readonly items: readonly StoredItem<T>[];
+  readonly damage: readonly StorageDamage[];
+}
+
+/**
+ * Keeps a queue's items for the next process. Write one of your own against this: calls come one after the other, `load` first.
+ * A crash may cut off the end of what was appended and not resolved, never the middle.
+ */
+export interface BatchStorage<T> {
+  readonly kind: 'journal';
+  /** True: the queue accepts an item only when `append` has resolved. Otherwise it appends within every `saveInterval`. */
+  readonly sync?: boolean;
+  /** Opens the key for one writer, and gives back what the last one left. */
+  load(key: string): Promise<LoadedState<T>>;
+  /** Resolves when the changes would survive a crash. */
+  append(changes: readonly StorageChange<T>[]): Promise<void>;
+  /** Replaces everything by these items, all or nothing. */
+  replace(items: readonly StoredItem<T>[]): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** An accepted item. */
+export interface BatchHandle<R = void> {
+  readonly id: number | string;
+  readonly priority: number;
+  /** Settles with the item's value, or an ItemFailedError or another BatchingError. May be ignored: it never goes unhandled. */
+  readonly result: Promise<R>;
+}
+
+/** What a broker knows of the queue that it serves. */
+export interface BrokerLink<T, R> {
+  readonly storageKey: string;
+  readonly batchSize: number;
+  readonly concurrency: number;
+  readonly priorityLevels: number;
+  readonly retry: { readonly maxRetries: number; readonly initialMs: number; readonly multiplier: number; readonly maxMs: number; readonly jitter: number };
+  /** Hands over a delivered item; settles with its outcome: a BatchingError that says whether the item may come again. */
+  deliver(item: T, about: { readonly priority: number; readonly attempt: number }): Promise<R>;
+}
+
+/** Told to a broker: this delivery failed, `retry` says whether the item may come again. */
+export class DeliveryFailure extends Error {
+  constructor(
+    readonly retry: boolean,
+    override readonly cause: Error,
+  ) {
+    super(cause.message, { cause });
+    this.name = 'DeliveryFailure';
+  }
+}
+
+/** A storage that also hands items out, to several processes: retries, dead letters and order are its own. */
+export interface BatchBroker<T, R = void> {
+  readonly kind: 'broker';
+  open(link: BrokerLink<T, R>): Promise<void>;
+  enqueue(item: T, priority: number): Promise<BatchHandle<R>>;
+  enqueueMany(items: AsyncIterable<{ readonly item: T; readonly priority: number }>): Promise<{ accepted: number; rejected: number }>;
+  /** Items in the shared queue that are not settled. */
+  depth(): Promise<number>;
+  /** Stops handing out, waits for what is handed out, then hands the rest back. */
+  close(timeoutMs: number): Promise<void>;
+}
+
+/** Keeps items in this object: a second queue on it takes over where the first was closed. For tests. */
+export function memoryStorage<T>(): BatchStorage<T> {
+  const keys = new Map<string, Map<number, StoredItem<T>>>();
+  let open = new Map<number, StoredItem<T>>();
+  return {
+    kind: 'journal',
+    async load(key) {
+      open = keys.get(key) ?? new Map();
+      keys.set(key, open);
+      return { items: [...open.values()], damage: [] };
+    },
+    async append(changes) {
+      applyChanges(open, changes);
+    },
+    async replace(items) {
+      open.clear();
+      applyChanges(open, items);
+    },
+    close: async () => undefined,
+  };
+}
+
+/** Brings a table of items up to date. */
+export function applyChanges<T>(items: Map<number, StoredItem<T>>, changes: readonly StorageChange<T>[]): void {
+  for (const change of changes) {
+    if (typeof change === 'number') items.delete(change);
+    else items.set(change.id, change);
+  }
+}
