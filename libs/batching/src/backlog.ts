@@ -74,23 +74,17 @@ export class Backlog<T, R> {
     for (const entry of waiting) this.push(entry);
   }
 
-  /** Least place in the order of arrival, infinite when empty. */
-  firstSeq(): number {
-    return this.least((head) => head.seq);
-  }
-
-  /** When the first of all began to wait, infinite when empty. */
-  oldest(): number {
-    return this.least((head) => head.since);
+  /** The one that came first of all. */
+  first(): Entry<T, R> | undefined {
+    let first: Entry<T, R> | undefined;
+    for (const level of this.levels) {
+      const head = level.at(0);
+      if (head && head.seq < (first?.seq ?? Number.POSITIVE_INFINITY)) first = head;
+    }
+    return first;
   }
 
   all(): Entry<T, R>[] {
     return this.levels.flatMap((level) => Array.from({ length: level.length }, (_, index) => level.at(index)!));
-  }
-
-  private least(of: (head: Entry<T, R>) => number): number {
-    let least = Number.POSITIVE_INFINITY;
-    for (const level of this.levels) if (level.length > 0) least = Math.min(least, of(level.at(0)!));
-    return least;
   }
 }

@@ -6,19 +6,8 @@ const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 
 const LONGEST_MS = 100 * 366 * 86_400_000;
 const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;
 
-/** Every option, its groups flattened into dots: the list that a misspelt one is looked up in. */
-const KNOWN: Readonly<Record<string, readonly string[]>> = {
-  '': [
-    ...['name', 'processor', 'batchSize', 'flushInterval', 'priorityLevels', 'defaultPriority', 'concurrency', 'throttle', 'rateLimit'],
-    ...['batchingStrategy', 'retryStrategy', 'onDead', 'hooks', 'maxQueueSize', 'maxBytes', 'sizeOf', 'dropBehavior', 'persistence'],
-    ...['closeTimeout', 'clock'],
-  ],
-  rateLimit: ['items', 'interval'],
-  retryStrategy: ['maxRetries', 'retryableCheck', 'backoff'],
-  'retryStrategy.backoff': ['initialDelay', 'multiplier', 'maxDelay', 'jitter'],
-  hooks: ['onEnqueue', 'onBatchStart', 'onBatchComplete', 'onProcessed', 'onQueueSizeChange', 'onError', 'onDrop'],
-  persistence: ['enabled', 'storageKey', 'saveInterval', 'storage'],
-};
+const HOOKS = ['onEnqueue', 'onBatchStart', 'onBatchComplete', 'onProcessed', 'onQueueSizeChange', 'onError', 'onDrop'];
+const FUNCTIONS = ['batchingStrategy', 'onDead', 'sizeOf', 'retryStrategy.retryableCheck', ...HOOKS.map((hook) => `hooks.${hook}`)];
 
 export type CompiledOptions<T, R> = ReturnType<typeof compileOptions<T, R>>;
 
@@ -31,8 +20,7 @@ export function compileOptions<T, R>(options: BatchedQueueOptions<T, R>) {
   const levels = check.integer('priorityLevels', 3, 1, 1000);
   const batchSize = check.integer('batchSize', 100, 1, 1_000_000);
   check.func('processor', true);
-  for (const path of ['batchingStrategy', 'onDead', 'sizeOf', 'retryStrategy.retryableCheck']) check.func(path);
-  for (const hook of KNOWN.hooks!) check.func(`hooks.${hook}`);
+  for (const path of FUNCTIONS) check.func(path);
   const compiled = {
     name: check.fits('name', 'letters, digits, _, - and ., at most 64', (value) => typeof value === 'string' && NAME.test(value)) as string,
     processor: options.processor,
@@ -62,7 +50,12 @@ export function compileOptions<T, R>(options: BatchedQueueOptions<T, R>) {
     sizeOf: options.sizeOf ?? ((item: T) => JSON.stringify(item)?.length ?? 0),
     drop: check.oneOf('dropBehavior', ['reject-new', 'drop-oldest', 'wait'] as const),
     storage: check.storage(options),
-    storageKey: check.fits('persistence.storageKey', 'letters, digits, _, - and ., at most 64', (value) => NAME.test(String(value)), options.name),
+    storageKey: check.fits(
+      'persistence.storageKey',
+      'letters, digits, _, - and ., at most 64',
+      (value) => NAME.test(String(value)),
+      options.name,
+    ),
     saveMs: check.duration('persistence.saveInterval', 1000, 1),
     closeMs: check.duration('closeTimeout', 10_000),
     clock: options.clock ?? systemClock,
@@ -97,7 +90,12 @@ class Check {
   }
 
   duration(path: string, otherwise: number, least = 0): number {
-    const value = this.fits(path, `${least} ms or more, or a number with ms, s, m, h or d`, (v) => (toMs(v as Duration) ?? -1) >= least, otherwise);
+    const value = this.fits(
+      path,
+      `${least} ms or more, or a number with ms, s, m, h or d`,
+      (v) => (toMs(v as Duration) ?? -1) >= least,
+      otherwise,
+    );
     return toMs(value as Duration) ?? otherwise;
   }
 
@@ -112,7 +110,9 @@ class Check {
   storage<T, R>({ persistence }: BatchedQueueOptions<T, R>) {
     if (!persistence || persistence.enabled === false) return undefined;
     const kinds = ['journal', 'broker'];
-    this.fits('persistence.storage', 'a storage, such as fileSystemStorage({ directory })', (value) => kinds.includes((value as { kind: string })?.kind));
+    this.fits('persistence.storage', 'a storage, such as fileSystemStorage({ directory })', (value) =>
+      kinds.includes((value as { kind: string })?.kind),
+    );
     return persistence.storage;
   }
 
@@ -129,7 +129,9 @@ class Check {
   /** @throws BatchingError */
   end(): void {
     if (this.problems.length > 0)
-      throw new BatchingError('invalid-options', `the queue's options do not fit:\n- ${this.problems.join('\n- ')}`, { problems: this.problems });
+      throw new BatchingError('invalid-options', `the queue's options do not fit:\n- ${this.problems.join('\n- ')}`, {
+        problems: this.problems,
+      });
   }
 
   private at(path: string): unknown {
@@ -139,7 +141,8 @@ class Check {
   private names(group: string): void {
     const value = group === '' ? this.options : this.at(group);
     if (value === undefined) return;
-    if (typeof value !== 'object' || value === null) return void this.problems.push(`expected ${group} to be an object; got ${show(value)}`);
+    if (typeof value !== 'object' || value === null)
+      return void this.problems.push(`expected ${group} to be an object; got ${show(value)}`);
     for (const key of Object.keys(value).filter((name) => !KNOWN[group]!.includes(name))) {
       const near = closest(key, KNOWN[group]!);
       this.problems.push(`unknown option ${group ? `${group}.` : ''}${key}${near ? `; did you mean "${near}"?` : ''}`);

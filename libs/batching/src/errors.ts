@@ -35,7 +35,10 @@ export class BatchingError extends Error {
 /** `dropBehavior: 'reject-new'` and no room. */
 export class QueueFullError extends BatchingError {
   constructor(queue: string, limit: 'maxQueueSize' | 'maxBytes', value: number) {
-    super('queue-full', `queue "${queue}" has reached ${limit} (${value}); try later, raise it, or use dropBehavior "wait"`, { limit, value });
+    super('queue-full', `queue "${queue}" has reached ${limit} (${value}); try later, raise it, or use dropBehavior "wait"`, {
+      limit,
+      value,
+    });
   }
 }
 
@@ -47,6 +50,8 @@ export class ItemFailedError extends BatchingError {
     /** Times the item was in a batch that the processor was called with. */
     readonly attempts: number,
     cause: unknown,
+    /** Told to a broker, which decides about its items' retries: this one may come again. */
+    override readonly retryable = false,
   ) {
     const why = cause instanceof Error ? cause.message : String(cause);
     super('item-failed', `item ${id} of queue "${queue}" failed after ${attempts} attempt(s): ${why}`, { id, attempts }, cause);
@@ -63,7 +68,10 @@ export class DrainTimeoutError<T = unknown> extends BatchingError {
     /** How many there are in all, also elsewhere when several processes share the queue. */
     readonly leftCount: number,
   ) {
-    super('drain-timeout', `queue "${queue}" still has ${leftCount} item(s) after ${timeoutMs} ms; they stay in it`, { leftCount, timeoutMs });
+    super('drain-timeout', `queue "${queue}" still has ${leftCount} item(s) after ${timeoutMs} ms; they stay in it`, {
+      leftCount,
+      timeoutMs,
+    });
   }
 }
 

@@ -13,22 +13,15 @@ export class Times {
 
   /** @param share 0.5 is the median; 0 when nothing was recorded */
   percentile(share: number): number {
-    let left = Math.ceil(this.total * share);
-    const index = this.counts.findIndex((count) => (left -= count) <= 0);
+    let index = 0;
+    for (let left = Math.ceil(this.total * share); left > this.counts[index]!; index++) left -= this.counts[index]!;
     return this.total === 0 ? 0 : upperEdge(index) * UNIT_MS;
   }
 
-  summary(): TimeSummary {
+  /** Milliseconds. */
+  summary() {
     return { p50: this.percentile(0.5), p95: this.percentile(0.95), p99: this.percentile(0.99), max: this.percentile(1) };
   }
-}
-
-/** Milliseconds. */
-export interface TimeSummary {
-  readonly p50: number;
-  readonly p95: number;
-  readonly p99: number;
-  readonly max: number;
 }
 
 function bucketOf(ms: number): number {

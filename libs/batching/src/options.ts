@@ -71,7 +71,10 @@ export interface BatchHooks<T, R = void> {
   /** Items that wait, also for a retry; called at most once per step of the queue. */
   readonly onQueueSizeChange?: (size: number) => unknown;
   /** Failed batches and items, hooks that threw, damaged or failing storage. Default: a Node warning for the last three. */
-  readonly onError?: (error: Error, about: { readonly during: string; readonly items?: readonly T[]; readonly damage?: StorageDamage }) => unknown;
+  readonly onError?: (
+    error: Error,
+    about: { readonly during: string; readonly items?: readonly T[]; readonly damage?: StorageDamage },
+  ) => unknown;
   /** An item leaves without having been processed: pushed out (`overflow`), or the queue closed without a storage (`closed`). */
   readonly onDrop?: (item: T, reason: 'overflow' | 'closed') => unknown;
 }

@@ -58,20 +58,15 @@ export interface BrokerLink<T, R> {
   readonly batchSize: number;
   readonly concurrency: number;
   readonly priorityLevels: number;
-  readonly retry: { readonly maxRetries: number; readonly initialMs: number; readonly multiplier: number; readonly maxMs: number; readonly jitter: number };
-  /** Hands over a delivered item; settles with its outcome: a BatchingError that says whether the item may come again. */
+  readonly retry: {
+    readonly maxRetries: number;
+    readonly initialMs: number;
+    readonly multiplier: number;
+    readonly maxMs: number;
+    readonly jitter: number;
+  };
+  /** Hands over a delivered item; rejects with an ItemFailedError whose `retryable` says whether the item may come again. */
   deliver(item: T, about: { readonly priority: number; readonly attempt: number }): Promise<R>;
-}
-
-/** Told to a broker: this delivery failed, `retry` says whether the item may come again. */
-export class DeliveryFailure extends Error {
-  constructor(
-    readonly retry: boolean,
-    override readonly cause: Error,
-  ) {
-    super(cause.message, { cause });
-    this.name = 'DeliveryFailure';
-  }
 }
 
 /** A storage that also hands items out, to several processes: retries, dead letters and order are its own. */
