@@ -45,6 +45,8 @@ function requestOf({ port, path, body }: LoadOrder): Buffer {
     `POST ${path} HTTP/1.1`,
     `host: 127.0.0.1:${port}`,
     'content-type: application/json',
+    // Callers are traced too; the gateway passes it on, so that the stored task has the bytes of the bare route's.
+    'traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01',
     `content-length: ${Buffer.byteLength(body)}`,
   ];
   return Buffer.from(`${head.join('\r\n')}\r\n\r\n${body}`);

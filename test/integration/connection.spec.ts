@@ -114,6 +114,25 @@ describe('messages', () => {
     for (const other of others) process.on('warning', other);
   });
 
+  it('what would make the server cut the link is refused here', async () => {
+    const link = await broker.connect();
+    for (const subject of ['', 'a b', 'a\r\nPUB b 0\r\n'])
+      expect(() => link.send(subject, 'x'), JSON.stringify(subject)).toThrow(TypeError);
+    expect(() => link.send('a', new Uint8Array(link.raw().info!.max_payload + 1))).toThrow(RangeError);
+    await link.flush();
+    expect([link.state, link.epoch]).toEqual(['connected', 1]);
+  });
+
+  it('what is sent last arrives, also when the link is closed at once', async () => {
+    const [link, other] = [await broker.connect(), await broker.connect()];
+    let heard = 0;
+    other.subscribe('last', () => heard++);
+    await other.flush();
+    link.send('last', 'words');
+    await link.close();
+    await eventually('it is heard', () => heard === 1);
+  });
+
   it('subscriptions survive a reconnect', async () => {
     const own = await Broker.start('con');
     const link = await own.connect();

@@ -51,6 +51,21 @@ describe('window and order', () => {
     expect(most).toBeLessThanOrEqual(32);
   });
 
+  it('large payloads are bounded by their bytes, long before the window', async () => {
+    const link = await broker.connect();
+    await makeStream(link, 'large', ['large'], { max_msgs: 1, discard: 'old' });
+    const payload = new Uint8Array(512 * 1024);
+    let most = 0;
+    const acks: Promise<PubAck>[] = [];
+    for (let i = 0; i < 200; i++) {
+      acks.push(link.publish('large', payload));
+      most = Math.max(most, link.publisher.pending);
+    }
+    expect([most, link.publisher.queued, link.publisher.full]).toEqual([128, 72, true]);
+    expect((await Promise.all(acks)).at(-1)!.seq).toBe(200);
+    expect(link.publisher.full).toBe(false);
+  });
+
   it('refuses at once when too many wait, and stores all that it took when the server is back', async () => {
     const link = await broker.connect({ publishWindow: 2 });
     await makeStream(link, 'overload', ['overload.*']);

@@ -50,7 +50,7 @@ export class Installation {
   }
 }
 
-/** How many publishes and requests a connection sends from now on. */
+/** How many requests a connection sends from now on. Publishes go another way and are not among them. */
 export function countSent(connection: Connection): () => number {
   const before = connection.raw().stats().outMsgs;
   return () => connection.raw().stats().outMsgs - before;

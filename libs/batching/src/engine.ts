@@ -76,6 +76,7 @@ export class Engine<T, R> {
   /** Adds an entry after a delay. */
   addLater(entry: Entry<T, R>, ms: number): void {
     entry.state = 'waiting';
+    if (this.state === 'stopped') return this.backlog.push(entry);
     this.delayed++;
     this.bytes += entry.bytes;
     const due = Math.ceil(this.options.clock.now() + ms);

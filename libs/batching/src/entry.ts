@@ -1,8 +1,9 @@
 import type { BatchHandle } from './storage.js';
 
-/** Items that somebody wants to hear of when they are settled. */
+/** Hears of items when they are settled. Its source has them, so no storage keeps them. */
 export interface Watcher {
-  settled(succeeded: boolean): void;
+  /** @param error of an item that failed; `given`: for good, rather than left undone */
+  settled(error?: Error, given?: boolean): void;
 }
 
 /** What an item is doing. Only the queue changes it: waiting ↔ running → settled. */
@@ -25,7 +26,7 @@ export class Entry<T, R> implements BatchHandle<R> {
     readonly item: T,
     readonly priority: number,
     readonly bytes: number,
-    private readonly watcher: Watcher | undefined,
+    readonly watcher: Watcher | undefined,
   ) {}
 
   /** The promise is made when somebody asks for it: most items are never asked. */
@@ -41,12 +42,13 @@ export class Entry<T, R> implements BatchHandle<R> {
 
   succeed(value: R): void {
     this.settle({ value });
-    this.watcher?.settled(true);
+    this.watcher?.settled();
   }
 
-  fail(error: Error): void {
+  /** @param given for good, rather than left undone */
+  fail(error: Error, given = true): void {
     this.settle({ error });
-    this.watcher?.settled(false);
+    this.watcher?.settled(error, given);
   }
 
   private settle(outcome: { readonly value: R } | { readonly error: Error }): void {

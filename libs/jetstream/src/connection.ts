@@ -178,9 +178,13 @@ export class Connection {
     this.sendAll();
     this.release();
     if (this.nats.isClosed()) return;
-    await (this.nats.isDraining()
-      ? this.nats.closed()
-      : Promise.race([this.nats.drain(), new Promise((r) => setTimeout(r, 1000))]).catch(() => undefined));
+    const drained = this.nats.isDraining() ? this.nats.closed() : this.nats.drain();
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, 1000);
+    });
+    await Promise.race([drained, late]).catch(() => undefined);
+    clearTimeout(timer);
     await this.nats.close();
   }
 

@@ -40,16 +40,17 @@ export class Outbox {
     this.sink = typeof protocol?.sendCommand === 'function' ? (protocol as ByteSink) : undefined;
   }
 
-  /** Bytes that a message takes against the server's `max_payload`. */
-  static size(data: Payload, headers?: Payload): number {
-    return sizeOf(data) + (headers === undefined ? 0 : sizeOf(headers));
-  }
-
-  /** Adds a message; it is sent at the end of the turn. @throws TypeError for a subject that would break the frame */
+  /**
+   * Adds a message; it is sent at the end of the turn.
+   * @throws TypeError for a subject that would break the frame, RangeError beyond the server's `max_payload`: at either the
+   * server would cut the link
+   */
   push(subject: string, reply: string, data: Payload, headers?: Payload): void {
-    if (/\s/.test(subject)) throw new TypeError(`a subject must not contain white space: ${JSON.stringify(subject)}`);
+    if (subject === '' || /\s/.test(subject))
+      throw new TypeError(`a subject must be without white space and not empty: ${JSON.stringify(subject)}`);
     const body = sizeOf(data);
     const head = headers === undefined ? 0 : sizeOf(headers);
+    if (head + body > (this.nats.info?.max_payload ?? Number.POSITIVE_INFINITY)) throw new RangeError('max_payload size exceeded');
     const to = reply ? `${subject} ${reply}` : subject;
     const line = headers === undefined ? `PUB ${to} ${body}\r\n` : `HPUB ${to} ${head} ${head + body}\r\n`;
     if (this.frames.push({ subject, reply, headers, data, line, size: Buffer.byteLength(line) + head + body + 2 }) === 1)

@@ -44,6 +44,8 @@ interface ApiAnswer extends PubAck {
 }
 
 const SWEEP_MS = 50;
+/** Payload outstanding beyond which publishes wait in line, whatever the window: large ones would fill the memory long before it. */
+const MOST_BYTES = 64 * 1024 * 1024;
 const FIRST_RETRY_MS = 25;
 const LONGEST_RETRY_MS = 500;
 
@@ -59,13 +61,15 @@ export class Publisher {
   private outgoing: Pending[] = [];
   private waiting: Pending[] = [];
   private waitingHead = 0;
+  /** Payload of what is in flight. */
+  private bytes = 0;
   private readonly inbox: ReplyInbox<Pending>;
   private readonly sweeper: NodeJS.Timeout;
   private closed = false;
   private roomListeners: (() => void)[] = [];
 
   constructor(
-    private readonly nats: NatsConnection,
+    nats: NatsConnection,
     private readonly outbox: Outbox,
     private readonly options: PublisherOptions,
     private connected: boolean,
@@ -87,7 +91,11 @@ export class Publisher {
 
   /** True when a publish now would have to wait in line. */
   get full(): boolean {
-    return this.queued > 0 || this.inflight.size >= this.options.window;
+    return this.queued > 0 || !this.hasPlace();
+  }
+
+  private hasPlace(): boolean {
+    return this.inflight.size < this.options.window && this.bytes < MOST_BYTES;
   }
 
   /**
@@ -112,7 +120,7 @@ export class Publisher {
         outgoing: false,
         doubtful: false,
       };
-      if (this.inflight.size < this.options.window && this.queued === 0) this.start(pending);
+      if (!this.full) this.start(pending);
       else if (this.queued < this.options.maxWaiting) this.waiting.push(pending);
       else
         reject(
@@ -168,6 +176,7 @@ export class Publisher {
 
   private start(pending: Pending): void {
     this.inflight.add(pending);
+    this.bytes += pending.data.length;
     if (this.connected) this.send(pending);
   }
 
@@ -194,8 +203,6 @@ export class Publisher {
     pending.token = this.inbox.open(pending);
     const { subject, data, headers } = pending;
     try {
-      if (Outbox.size(data, headers) > (this.nats.info?.max_payload ?? Number.POSITIVE_INFINITY))
-        throw new RangeError('max_payload size exceeded');
       this.outbox.push(subject, this.inbox.subject(pending.token), data, headers);
     } catch (error) {
       this.inbox.close(pending.token);
@@ -220,8 +227,8 @@ export class Publisher {
   }
 
   private finish(pending: Pending): void {
-    this.inflight.delete(pending);
-    while (this.inflight.size < this.options.window && this.queued > 0) this.start(this.shift());
+    if (this.inflight.delete(pending)) this.bytes -= pending.data.length;
+    while (this.hasPlace() && this.queued > 0) this.start(this.shift());
     if (this.queued === 0) this.wake();
   }
 
