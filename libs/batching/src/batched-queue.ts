@@ -1,3 +1,4 @@
+import { toMs } from './check.js';
 import { type CompiledOptions, compileOptions } from './compile.js';
 import { Engine } from './engine.js';
 import { Entry, type Watcher } from './entry.js';
@@ -5,13 +6,23 @@ import { BatchingError, DrainTimeoutError, errorOf, ItemFailedError, QueueFullEr
 import { backoffMs, mayRetry } from './execute.js';
 import { Reporter } from './hooks.js';
 import { Journal } from './journal.js';
-import { type EnqueueManyOptions, feed, type ProcessAllOptions, type ProcessSummary, processAll, type Source } from './large.js';
+import { type EnqueueManyOptions, feed, type ProcessAllOptions, type Progress, Run, type Source } from './large.js';
 import type { BatchedQueueOptions, BatchResult, DeadItem, Duration } from './options.js';
-import { toMs } from './check.js';
-import type { BatchBroker, BatchHandle, StoredItem } from './storage.js';
+import type { BatchBroker, BatchHandle, StorageDamage, StoredItem } from './storage.js';
 
 /** Dead letters in memory; beyond it the oldest is dropped, and `onDrop` told. */
 const MOST_DEAD = 10_000;
+/** How often a drain asks a broker that other processes share, in ms. */
+const ASK_MS = 100;
+
+type Accepted<T, R> = Entry<T, R> | Promise<Entry<T, R>>;
+
+/** An item that waits for room. */
+interface Turn<T, R> {
+  readonly entry: Entry<T, R>;
+  readonly take: (accepted: Accepted<T, R>) => void;
+  readonly refuse: (error: Error) => void;
+}
 
 /**
  * Collects items and hands them to a processor in batches.
@@ -25,8 +36,7 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
   private readonly journal: Journal<T> | undefined;
   private readonly broker: BatchBroker<T, R> | undefined;
   private readonly controller = new AbortController();
-  private opening: Promise<void> | undefined;
-  private opened: boolean;
+  private opening: Promise<{ restored: number; damage: readonly StorageDamage[] }> | undefined;
   private closing: Promise<void> | undefined;
   private lastId = 0;
   /** Accepted items that are on their way to a storage that is `sync`. */
@@ -34,7 +44,7 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
   private readonly turns: Turn<T, R>[] = [];
   private steps: (() => void)[] = [];
   private drains = 0;
-  private dead: DeadItem<T>[] = [];
+  private readonly dead: DeadItem<T>[] = [];
   private readonly counts = { enqueued: 0, succeeded: 0, retried: 0, dead: 0, dropped: 0 };
 
   /** @throws BatchingError `invalid-options` with all problems at once */
@@ -45,10 +55,10 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
     const outlets = { settle: (entry: Entry<T, R>, result: BatchResult<R>) => this.settle(entry, result), stepped: () => this.stepped() };
     this.engine = new Engine(this.options, this.reporter, outlets, this.controller.signal);
     const { storage, storageKey: key, saveMs, clock } = this.options;
-    if (storage?.kind === 'broker') this.broker = storage;
     const failed = (error: Error) => this.reporter.problem(error, { during: 'save' });
+    if (storage?.kind === 'broker') this.broker = storage;
     if (storage?.kind === 'journal') this.journal = new Journal(storage, { key, saveMs, clock, live: () => this.live(), failed });
-    this.opened = storage === undefined;
+    if (!storage) this.opening = Promise.resolve({ restored: 0, damage: [] });
   }
 
   /** Items that wait in this process, also for a retry. */
@@ -56,7 +66,7 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
     return this.engine.size + this.saving.size;
   }
 
-  /** Items that were given up while nobody took them over (`onDead`), oldest first, at most 10,000. On JetStream they are the engine's. */
+  /** Items that were given up while nobody took them over (`onDead`), oldest first, at most 10,000. On JetStream the engine keeps them. */
   get deadLetters(): readonly DeadItem<T>[] {
     return this.dead;
   }
@@ -72,12 +82,11 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
    * @throws QueueFullError; BatchingError `item-too-large`, `queue-closed`, `storage-failed`, `invalid-options` (priority)
    */
   async enqueue(item: T, priority = this.options.defaultPriority): Promise<BatchHandle<R>> {
-    if (!this.opened) await this.loadState();
     this.check(priority);
-    if (!this.broker) return this.admit(item, priority, this.options.drop);
-    const handle = await this.broker.enqueue(item, priority);
-    this.tellEnqueued(item, handle);
-    return handle;
+    if (!this.journal && !this.broker) return this.admit(item, priority, this.options.drop);
+    await this.loadState();
+    this.check(priority);
+    return this.broker ? this.tellEnqueued(item, await this.broker.enqueue(item, priority)) : this.admit(item, priority, this.options.drop);
   }
 
   /**
@@ -86,13 +95,21 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
    */
   async enqueueMany(source: Source<T>, options: EnqueueManyOptions<T> = {}): Promise<{ accepted: number; rejected: number }> {
     await this.loadState();
-    let rejected = 0;
-    const before = this.counts.enqueued;
-    await this.readInto(source, 0, options, undefined, (error, item) => {
-      rejected++;
+    const count = { accepted: 0, rejected: 0 };
+    const accepted = () => void count.accepted++;
+    const refused = (error: unknown, item: T) => {
+      count.rejected++;
       this.reporter.problem(error, { during: 'enqueueMany', items: [item] });
+    };
+    await this.read(source, 0, options, (item, priority) => {
+      try {
+        const taken = this.broker ? this.enqueue(item, priority) : this.admit(item, this.check(priority), 'wait');
+        return taken instanceof Promise ? taken.then(accepted, (error: unknown) => refused(error, item)) : accepted();
+      } catch (error) {
+        return refused(error, item);
+      }
     });
-    return { accepted: this.counts.enqueued - before, rejected };
+    return count;
   }
 
   /**
@@ -103,7 +120,354 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
   async processAll(source: Source<T>, options: ProcessAllOptions<T> = {}): Promise<Progress> {
     if (this.broker) throw new BatchingError('invalid-options', 'processAll does not go over JetStream; use enqueueMany');
     const run = new Run(options);
-    await this.readInto(source, run.cursor, options, run);
-    this.engine.hurry(true)
+    await this.read(source, run.cursor, options, (item, priority, watcher) => this.admit(item, this.check(priority), 'wait', watcher), run);
+    void this.engine.flush();
     return run.over();
   }
+
+  /** Starts no more batches until `resume`; what runs ends, what comes is accepted. On JetStream: this process only. */
+  pause(): void {
+    this.engine.pause();
+  }
+
+  resume(): void {
+    this.engine.resume();
+  }
+
+  /** Sends what waits now without waiting for batches to fill; resolves when these batches have ended. Limits and pauses hold. */
+  async flush(): Promise<void> {
+    await this.loadState();
+    return this.engine.flush();
+  }
+
+  /**
+   * Resolves when nothing is left, retries included; on JetStream, in the shared queue.
+   * @throws DrainTimeoutError with what is left, also when the queue is closed meanwhile; the items stay in the queue
+   */
+  async drain(timeout: Duration = 30_000): Promise<void> {
+    await this.loadState();
+    const timeoutMs = toMs(timeout);
+    const until = this.options.clock.now() + timeoutMs;
+    this.drains++;
+    this.engine.hurry(true);
+    try {
+      for (let left = await this.left(); left > 0; left = await this.left()) {
+        const rest = until - this.options.clock.now();
+        if (!(rest > 0) || this.closing) throw new DrainTimeoutError(this.name, timeoutMs, this.held(), left);
+        await this.nextStep(this.broker ? Math.min(rest, ASK_MS) : rest);
+      }
+    } finally {
+      if (--this.drains === 0) this.engine.hurry(false);
+    }
+  }
+
+  /**
+   * Accepts nothing more, fires the processors' signal, waits for running batches up to `closeTimeout`. What is left stays in the
+   * storage; without one it goes to `onDrop`, and its handles reject. On JetStream what this process holds is finished first.
+   */
+  close(): Promise<void> {
+    this.closing ??= this.shut();
+    return this.closing;
+  }
+
+  /** Drains for up to `closeTimeout`, then closes. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.closing && !this.broker)
+      await this.drain(this.options.closeMs).catch((error: unknown) => this.reporter.problem(error, { during: 'dispose' }));
+    await this.close();
+  }
+
+  /** Writes everything to the storage now. @throws BatchingError `storage-failed` */
+  async saveState(): Promise<void> {
+    await this.loadState();
+    await this.journal?.snapshot();
+  }
+
+  /**
+   * Opens the storage and takes up what an earlier process left; calls that need it do it themselves. Damage is told to `onError` too.
+   * @throws BatchingError `storage-failed`, `storage-locked`
+   */
+  loadState(): Promise<{ restored: number; damage: readonly StorageDamage[] }> {
+    this.opening ??= this.open().catch((error: unknown) => {
+      this.opening = undefined;
+      throw error;
+    });
+    return this.opening;
+  }
+
+  /** Counts and times (ms) of this process since its start. `successRate` is of items settled by the processor, 1 when there were none. */
+  stats() {
+    const { engine, counts, size } = this;
+    const settled = counts.succeeded + counts.dead;
+    return {
+      ...counts,
+      size,
+      running: [...engine.active].reduce((sum, { items }) => sum + items.length, 0),
+      delayed: engine.delayed,
+      bytes: engine.bytes,
+      batches: engine.batches,
+      successRate: settled === 0 ? 1 : counts.succeeded / settled,
+      waitMs: engine.waitTimes.summary(),
+      runMs: engine.runTimes.summary(),
+    };
+  }
+
+  private check(priority: number): number {
+    if (this.closing) throw this.closedError();
+    if (Number.isInteger(priority) && priority >= 0 && priority < this.options.levels) return priority;
+    throw new BatchingError(
+      'invalid-options',
+      `expected priority to be a whole number from 0 to ${this.options.levels - 1}; got ${priority}`,
+    );
+  }
+
+  private admit(item: T, priority: number, drop: CompiledOptions<T, R>['drop'], watcher?: Watcher): Accepted<T, R> {
+    const bytes = this.options.maxBytes === Number.POSITIVE_INFINITY ? 0 : this.options.sizeOf(item);
+    if (bytes > this.options.maxBytes)
+      throw new BatchingError(
+        'item-too-large',
+        `an item of ${bytes} bytes does not fit maxBytes (${this.options.maxBytes}) of "${this.name}"`,
+        { bytes },
+      );
+    const entry = new Entry<T, R>(++this.lastId, item, priority, bytes, watcher);
+    if (this.turns.length === 0 && this.fits(entry)) return this.accept(entry);
+    if (drop === 'wait') return new Promise((take, refuse) => this.turns.push({ entry, take, refuse }));
+    while (drop === 'drop-oldest' && !this.fits(entry) && this.dropOldest());
+    if (this.fits(entry)) return this.accept(entry);
+    const [limit, value] =
+      this.size >= this.options.maxSize
+        ? (['maxQueueSize', this.options.maxSize] as const)
+        : (['maxBytes', this.options.maxBytes] as const);
+    throw new QueueFullError(this.name, limit, value);
+  }
+
+  private fits({ bytes }: Entry<T, R>): boolean {
+    return this.size < this.options.maxSize && this.engine.bytes + bytes <= this.options.maxBytes;
+  }
+
+  private accept(entry: Entry<T, R>): Accepted<T, R> {
+    if (this.journal && !entry.watcher) {
+      this.journal.record(stored(entry));
+      if (this.journal.sync) return this.saveFirst(entry, this.journal);
+    }
+    this.engine.add(entry);
+    return this.tellEnqueued(entry.item, entry);
+  }
+
+  private async saveFirst(entry: Entry<T, R>, journal: Journal<T>): Promise<Entry<T, R>> {
+    this.saving.add(entry);
+    this.engine.bytes += entry.bytes;
+    try {
+      await journal.flush();
+    } finally {
+      this.saving.delete(entry);
+      this.engine.bytes -= entry.bytes;
+    }
+    this.engine.add(entry);
+    return this.tellEnqueued(entry.item, entry);
+  }
+
+  private tellEnqueued<H extends BatchHandle<R>>(item: T, handle: H): H {
+    this.counts.enqueued++;
+    const { onEnqueue } = this.options.hooks;
+    if (onEnqueue) this.reporter.guard('onEnqueue', () => onEnqueue(item, handle));
+    return handle;
+  }
+
+  private dropOldest(): boolean {
+    const entry = this.engine.dropOldest();
+    if (!entry) return false;
+    this.drop(entry.item, 'overflow');
+    this.forget(entry);
+    entry.fail(new BatchingError('item-dropped', `item ${entry.id} of queue "${this.name}" made room for a newer one`, { id: entry.id }));
+    return true;
+  }
+
+  private drop(item: T, reason: 'overflow' | 'closed'): void {
+    this.counts.dropped++;
+    const { onDrop } = this.options.hooks;
+    if (onDrop) this.reporter.guard('onDrop', () => onDrop(item, reason));
+  }
+
+  private settle(entry: Entry<T, R>, result: BatchResult<R>): void {
+    entry.attempts++;
+    if (!result.success) return this.failed(entry, result);
+    this.counts.succeeded++;
+    this.forget(entry);
+    entry.succeed(result.value as R);
+    const { onProcessed } = this.options.hooks;
+    if (onProcessed) this.reporter.guard('onProcessed', () => onProcessed(entry.item, { value: result.value, attempts: entry.attempts }));
+  }
+
+  private failed(entry: Entry<T, R>, result: BatchResult<R> & { readonly success: false }): void {
+    const error = errorOf(result.error ?? new Error('the processor gave no error'));
+    void this.reporter.failure(error, { during: 'process', items: [entry.item] });
+    const again = mayRetry(result, entry.attempts, this.options, (thrown) => this.reporter.problem(thrown, { during: 'retryableCheck' }));
+    if (!again) return this.bury(entry, error);
+    this.counts.retried++;
+    if (this.broker) return entry.fail(new ItemFailedError(this.name, entry.id, entry.attempts, error, true));
+    if (this.journal && !entry.watcher) this.journal.record(stored(entry));
+    this.engine.addLater(entry, backoffMs(this.options, entry.attempts));
+  }
+
+  private bury(entry: Entry<T, R>, error: Error): void {
+    this.counts.dead++;
+    const { item, id, priority, attempts } = entry;
+    const letter = { item, id, priority, attempts, error };
+    const { onDead } = this.options;
+    if (!this.broker) {
+      this.dead.push(letter);
+      this.journal?.record({ ...stored(entry), dead: error.message });
+    }
+    if (onDead)
+      this.reporter.guard('onDead', async () => {
+        await onDead(letter);
+        this.forgetDead(letter);
+      });
+    while (this.dead.length > MOST_DEAD) {
+      this.drop(this.dead[0]!.item, 'overflow');
+      this.forgetDead(this.dead[0]!);
+    }
+    entry.fail(new ItemFailedError(this.name, id, attempts, error));
+  }
+
+  private forgetDead(letter: DeadItem<T>): void {
+    const index = this.dead.indexOf(letter);
+    if (index >= 0) this.dead.splice(index, 1);
+    this.journal?.record(letter.id);
+  }
+
+  private forget(entry: Entry<T, R>): void {
+    if (this.journal && !entry.watcher) this.journal.record(entry.id);
+  }
+
+  /** A batch began, which made room, or ended. */
+  private stepped(): void {
+    while (this.turns.length > 0 && this.fits(this.turns[0]!.entry)) {
+      const { entry, take } = this.turns.shift()!;
+      take(this.accept(entry));
+    }
+    for (const step of this.steps.splice(0)) step();
+  }
+
+  private nextStep(ms = Number.POSITIVE_INFINITY): Promise<void> {
+    return new Promise((resolve) => {
+      const off = ms === Number.POSITIVE_INFINITY ? undefined : this.options.clock.after(ms, resolve);
+      this.steps.push(() => {
+        off?.();
+        resolve();
+      });
+    });
+  }
+
+  private async read(
+    source: Source<T>,
+    cursor: number,
+    { priority = this.options.defaultPriority, signal }: EnqueueManyOptions<T>,
+    admit: (item: T, priority: number, watcher: Watcher | undefined) => unknown,
+    run?: Run,
+  ): Promise<void> {
+    const { batchSize, concurrency, maxSize } = this.options;
+    const window = Math.min(maxSize, Math.max(1000, 4 * batchSize * (concurrency + 1)));
+    const size = Math.min(batchSize, window);
+    await feed(source, cursor, size, async (items) => {
+      if (signal?.aborted) return false;
+      while (this.size > 0 && this.size + items.length > window && !this.closing) await this.nextStep();
+      const watcher = run?.chunk(items.length);
+      const waiting: unknown[] = [];
+      for (const item of items) {
+        const taken = admit(item, typeof priority === 'function' ? priority(item) : priority, watcher);
+        if (taken instanceof Promise) waiting.push(taken);
+      }
+      if (waiting.length > 0) await Promise.all(waiting);
+      return true;
+    });
+  }
+
+  private held(): T[] {
+    return [...this.saving, ...this.engine.entries(), ...this.turns.map(({ entry }) => entry)].map(({ item }) => item);
+  }
+
+  private async left(): Promise<number> {
+    const here = this.size + this.engine.active.size > 0 ? this.held().length : this.turns.length;
+    return this.broker ? Math.max(here, await this.broker.depth()) : here;
+  }
+
+  /** What the next process must find. */
+  private live(): StoredItem<T>[] {
+    const waiting = [...this.saving, ...this.engine.entries()].filter(({ watcher }) => !watcher);
+    return [...waiting.map(stored), ...this.dead.map(({ error, ...about }) => ({ ...about, dead: errorOf(error).message }))];
+  }
+
+  private async open(): Promise<{ restored: number; damage: readonly StorageDamage[] }> {
+    const { batchSize, concurrency, levels: priorityLevels, retry, storageKey } = this.options;
+    const deliver = (item: T, about: { readonly priority: number; readonly attempt: number }) => this.deliver(item, about);
+    await this.broker?.open({ storageKey, batchSize, concurrency, priorityLevels, retry, deliver });
+    if (!this.journal) return { restored: 0, damage: [] };
+    const { items, damage } = await this.journal.load();
+    for (const about of damage)
+      this.reporter.problem(new BatchingError('storage-failed', `${about.where}: ${about.reason}`, { ...about }), {
+        during: 'load',
+        damage: about,
+      });
+    for (const { id, item, priority, attempts, dead } of items) {
+      this.lastId = Math.max(this.lastId, id);
+      const level = Math.min(priority, this.options.levels - 1);
+      if (dead !== undefined) this.dead.push({ item, id, priority: level, attempts, error: new Error(dead) });
+      else this.engine.add(Object.assign(new Entry<T, R>(id, item, level, 0, undefined), { attempts }));
+    }
+    return { restored: items.length, damage };
+  }
+
+  private deliver(item: T, { priority, attempt }: { readonly priority: number; readonly attempt: number }): Promise<R> {
+    const entry = new Entry<T, R>(++this.lastId, item, priority, 0, undefined);
+    entry.attempts = attempt - 1;
+    this.engine.add(entry);
+    return entry.result;
+  }
+
+  private async shut(): Promise<void> {
+    const opened = await this.opening?.catch(() => undefined);
+    try {
+      if (opened && this.broker) {
+        this.engine.hurry(true);
+        await this.broker.close(this.options.closeMs);
+      }
+      if (opened) await this.journal?.flush();
+    } finally {
+      this.engine.stop();
+      this.controller.abort(this.closedError());
+      for (const { refuse } of this.turns.splice(0)) refuse(this.closedError());
+      await this.endOfBatches();
+      await this.leave(opened !== undefined);
+    }
+  }
+
+  private async endOfBatches(): Promise<void> {
+    const until = this.options.clock.now() + this.options.closeMs;
+    for (let rest = this.options.closeMs; this.engine.active.size > 0 && rest > 0; rest = until - this.options.clock.now())
+      await this.nextStep(rest);
+  }
+
+  /** Lets go of what is not settled: the storage has it, or `onDrop` is told. */
+  private async leave(opened: boolean): Promise<void> {
+    const left = this.engine.entries();
+    try {
+      if (opened) await this.journal?.close();
+    } finally {
+      for (const entry of left) {
+        entry.fail(this.closedError(), false);
+        if (!this.options.storage) this.drop(entry.item, 'closed');
+      }
+      this.stepped();
+    }
+  }
+
+  private closedError(): BatchingError {
+    return new BatchingError('queue-closed', `queue "${this.name}" is closed; its storage, if it has one, keeps what was left`);
+  }
+}
+
+function stored<T, R>({ id, priority, attempts, item }: Entry<T, R>): StoredItem<T> {
+  return { id, priority, attempts, item };
+}

@@ -30,7 +30,12 @@ export class Check {
 
   integer(path: string, otherwise: number | undefined, least: number, most = Number.MAX_SAFE_INTEGER): number {
     const range = most === Number.MAX_SAFE_INTEGER ? `from ${least}` : `from ${least} to ${most}`;
-    return this.fits(path, `a whole number ${range}`, (value) => Number.isInteger(value) && inside(value, least, most), otherwise) as number;
+    return this.fits(
+      path,
+      `a whole number ${range}`,
+      (value) => Number.isInteger(value) && inside(value, least, most),
+      otherwise,
+    ) as number;
   }
 
   number(path: string, otherwise: number, least: number, most: number): number {

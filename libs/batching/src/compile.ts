@@ -1,5 +1,5 @@
-import { type Clock, systemClock } from './clock.js';
 import { Check } from './check.js';
+import { type Clock, systemClock } from './clock.js';
 import type { BatchedQueueOptions } from './options.js';
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;
@@ -25,7 +25,12 @@ export function compileOptions<T, R>(options: BatchedQueueOptions<T, R>) {
   const batchSize = check.integer('batchSize', 100, 1, 1_000_000);
   check.fits('processor', 'a function', isFunction);
   for (const path of FUNCTIONS) check.fits(path, 'a function', isFunction, null);
-  const isStored = check.fits('persistence.enabled', 'true or false', (value) => typeof value === 'boolean', options.persistence !== undefined);
+  const isStored = check.fits(
+    'persistence.enabled',
+    'true or false',
+    (value) => typeof value === 'boolean',
+    options.persistence !== undefined,
+  );
   check.fits('persistence.storage', 'a storage, such as fileSystemStorage({ directory })', isStorage, isStored ? undefined : null);
   const compiled = {
     name: check.fits('name', NAME_FORM, isName) as string,

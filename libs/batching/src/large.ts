@@ -29,27 +29,28 @@ export interface ProcessAllOptions<T> extends EnqueueManyOptions<T> {
 /** Longest time in ms that a source without pauses may keep timers and sockets from their turn. */
 const BREATH_MS = 10;
 
-/** Reads a source in chunks; the next is read when the last was taken. */
-export async function feed<T>(source: Source<T>, cursor: number, size: number, take: (items: T[]) => Promise<void>): Promise<void> {
+/** Reads a source in chunks, each when the last was taken, until `take` says no. */
+export async function feed<T>(source: Source<T>, cursor: number, size: number, take: (items: T[]) => Promise<boolean>): Promise<void> {
   const items = typeof source === 'function' ? source(cursor) : source;
   let skip = typeof source === 'function' ? 0 : cursor;
   let chunk: T[] = [];
   let breath = performance.now();
-  const flush = async () => {
+  const more = async (): Promise<boolean> => {
     const full = chunk;
     chunk = [];
-    await take(full);
-    if (performance.now() - breath < BREATH_MS) return;
+    if (!(await take(full))) return false;
+    if (performance.now() - breath < BREATH_MS) return true;
     await new Promise(setImmediate);
     breath = performance.now();
+    return true;
   };
-  const full = (item: T): boolean => (skip > 0 ? skip-- < 0 : chunk.push(item) === size);
+  const fills = (item: T): boolean => (skip > 0 ? skip-- === 0 : chunk.push(item) === size);
   if (Symbol.asyncIterator in items) {
-    for await (const item of items) if (full(item)) await flush();
+    for await (const item of items) if (fills(item) && !(await more())) return;
   } else {
-    for (const item of items) if (full(item)) await flush();
+    for (const item of items) if (fills(item) && !(await more())) return;
   }
-  if (chunk.length > 0) await flush();
+  if (chunk.length > 0) await more();
 }
 
 /** One run over a source: chunks on their way, in order, and the cursor behind which all are settled. */

@@ -6,6 +6,7 @@ export type Duration = number | string;
 
 /** What became of one item. `value` is needed unless the queue's result type is `void`. */
 export type BatchResult<R = void> =
+  // biome-ignore lint/suspicious/noConfusingVoidType: the result type of a queue without results is `void`
   | ([R] extends [void] ? { readonly success: true; readonly value?: R } : { readonly success: true; readonly value: R })
   /** `retryable` decides alone when it is given; otherwise `retryableCheck` is asked. */
   | { readonly success: false; readonly error?: unknown; readonly retryable?: boolean };

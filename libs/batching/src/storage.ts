@@ -74,7 +74,6 @@ export interface BatchBroker<T, R = void> {
   readonly kind: 'broker';
   open(link: BrokerLink<T, R>): Promise<void>;
   enqueue(item: T, priority: number): Promise<BatchHandle<R>>;
-  enqueueMany(items: AsyncIterable<{ readonly item: T; readonly priority: number }>): Promise<{ accepted: number; rejected: number }>;
   /** Items in the shared queue that are not settled. */
   depth(): Promise<number>;
   /** Stops handing out, waits for what is handed out, then hands the rest back. */

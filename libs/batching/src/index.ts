@@ -1,0 +1,34 @@
+export { BatchedQueue } from './batched-queue.js';
+export type { Clock } from './clock.js';
+export {
+  BATCHING_ERRORS,
+  BatchingError,
+  type BatchingErrorCode,
+  DrainTimeoutError,
+  ItemFailedError,
+  QueueFullError,
+} from './errors.js';
+export { type FileStorageOptions, fileSystemStorage } from './file-storage.js';
+export type { EnqueueManyOptions, ProcessAllOptions, Progress, Source } from './large.js';
+export type {
+  BatchContext,
+  BatchedQueueOptions,
+  BatchHooks,
+  BatchProcessor,
+  BatchResult,
+  DeadItem,
+  Duration,
+  PersistenceOptions,
+  RetryStrategy,
+} from './options.js';
+export {
+  type BatchBroker,
+  type BatchHandle,
+  type BatchStorage,
+  type BrokerLink,
+  type LoadedState,
+  memoryStorage,
+  type StorageChange,
+  type StorageDamage,
+  type StoredItem,
+} from './storage.js';

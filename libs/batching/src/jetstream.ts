@@ -1,0 +1,143 @@
+import { type Receipt, TaskClient, type TaskStatus } from '@jetlane/client';
+import type { Connection } from '@jetlane/jetstream';
+import { type Duration, FatalError, LANES, type Lane, type QueueDefinition, toMs } from '@jetlane/protocol';
+import { type TaskContext, Worker, type WorkerLog } from '@jetlane/worker';
+import { BatchingError, ItemFailedError } from './errors.js';
+import type { BatchBroker, BatchHandle, BrokerLink } from './storage.js';
+
+/** Slots that a worker may have. */
+const MOST_SLOTS = 10_000;
+
+export interface JetStreamStorageOptions {
+  /** Of the caller, who closes it after the queue. */
+  readonly connection: Connection;
+  /** Task type of the items; other clients may produce tasks of it too. Default `batch-item`. */
+  readonly type?: string;
+  /** False: this process only produces. Default true. */
+  readonly consume?: boolean;
+  /** How lanes share the deliveries: `strict` keeps the order of priorities, `weighted` lets nothing starve. Default `strict`. */
+  readonly mode?: 'strict' | 'weighted';
+  /** Definition of the queue if nobody defined it: lease, depth, retention. Default: the engine's. */
+  readonly definition?: Omit<QueueDefinition, 'name' | 'retry' | 'mode'>;
+  /** How long `result` of a handle waits. Default: for ever. */
+  readonly resultTimeout?: Duration;
+  readonly log?: WorkerLog;
+}
+
+/**
+ * The full engine as a storage: `storageKey` is a queue that several processes share. Items are tasks, at least once; priorities are its
+ * lanes; retries are server timers, moved by the platform's scheduler; what is given up is a dead letter that can be redriven.
+ */
+export function jetStreamStorage<T, R = void>(options: JetStreamStorageOptions): BatchBroker<T, R> {
+  return new JetStreamBroker<T, R>(options);
+}
+
+/** States: new → open → closed; only open and close change them. */
+class JetStreamBroker<T, R> implements BatchBroker<T, R> {
+  readonly kind = 'broker';
+  private readonly client: TaskClient;
+  private worker: Worker | undefined;
+  private link: BrokerLink<T, R> | undefined;
+
+  constructor(private readonly options: JetStreamStorageOptions) {
+    this.client = new TaskClient(options.connection);
+  }
+
+  async open(link: BrokerLink<T, R>): Promise<void> {
+    this.link = link;
+    const { connection, type = 'batch-item', mode = 'strict', definition = {}, log } = this.options;
+    const { maxRetries, initialMs, multiplier, maxMs, jitter } = link.retry;
+    const retry = { attempts: maxRetries + 1, initialDelay: initialMs, factor: multiplier, maxDelay: maxMs, jitter };
+    // One batch more than runs, so that the next one gathers meanwhile.
+    const concurrency = Math.min(MOST_SLOTS, link.batchSize * (link.concurrency + 1));
+    if (concurrency < link.batchSize)
+      throw new BatchingError('invalid-options', `expected batchSize to be at most ${MOST_SLOTS} on JetStream`);
+    const handle = (item: T, context: TaskContext) => this.run(item, context, link);
+    const handlers = this.options.consume === false ? {} : { [type]: { handle, retry } };
+    const worker = new Worker(connection, {
+      ...{ queue: link.storageKey, concurrency, mode, handlers },
+      definition: { ...definition, mode, retry, defaultType: definition.defaultType ?? type },
+      ...(log ? { log } : {}),
+    });
+    // Starting it defines the queue, which a producer needs too.
+    await worker.start();
+    if (this.options.consume === false) await worker.stop();
+    this.worker = worker;
+  }
+
+  async enqueue(item: T, priority: number): Promise<BatchHandle<R>> {
+    const { type = 'batch-item' } = this.options;
+    const lane = laneOf(priority, this.link!.priorityLevels);
+    const receipt = await this.client.enqueue(this.link!.storageKey, { type, data: item, lane });
+    return new RemoteHandle(receipt, priority, () => this.result(receipt));
+  }
+
+  async depth(): Promise<number> {
+    const [stats] = await this.client.stats(this.link!.storageKey);
+    return stats?.depth ?? 0;
+  }
+
+  async close(timeoutMs: number): Promise<void> {
+    await this.worker?.stop({ timeout: timeoutMs });
+    await this.client.close();
+  }
+
+  /** One delivery: the engine keeps its lease while it waits in a batch, and settles it by how this ends. */
+  private async run(item: T, { lane, attempt }: TaskContext, link: BrokerLink<T, R>): Promise<R> {
+    try {
+      return await link.deliver(item, { priority: levelOf(lane, link.priorityLevels), attempt });
+    } catch (error) {
+      if (error instanceof ItemFailedError && !error.retryable) throw new FatalError(error.message, { cause: error.cause });
+      throw error instanceof ItemFailedError ? error.cause : error;
+    }
+  }
+
+  private async result({ id }: Receipt): Promise<R> {
+    const { resultTimeout } = this.options;
+    const status = await this.client.result(id, resultTimeout === undefined ? {} : { timeout: toMs(resultTimeout) });
+    if (status.state === 'completed') return status.result as R;
+    throw new ItemFailedError(this.link!.storageKey, id, status.attempt, causeOf(status));
+  }
+}
+
+function causeOf({ state, error, reason }: TaskStatus): Error {
+  return new Error(error?.message ?? `${state}${reason ? `: ${reason}` : ''}`);
+}
+
+class RemoteHandle<R> implements BatchHandle<R> {
+  private promise: Promise<R> | undefined;
+
+  constructor(
+    private readonly receipt: Receipt,
+    readonly priority: number,
+    private readonly wait: () => Promise<R>,
+  ) {}
+
+  get id(): string {
+    return this.receipt.id;
+  }
+
+  get result(): Promise<R> {
+    this.promise ??= this.wait();
+    this.promise.catch(() => undefined);
+    return this.promise;
+  }
+}
+
+/** The lanes of so many levels, highest first: 3 levels are high, normal and low; above 4, neighbours share a lane. */
+function lanesOf(levels: number): readonly Lane[] {
+  if (levels === 1) return ['normal'];
+  return levels < 4 ? LANES.slice(1, 1 + levels) : LANES;
+}
+
+export function laneOf(priority: number, levels: number): Lane {
+  const lanes = lanesOf(levels);
+  return lanes[Math.floor((priority * lanes.length) / levels)]!;
+}
+
+/** The highest level of a lane; a lane that no level uses, when others produce into it, counts as its neighbour. */
+export function levelOf(lane: Lane, levels: number): number {
+  const lanes = lanesOf(levels);
+  const rank = Math.min(lanes.length - 1, Math.max(0, LANES.indexOf(lane) - LANES.indexOf(lanes[0]!)));
+  return Math.ceil((rank * levels) / lanes.length);
+}
