@@ -8,7 +8,7 @@ export interface Run {
 }
 
 /** The name that a baseline has in tables and JSON. */
-export type Baseline = 'wire' | 'bullmq' | 'fastify';
+export type Baseline = 'wire' | 'bullmq' | 'fastify' | 'async 3.2.6 cargoQueue' | 'dataloader 2.2.3';
 
 /** One figure of one run, beside the same figure of other runs. */
 export interface Row {
@@ -135,6 +135,33 @@ const status: Suite = {
   ],
 };
 
+const ITEMS = { field: 'rate', unit: 'items/s' };
+
+const batching: Suite = {
+  count: [10_000_000, 1_000_000],
+  warmup: true,
+  needsRedis: false,
+  runs: [
+    { key: 'many', side: 'product/batching', variant: 'many', share: 0.4 },
+    { key: 'async-many', side: 'batching/async', variant: 'many', share: 0.2 },
+    { key: 'single', side: 'product/batching', variant: 'single', share: 0.2 },
+    { key: 'async-single', side: 'batching/async', variant: 'single', share: 0.2 },
+    { key: 'results', side: 'product/batching', variant: 'results', share: 0.1 },
+    { key: 'dataloader', side: 'batching/dataloader', share: 0.1 },
+    { key: 'iterable', side: 'product/batching', variant: 'iterable' },
+  ],
+  rows: [
+    { metric: 'enqueueMany', run: 'many', ...ITEMS, against: { 'async 3.2.6 cargoQueue': 'async-many' } },
+    { metric: 'enqueue', run: 'single', ...ITEMS, against: { 'async 3.2.6 cargoQueue': 'async-single' } },
+    { metric: 'enqueue, every result awaited', run: 'results', ...ITEMS, against: { 'dataloader 2.2.3': 'dataloader' } },
+    { metric: 'processAll of an async iterable', run: 'iterable', ...ITEMS },
+    { metric: 'processAll: growth of RSS', run: 'iterable', field: 'growth', unit: 'MB' },
+    { metric: 'cargoQueue push of arrays', run: 'async-many', ...ITEMS },
+    { metric: 'cargoQueue push', run: 'async-single', ...ITEMS },
+    { metric: 'dataloader load', run: 'dataloader', ...ITEMS },
+  ],
+};
+
 /** The suites by the names that `--suite` takes, in the order in which they run. */
-export const suites = { enqueue, process, http, status } satisfies Record<string, Suite>;
+export const suites = { enqueue, process, http, status, batching } satisfies Record<string, Suite>;
 export type SuiteName = keyof typeof suites;

@@ -18,7 +18,7 @@ export interface Answer {
 }
 
 /** Deadlines are for what never comes; what comes late on a busy machine is no failure. */
-export const PATIENCE = { timeoutMs: 12_000, everyMs: 25 };
+export const PATIENCE = { timeoutMs: 60_000, everyMs: 25 };
 export const SERVICE_NAMES = ['gateway', 'queue-manager', 'scheduler', 'resiliency', 'analytics', 'worker'] as const;
 export type ServiceName = (typeof SERVICE_NAMES)[number];
 

@@ -2,7 +2,7 @@ import { TaskClient } from '@jetlane/client';
 import { countMessages, openQueueBucket, streamExists } from '@jetlane/jetstream';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { eventually } from '../support/wait-until.js';
-import { type Answer, type Json, PATIENCE, purchase, quick, SERVICE_NAMES, Site } from './platform-fixture.js';
+import { type Answer, PATIENCE, purchase, quick, SERVICE_NAMES, Site } from './platform-fixture.js';
 
 const FRAGILE = 'fragile';
 const WAIT = '?wait=30s';
@@ -151,7 +151,11 @@ describe('with nats-server killed', () => {
     expect(refusal.tookMs).toBeLessThan(1000);
     expect(await site.get(`/api/queue/status/${producer.confirmed[0]}`)).toMatchObject({ status: 503, body: { code: 'not-connected' } });
     for (const name of SERVICE_NAMES) {
-      await eventually(`${name} is not ready`, async () => (await site.get('/health/ready', site.service(name).url)).status === 503, PATIENCE);
+      await eventually(
+        `${name} is not ready`,
+        async () => (await site.get('/health/ready', site.service(name).url)).status === 503,
+        PATIENCE,
+      );
       expect((await site.get('/health/live', site.service(name).url)).status, name).toBe(200);
     }
 

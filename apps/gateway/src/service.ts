@@ -3,6 +3,7 @@ import { callService, isLoopback, type ServiceContext, type ServiceOptions } fro
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { Logger } from 'pino';
 import { type GatewayConfig, readGatewayConfig } from './config.js';
+import { EnqueueCounter } from './enqueue-counter.js';
 import { bufferedAccessLog } from './http/access-log.js';
 import { configureHttp } from './http/configure.js';
 import { answerFrameworkError } from './http/framework-error.js';
@@ -36,11 +37,11 @@ async function configureGateway(
   client: TaskClient,
   accessLog: Logger,
 ): Promise<void> {
-  const { config, connection, logger } = context;
+  const { config, connection, logger, meter } = context;
   const stats = new StatsSource(client, (service, command, input, timeoutMs) =>
     callService(connection, service, command, input, timeoutMs),
   );
-  const gateway: Gateway = { client, connection, stats, logger };
+  const gateway: Gateway = { client, connection, stats, logger, counter: new EnqueueCounter(meter) };
   const routes = apiRoutes(gateway);
   configureHttp(app, { routes, accessLog, logger, apiKeys: config.apiKeys, loopback: isLoopback(config.host) });
   serveDocs(app, routes, config.apiKeys.length > 0);

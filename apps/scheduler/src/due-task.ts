@@ -1,15 +1,5 @@
 import type { Delivery } from '@jetlane/jetstream';
-import {
-  decodeHeaders,
-  HEADER,
-  type HeaderPair,
-  headerValue,
-  isLane,
-  isQueueName,
-  isTaskKey,
-  type Lane,
-  type Names,
-} from '@jetlane/protocol';
+import { decodeHeaders, HEADER, type HeaderPair, headerValue, isLane, isQueueName, type Lane, type Names } from '@jetlane/protocol';
 
 /** A task whose time has come. */
 export interface DueTask {
@@ -23,11 +13,14 @@ export interface DueTask {
   readonly data: Uint8Array;
 }
 
-/** Reads a message under `due.>`; undefined when its subject leads to no lane (a stranger wrote it). */
+/**
+ * Reads a message under `due.>`; undefined when its subject leads to no lane (a stranger wrote it). The key may be any token:
+ * workers run what strangers publish under keys that our own producers refuse, and its retries come by here.
+ */
 export function readDueTask(names: Names, delivery: Delivery): DueTask | undefined {
   const tokens = names.tokens(delivery.subject);
   const [queue = '', lane = '', key = ''] = tokens;
-  if (tokens.length !== 3 || !isQueueName(queue) || !isLane(lane) || !isTaskKey(key)) return undefined;
+  if (tokens.length !== 3 || !isQueueName(queue) || !isLane(lane) || key === '') return undefined;
   const headers = decodeHeaders(delivery.headers);
   return { queue, lane, key, hop: count(headers, HEADER.hop), attempt: count(headers, HEADER.attempt), headers, data: delivery.data };
 }

@@ -202,7 +202,7 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
     return {
       ...counts,
       size,
-      running: [...engine.active].reduce((sum, { items }) => sum + items.length, 0),
+      running: engine.running,
       delayed: engine.delayed,
       bytes: engine.bytes,
       batches: engine.batches,
@@ -389,7 +389,7 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
   }
 
   private async left(): Promise<number> {
-    const here = this.size + this.engine.active.size > 0 ? this.held().length : this.turns.length;
+    const here = this.size + this.engine.running + this.turns.length;
     return this.broker ? Math.max(here, await this.broker.depth()) : here;
   }
 
@@ -445,7 +445,7 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
 
   private async endOfBatches(): Promise<void> {
     const until = this.options.clock.now() + this.options.closeMs;
-    for (let rest = this.options.closeMs; this.engine.active.size > 0 && rest > 0; rest = until - this.options.clock.now())
+    for (let rest = this.options.closeMs; this.engine.active.length > 0 && rest > 0; rest = until - this.options.clock.now())
       await this.nextStep(rest);
   }
 

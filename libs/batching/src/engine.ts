@@ -24,13 +24,15 @@ const LEAST_HOLD_MS = 50;
  * the rate limit allow it. States: running ↔ paused → stopped; only pause, resume and stop change them.
  */
 export class Engine<T, R> {
-  readonly active = new Set<Batch<T, R>>();
+  /** An array: the tables that a Set leaves behind keep every batch alive until the next full collection. */
+  readonly active: Batch<T, R>[] = [];
   readonly waitTimes = new Times();
   readonly runTimes = new Times();
   /** Bytes of what waits. */
   bytes = 0;
   batches = 0;
   delayed = 0;
+  running = 0;
   private readonly backlog: Backlog<T, R>;
   private readonly gate: Gate;
   private readonly alarm: Alarm;
@@ -66,7 +68,8 @@ export class Engine<T, R> {
 
   add(entry: Entry<T, R>): void {
     entry.seq = ++this.seq;
-    entry.since = this.options.clock.now();
+    // Whole milliseconds are numbers that need no memory of their own.
+    entry.since = Math.floor(this.options.clock.now());
     this.bytes += entry.bytes;
     this.backlog.push(entry);
     const { size } = this.backlog;
@@ -94,7 +97,7 @@ export class Engine<T, R> {
   /** Every entry that is not settled. */
   entries(): Entry<T, R>[] {
     const delayed = [...this.retries.values()].flatMap(({ entries }) => entries);
-    const running = [...this.active].flatMap(({ entries }) => entries).filter(({ state }) => state === 'running');
+    const running = this.active.flatMap(({ entries }) => entries).filter(({ state }) => state === 'running');
     return [...this.backlog.all(), ...delayed, ...running];
   }
 
@@ -137,7 +140,7 @@ export class Engine<T, R> {
 
   private readonly pump = (): void => {
     this.scheduled = false;
-    while (this.state === 'running' && this.active.size < this.options.concurrency) {
+    while (this.state === 'running' && this.active.length < this.options.concurrency) {
       const now = this.options.clock.now();
       const wait = this.waitMs(now);
       if (wait > 0) {
@@ -185,7 +188,8 @@ export class Engine<T, R> {
       if (entry.seq < firstSeq) firstSeq = entry.seq;
     }
     const batch = { number: ++this.batches, entries, items: entries.map(({ item }) => item), firstSeq };
-    this.active.add(batch);
+    this.active.push(batch);
+    this.running += entries.length;
     this.outlets.stepped();
     return batch;
   }
@@ -201,7 +205,8 @@ export class Engine<T, R> {
     // Whoever closed the queue without waiting has settled them.
     for (let index = 0; index < entries.length; index++)
       if (entries[index]!.state === 'running') this.outlets.settle(entries[index]!, results[index]!);
-    this.active.delete(batch);
+    this.active.splice(this.active.indexOf(batch), 1);
+    this.running -= entries.length;
     this.ended++;
     if (onBatchComplete) {
       const succeeded = results.filter(({ success }) => success).length;
@@ -230,7 +235,7 @@ export class Engine<T, R> {
     if (this.flushes.length === 0) return;
     // What the strategy left out is not waited for.
     const waiting = (this.held?.seq !== this.seq && this.backlog.first()?.seq) || Number.POSITIVE_INFINITY;
-    const first = Math.min(waiting, ...[...this.active].map(({ firstSeq }) => firstSeq));
+    const first = Math.min(waiting, ...this.active.map(({ firstSeq }) => firstSeq));
     const over = this.flushes.filter(({ mark }) => mark < first);
     this.flushes = this.flushes.filter(({ mark }) => mark >= first);
     for (const { done } of over) done();

@@ -17,7 +17,8 @@ export class Entry<T, R> implements BatchHandle<R> {
   seq = 0;
   /** When it began to wait. */
   since = 0;
-  private outcome: { readonly value: R } | { readonly error: Error } | undefined;
+  private value: R | undefined;
+  private error: Error | undefined;
   private promise: Promise<R> | undefined;
   private tell: (() => void) | undefined;
 
@@ -31,29 +32,31 @@ export class Entry<T, R> implements BatchHandle<R> {
 
   /** The promise is made when somebody asks for it: most items are never asked. */
   get result(): Promise<R> {
-    if (this.promise) return this.promise;
-    this.promise = new Promise((resolve, reject) => {
-      this.tell = () => (this.outcome! && 'error' in this.outcome ? reject(this.outcome.error) : resolve(this.outcome!.value));
+    this.promise ??= new Promise((resolve, reject) => {
+      this.tell = () => (this.error ? reject(this.error) : resolve(this.value as R));
     });
-    this.promise.catch(() => undefined);
-    if (this.outcome) this.tell?.();
+    if (this.state === 'settled') this.answer();
     return this.promise;
   }
 
   succeed(value: R): void {
-    this.settle({ value });
+    this.state = 'settled';
+    this.value = value;
     this.watcher?.settled();
+    if (this.promise) this.answer();
   }
 
   /** @param given for good, rather than left undone */
   fail(error: Error, given = true): void {
-    this.settle({ error });
+    this.state = 'settled';
+    this.error = error;
     this.watcher?.settled(error, given);
+    if (this.promise) this.answer();
   }
 
-  private settle(outcome: { readonly value: R } | { readonly error: Error }): void {
-    this.state = 'settled';
-    this.outcome = outcome;
+  private answer(): void {
+    if (this.error) this.promise?.catch(() => undefined);
     this.tell?.();
+    this.tell = undefined;
   }
 }

@@ -12,18 +12,30 @@ export interface Batch<T, R> {
   readonly firstSeq: number;
 }
 
+/** A class, since the attempts are seldom asked for and a getter in a literal would make every call a hidden class of its own. */
+class Call implements BatchContext {
+  constructor(
+    readonly queue: string,
+    private readonly of: Batch<unknown, unknown>,
+    readonly signal: AbortSignal,
+  ) {}
+
+  get batch(): number {
+    return this.of.number;
+  }
+
+  get attempts(): readonly number[] {
+    return this.of.entries.map(({ attempts }) => attempts);
+  }
+}
+
 /** Calls the processor. Never throws: whatever goes wrong is a failed result per item. */
 export async function execute<T, R>(
   batch: Batch<T, R>,
   options: CompiledOptions<T, R>,
   signal: AbortSignal,
 ): Promise<readonly BatchResult<R>[]> {
-  const context: BatchContext = {
-    queue: options.name,
-    batch: batch.number,
-    attempts: batch.entries.map(({ attempts }) => attempts),
-    signal,
-  };
+  const context = new Call(options.name, batch, signal);
   try {
     const results = await options.processor(batch.items, context);
     return fits(results, batch)

@@ -221,7 +221,13 @@ export class Connection {
     this.outbox.clear();
     if (state === 'connected') this.publisher.linkUp();
     else this.publisher.linkDown();
-    for (const listener of [...this.listeners]) listener(state);
+    for (const listener of [...this.listeners]) {
+      try {
+        listener(state);
+      } catch (thrown) {
+        listenerThrew('a listener for the state of the connection', thrown);
+      }
+    }
   }
 }
 

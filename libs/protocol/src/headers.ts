@@ -175,10 +175,10 @@ function readLine(headers: Mutable<TaskHeaders>, name: string, value: string): v
       headers.createdAt = wholeNumber(name, value, 0);
       break;
     case HEADER.hop:
-      headers.hop = wholeNumber(name, value, 1);
+      headers.hop = wholeNumber(name, value, 1, MOST_HOPS);
       break;
     case HEADER.attempt:
-      headers.attempt = wholeNumber(name, value, 1);
+      headers.attempt = wholeNumber(name, value, 1, MOST_HOPS);
       break;
     case HEADER.deadline:
       headers.deadline = wholeNumber(name, value, 0);
@@ -191,9 +191,12 @@ function readLine(headers: Mutable<TaskHeaders>, name: string, value: string): v
   }
 }
 
-function wholeNumber(name: string, text: string, least: number): number {
+/** A stranger's hop must leave room for those to come. */
+const MOST_HOPS = 1_000_000_000;
+
+function wholeNumber(name: string, text: string, least: number, most = Number.MAX_SAFE_INTEGER): number {
   const value = Number(text);
-  if (text === '' || !Number.isSafeInteger(value) || value < least) {
+  if (text === '' || !Number.isSafeInteger(value) || value < least || value > most) {
     throw new JetlaneError(
       'invalid-headers',
       `header ${name} must be a whole number from ${least}, got ${JSON.stringify(text.slice(0, 60))}`,

@@ -36,7 +36,7 @@ export async function checkRedelivery(task: HeldTask, store: TaskStore, options:
 
 /**
  * Crash before the note: the delivery does not count as a crash, the next one will. Crash after it: counted though the
- * handler may not have begun; three are needed, and a hand-back takes its note back. Test: worker.spec "poison".
+ * handler may not have begun; three are needed, and a hand-back takes its note back. Test: worker-failures.spec "poison".
  */
 async function noteCrash(task: HeldTask, record: StateRecord | undefined, store: TaskStore, options: CompiledOptions): Promise<Verdict> {
   const before = record && record.hop === task.headers.hop ? (record.crashes ?? 0) : 0;

@@ -140,7 +140,7 @@ export class Settler {
     }
   }
 
-  // As for completed. Test: worker.spec "cancelled".
+  // As for completed. Test: worker-failures.spec "cancelled".
   private async cancel(task: HeldTask, outcome: Outcome & { kind: 'cancelled' }, trace: string | undefined): Promise<Outcome> {
     const record = recordOf(task, 'cancelled', this.options.name, trace, undefined, outcome.reason);
     const written = await this.writeRecord(task, JSON.stringify(record));

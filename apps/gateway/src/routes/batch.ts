@@ -8,7 +8,7 @@ import { LineStream } from '../batch/line-stream.js';
 import { NdjsonSplitter } from '../batch/ndjson-splitter.js';
 import { ReadTexts } from '../batch/read-texts.js';
 import { type ApiRoute, assertConnected, type Gateway } from './route.js';
-import { receiptSchema } from './task-view.js';
+import { receiptSchema, receiptView } from './task-view.js';
 
 const NDJSON = 'application/x-ndjson';
 const line = z.int().describe('Line of the body, or place in the array, from 1.');
@@ -71,7 +71,7 @@ async function summarize(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<BatchSummary | undefined> {
-  const run = new BatchRun(gateway.client);
+  const run = new BatchRun(gateway.client, { stored: (_line, receipt) => gateway.counter.stored(receipt) });
   const summary = await run.run(source);
   if (source.ending === 'aborted') {
     gateway.logger.info({ request: request.id, accepted: summary.accepted, failed: summary.failed }, 'batch:aborted');
@@ -95,7 +95,10 @@ async function streamLines(gateway: Gateway, source: ReadTexts, reply: FastifyRe
   const run = new BatchRun(
     gateway.client,
     {
-      stored: (line, { id, queue, state, duplicate }) => lines.write({ line, task_id: id, queue_name: queue, state, duplicate }),
+      stored: (line, receipt) => {
+        gateway.counter.stored(receipt);
+        lines.write({ line, ...receiptView(receipt) });
+      },
       failed: (error) => lines.write(error),
     },
     () => lines.ready(),

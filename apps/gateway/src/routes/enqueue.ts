@@ -64,6 +64,7 @@ export async function answerEnqueue(
   assertConnected(gateway);
   const waitMs = request.url.includes('?') ? validate(waitQuery, request.query, 'query').wait : 0;
   const receipt = await gateway.client.enqueue(task.queue_name, newTask(task, request.headers));
+  gateway.counter.stored(receipt);
   if (waitMs > 0) {
     const outcome = await awaitOutcome(gateway, receipt, waitMs, reply);
     if (outcome) return outcome;

@@ -4,6 +4,7 @@ import { type ErrorCode, JetlaneError } from '@jetlane/protocol';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 import type { z } from 'zod';
+import type { EnqueueCounter } from '../enqueue-counter.js';
 import type { StatsSource } from '../stats/source.js';
 
 /** What routes work with. */
@@ -11,6 +12,7 @@ export interface Gateway {
   readonly client: TaskClient;
   readonly connection: Connection;
   readonly stats: StatsSource;
+  readonly counter: EnqueueCounter;
   readonly logger: Logger;
 }
 

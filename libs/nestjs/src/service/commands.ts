@@ -32,7 +32,13 @@ async function answer(connection: Connection, message: CoreMessage, handler: Com
   } catch (error) {
     text = JSON.stringify({ error: toCommandError(error) } satisfies Answer);
   }
-  connection.send(message.reply, text);
+  try {
+    connection.send(message.reply, text);
+  } catch (error) {
+    // Larger than the server takes: the caller must hear something.
+    const why = `the answer of ${Buffer.byteLength(text)} bytes cannot be sent: ${(error as Error).message}; ask for less`;
+    connection.send(message.reply, JSON.stringify({ error: { code: 'payload-too-large', message: why } } satisfies Answer));
+  }
 }
 
 function readInput(message: CoreMessage): unknown {
