@@ -9,7 +9,8 @@ const LIBRARY_DIRECTIONS = {
   client: ['protocol', 'jetstream', 'telemetry'],
   worker: ['protocol', 'jetstream', 'telemetry'],
   postgres: ['protocol', 'worker'],
-  nestjs: ['protocol', 'jetstream', 'telemetry', 'client', 'worker'],
+  batching: ['protocol', 'jetstream', 'client', 'worker'],
+  nestjs: ['protocol', 'jetstream', 'telemetry', 'client', 'worker', 'batching'],
 };
 
 // A path that could not be resolved keeps the name it was imported by, hence the alternatives without node_modules.
@@ -74,6 +75,13 @@ module.exports = {
       to: { path: '^(apps|test|scripts)/|^@jetlane/app-' },
     },
     ...Object.entries(LIBRARY_DIRECTIONS).map(directionRule),
+    {
+      name: 'batching-needs-nothing',
+      comment: 'In memory and on files, libs/batching works without any other package; only its jetstream entry uses the engine.',
+      severity: 'error',
+      from: { path: '^libs/batching/', pathNot: `^libs/batching/src/jetstream\\.ts$|${SPEC}` },
+      to: { path: `${packagePath('.')}|^libs/(?!batching/)|jetstream\\.ts$`, dependencyTypesNot: ['core'] , pathNot: '^libs/batching/src/(?!jetstream\\.ts$)' },
+    },
     {
       name: 'protocol-is-a-leaf',
       comment: 'Everything imports libs/protocol, so it brings nothing along but zod.',

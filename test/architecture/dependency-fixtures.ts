@@ -43,6 +43,13 @@ export const FIXTURES: readonly Fixture[] = [
   breaks('libs-direction-worker', 'libs/worker/src/sideways.ts', uses('@jetlane/client')),
   breaks('libs-direction-postgres', 'libs/postgres/src/wire.ts', uses('@jetlane/jetstream')),
   breaks('libs-direction-nestjs', 'libs/nestjs/src/database.ts', uses('@jetlane/postgres')),
+  breaks('libs-direction-batching', 'libs/batching/src/up.ts', uses('@jetlane/postgres')),
+  breaks('batching-needs-nothing', 'libs/batching/src/engine.ts', usesType('@jetlane/protocol')),
+  breaks('batching-needs-nothing', 'libs/batching/src/package.ts', uses('zod')),
+  breaks('batching-needs-nothing', 'libs/batching/src/inside.ts', uses('./jetstream.js')),
+  passes('libs/batching/src/jetstream.ts', uses('@jetlane/worker')),
+  passes('libs/batching/src/alone.ts', `${uses('./alone-too.js')}export { join } from 'node:path';\n`),
+  passes('libs/batching/src/alone-too.ts', 'export const alone = true;\n'),
   passes(
     'libs/worker/src/down.ts',
     `${uses('@jetlane/protocol')}export * from '@jetlane/jetstream';\nexport * from '@jetlane/telemetry';\n`,

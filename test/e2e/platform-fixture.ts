@@ -8,6 +8,7 @@ import { type NatsServer, type Platform, type PlatformEvent, type ServiceProcess
 import { eventually } from '../support/wait-until.js';
 
 export type Json = Record<string, unknown>;
+export type QueueFigures = Json & { readonly totals?: Json | null };
 
 /** What an HTTP call gave. */
 export interface Answer {
@@ -121,9 +122,23 @@ export class Site {
     return last;
   }
 
-  async stats(queue: string): Promise<{ missing: string[]; queue: Json & { totals: Json | null; lanes: Record<string, Json> } }> {
-    const { missing, queues } = (await this.get(`/api/queue/stats/${queue}`)).body as { missing: { service: string }[]; queues: never[] };
-    return { missing: missing.map(({ service }) => service), queue: queues[0]! };
+  /** Figures of a queue, and the services that could not tell theirs. */
+  async stats(queue: string): Promise<{ missing: string[]; queue: QueueFigures }> {
+    const { body } = await this.get(`/api/queue/stats/${queue}`);
+    const { missing = [], queues = [] } = body as { missing?: { service: string }[]; queues?: QueueFigures[] };
+    return { missing: missing.map(({ service }) => service), queue: queues[0] ?? {} };
+  }
+
+  /** Waits until exactly these services are missing in the figures of a queue. @returns the figures */
+  async missing(queue: string, ...services: ServiceName[]): Promise<QueueFigures> {
+    let last: QueueFigures = {};
+    const found = async () => {
+      const stats = await this.stats(queue);
+      last = stats.queue;
+      return stats.missing.join() === services.join() && last.queue_name === queue;
+    };
+    await eventually(`stats of ${queue} miss ${services.join(', ') || 'nothing'}`, found, PATIENCE);
+    return last;
   }
 
   async balance(user: string): Promise<number | undefined> {

@@ -76,10 +76,7 @@ describe('with one part stopped', () => {
     const manager = site.service('queue-manager');
     await manager.stop();
     expect((await site.enqueue(purchase('qm', 3), WAIT)).body).toMatchObject({ state: 'completed', result: { balance: 3 } });
-    await eventually('stats tell what is missing', async () => (await site.stats(FRAGILE)).missing.includes('queue-manager'), PATIENCE);
-    const { missing, queue } = await site.stats(FRAGILE);
-    expect(missing).toEqual(['queue-manager']);
-    expect(queue).toMatchObject({ depth: 0, failed: 1, workers: { count: 0 } });
+    expect(await site.missing(FRAGILE, 'queue-manager')).toMatchObject({ depth: 0, failed: 1, workers: { count: 0 } });
     const bucket = await openQueueBucket(site.connection);
     await bucket.put('late', { name: 'late', workers: 1 });
     expect(await streamExists(site.connection, site.connection.names.lane('late', 'normal').stream)).toBe(false);
@@ -87,7 +84,7 @@ describe('with one part stopped', () => {
     await manager.start();
     const stored = async () => (await site.enqueue({ queue_name: 'late', task_type: 'mail' })).status === 202;
     await eventually('the new queue takes tasks', stored, PATIENCE);
-    await eventually('stats are complete', async () => (await site.stats('late')).missing.length === 0, PATIENCE);
+    await site.missing('late');
     await eventually('stats count its task', async () => (await site.stats('late')).queue.depth === 1, PATIENCE);
   });
 
@@ -99,14 +96,12 @@ describe('with one part stopped', () => {
     await eventually('one is counted', async () => (await completed()) === 1, PATIENCE);
     await analytics.stop();
     for (let i = 0; i < 3; i++) expect((await one()).body.state).toBe('completed');
-    await eventually('stats tell what is missing', async () => (await site.stats('low_priority')).missing.includes('analytics'), PATIENCE);
-    const { missing, queue } = await site.stats('low_priority');
-    expect(missing).toEqual(['analytics']);
-    expect(queue).toMatchObject({ rates: null, totals: null, wait_ms: null, run_ms: null, workers: null, depth: 0 });
+    const unknown = { rates: null, totals: null, wait_ms: null, run_ms: null, workers: null };
+    expect(await site.missing('low_priority', 'analytics')).toMatchObject({ ...unknown, depth: 0 });
 
     await analytics.start();
     await eventually('all four are counted', async () => (await completed()) === 4, PATIENCE);
-    expect((await site.stats('low_priority')).missing).toEqual([]);
+    await site.missing('low_priority');
   });
 
   it('worker host: tasks wait and run after it is back', async () => {
@@ -115,7 +110,7 @@ describe('with one part stopped', () => {
     const sent = await Promise.all([1, 2, 3, 4, 5].map((amount) => site.enqueue(purchase('host', amount), amount === 5 ? '?wait=1s' : '')));
     for (const { status, body } of sent) expect([status, body.state]).toEqual([202, 'queued']);
     expect(await site.task(sent[0]!.body.task_id)).toMatchObject({ state: 'queued', at: { stored: expect.any(Number) } });
-    await eventually('stats count them', async () => (await site.stats('default')).queue.lanes.normal?.depth === 5, PATIENCE);
+    await eventually('stats count them', async () => (await site.stats('default')).queue.depth === 5, PATIENCE);
 
     await worker.start();
     for (const { body } of sent) await site.reaches(body.task_id, 'completed');
@@ -148,7 +143,7 @@ describe('with nats-server killed', () => {
     await eventually('a caller is refused', () => producer.refused.length > 0, PATIENCE);
     const refusal = await site.enqueue(purchase('nats', 1));
     expect(refusal).toMatchObject({ status: 503, body: { code: 'not-connected', retryable: true } });
-    expect(refusal.tookMs).toBeLessThan(1000);
+    expect(refusal.tookMs).toBeLessThan(2000);
     expect(await site.get(`/api/queue/status/${producer.confirmed[0]}`)).toMatchObject({ status: 503, body: { code: 'not-connected' } });
     for (const name of SERVICE_NAMES) {
       await eventually(

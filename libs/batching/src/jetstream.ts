@@ -1,5 +1,5 @@
 import { type Receipt, TaskClient, type TaskStatus } from '@jetlane/client';
-import type { Connection } from '@jetlane/jetstream';
+import { type Connection, countMessages } from '@jetlane/jetstream';
 import { type Duration, FatalError, LANES, type Lane, type QueueDefinition, toMs } from '@jetlane/protocol';
 import { type TaskContext, Worker, type WorkerLog } from '@jetlane/worker';
 import { BatchingError, ItemFailedError } from './errors.js';
@@ -73,8 +73,11 @@ class JetStreamBroker<T, R> implements BatchBroker<T, R> {
   }
 
   async depth(): Promise<number> {
-    const [stats] = await this.client.stats(this.link!.storageKey);
-    return stats?.depth ?? 0;
+    const { connection } = this.options;
+    const { storageKey } = this.link!;
+    const due = await countMessages(connection, connection.names.schedules, connection.names.due(storageKey, '*' as Lane, '*'));
+    const [stats] = await this.client.stats(storageKey);
+    return due + (stats?.depth ?? 0) + (stats?.scheduled ?? 0);
   }
 
   async close(timeoutMs: number): Promise<void> {

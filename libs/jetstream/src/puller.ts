@@ -23,7 +23,7 @@ export interface PullerOptions {
   readonly onEnd: (end: PullEnd) => void;
   /** How long a `wait` pull stays open, in ms. Default 30,000. */
   readonly expiresMs?: number;
-  /** Interval of idle heartbeats, in ms; two missed ones end the pull. Default 2,000. */
+  /** Interval of idle heartbeats, in ms; two missed ones end the pull. Default 1,500. */
   readonly heartbeatMs?: number;
 }
 
@@ -125,7 +125,7 @@ export class Puller {
   }
 
   private get heartbeatMs(): number {
-    return this.options.heartbeatMs ?? 2000;
+    return this.options.heartbeatMs ?? 1500;
   }
 
   private openChannel(): Channel {
