@@ -61,7 +61,7 @@ describe("a stranger's NATS client", () => {
     ['an attempt below one', 'd-attempt', '{}', [...PURCHASE, ['Task-Attempt', '-1']], 'invalid-headers'],
     ['a time that is none', 'd-time', '{}', [...PURCHASE, ['Task-Created-At', 'yesterday']], 'invalid-headers'],
     ['a timeout beyond all numbers', 'd-timeout', '{}', [...PURCHASE, ['Task-Timeout', '1e999']], 'invalid-headers'],
-    ['50 KB of headers', 'd-headers', '{}', filler(50_000), 'no-type'],
+    ['65 KB of headers', 'd-headers', '{}', filler(65_000), 'no-type'],
     [
       'a type of 40 KB',
       'd-longtype',

@@ -94,3 +94,17 @@ export class Bench {
 }
 
 export const sorted = (numbers: readonly number[]): number[] => [...numbers].sort((a, b) => a - b);
+
+/** Longer than anything in these tests, in ms. */
+export const LONG = 10_000_000;
+
+/** Enqueues items as they come: each so long after the one before. */
+export async function play(bench: Bench, coming: readonly { gap: number; priority: number }[]): Promise<Item[]> {
+  const items: Item[] = [];
+  for (const [id, { gap, priority }] of coming.entries()) {
+    if (gap > 20) await bench.clock.advance(gap - 20);
+    items.push({ id, priority });
+    await bench.queue.enqueue(items.at(-1)!, priority);
+  }
+  return items;
+}

@@ -1,7 +1,7 @@
-import { BatchingError, DrainTimeoutError, ItemFailedError, QueueFullError } from '@jetlane/batching';
+import { DrainTimeoutError, QueueFullError } from '@jetlane/batching';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { Bench, type Item, sorted } from './batching-fixture.js';
+import { Bench, type Item, LONG, play, sorted } from './batching-fixture.js';
 
 const LEVELS = 4;
 
@@ -16,18 +16,6 @@ const options = fc.record({
     nil: undefined,
   }),
 });
-const LONG = 10_000_000;
-
-async function play(bench: Bench, coming: readonly { gap: number; priority: number }[]): Promise<Item[]> {
-  const items: Item[] = [];
-  for (const [id, { gap, priority }] of coming.entries()) {
-    if (gap > 20) await bench.clock.advance(gap - 20);
-    items.push({ id, priority });
-    await bench.queue.enqueue(items.at(-1)!, priority);
-  }
-  return items;
-}
-
 const clean = <O extends { rateLimit?: unknown }>({ rateLimit, ...rest }: O) =>
   ({ ...rest, ...(rateLimit ? { rateLimit } : {}) }) as Omit<O, 'rateLimit'>;
 
@@ -268,87 +256,5 @@ describe('a batching strategy', () => {
     await bench.clock.advance(3000);
     expect(seen).toEqual([['a', 'a']]);
     expect(queue.size).toBe(1);
-  });
-});
-
-describe('a processor that misbehaves', () => {
-  const three = [
-    { gap: 0, priority: 0 },
-    { gap: 0, priority: 0 },
-    { gap: 0, priority: 0 },
-  ];
-
-  it.each([
-    ['too few results', () => [{ success: true, value: 1 }]],
-    ['no results', () => undefined],
-    ['results of another kind', (items: readonly Item[]) => items.map(() => ({ ok: true }))],
-  ])('%s: all failed, none repeated, and the error says why', async (_, processor) => {
-    const bench = new Bench({ batchSize: 3, processor: processor as never, retryStrategy: {} });
-    const handles = [];
-    for (let id = 0; id < 3; id++) handles.push(await bench.queue.enqueue({ id, priority: 0 }));
-    await bench.clock.advance(LONG);
-    expect(bench.dead).toEqual([0, 1, 2]);
-    for (const { result } of handles) {
-      const error = (await result.catch((thrown: unknown) => thrown)) as ItemFailedError;
-      expect(error).toBeInstanceOf(ItemFailedError);
-      expect(error.attempts).toBe(1);
-      expect(error.cause).toBeInstanceOf(BatchingError);
-      expect(error.cause).toMatchObject({ code: 'invalid-results' });
-      expect(error.message).toContain('must return one { success } per item');
-    }
-  });
-
-  it.each(['at once', 'later'])('a throw %s fails all items, which come again', async (when) => {
-    let calls = 0;
-    const processor = (items: readonly Item[]) => {
-      if (++calls > 1) return items.map(({ id }) => ({ success: true as const, value: id }));
-      if (when === 'later') return Promise.reject(new Error('boom'));
-      throw new Error('boom');
-    };
-    const bench = new Bench({ batchSize: 3, processor, retryStrategy: {} });
-    await play(bench, three);
-    await bench.clock.advance(LONG);
-    expect(sorted(bench.succeeded)).toEqual([0, 1, 2]);
-    expect(bench.errors.map(({ message }) => message)).toEqual(['boom', 'boom', 'boom']);
-  });
-
-  it('throwing hooks are reported and change nothing', async () => {
-    const told: string[] = [];
-    const bad = (name: string) => () => {
-      throw new Error(name);
-    };
-    const late = (name: string) => async () => {
-      throw new Error(name);
-    };
-    const bench = new Bench(
-      {
-        batchSize: 3,
-        onDead: late('onDead'),
-        hooks: {
-          onEnqueue: bad('onEnqueue'),
-          onBatchStart: late('onBatchStart'),
-          onBatchComplete: bad('onBatchComplete'),
-          onProcessed: late('onProcessed'),
-          onQueueSizeChange: bad('onQueueSizeChange'),
-          onError: (error) => {
-            told.push(error.message);
-            throw new Error('onError');
-          },
-        },
-      },
-      ({ id }) => (id === 2 ? { success: false, error: new Error('item') } : { success: true, value: id }),
-    );
-    const warnings: string[] = [];
-    const listen = (warning: Error) => warnings.push(warning.message);
-    process.on('warning', listen);
-    const items = await play(bench, three);
-    await bench.clock.advance(LONG);
-    process.off('warning', listen);
-    expect(bench.ids()).toEqual(items.map(({ id }) => id));
-    for (const name of ['onEnqueue', 'onBatchStart', 'onBatchComplete', 'onProcessed', 'onQueueSizeChange', 'onDead', 'item'])
-      expect(told).toContain(name);
-    expect(warnings.some((text) => text.includes('onError'))).toBe(true);
-    // Nobody took it over, so it is kept.
-    expect(bench.queue.deadLetters.map(({ item }) => item.id)).toEqual([2]);
   });
 });

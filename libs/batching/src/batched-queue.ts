@@ -1,28 +1,18 @@
+import { Admission } from './admission.js';
 import { toMs } from './check.js';
 import { type CompiledOptions, compileOptions } from './compile.js';
 import { Engine } from './engine.js';
 import { Entry, type Watcher } from './entry.js';
-import { BatchingError, DrainTimeoutError, errorOf, ItemFailedError, QueueFullError } from './errors.js';
-import { backoffMs, mayRetry } from './execute.js';
+import { BatchingError, DrainTimeoutError, errorOf } from './errors.js';
 import { Reporter } from './hooks.js';
 import { Journal } from './journal.js';
 import { type EnqueueManyOptions, feed, type ProcessAllOptions, type Progress, Run, type Source } from './large.js';
 import type { BatchedQueueOptions, BatchResult, DeadItem, Duration } from './options.js';
+import { Settlement, stored } from './settlement.js';
 import type { BatchBroker, BatchHandle, StorageDamage, StoredItem } from './storage.js';
 
-/** Dead letters in memory; beyond it the oldest is dropped, and `onDrop` told. */
-const MOST_DEAD = 10_000;
 /** How often a drain asks a broker that other processes share, in ms. */
 const ASK_MS = 100;
-
-type Accepted<T, R> = Entry<T, R> | Promise<Entry<T, R>>;
-
-/** An item that waits for room. */
-interface Turn<T, R> {
-  readonly entry: Entry<T, R>;
-  readonly take: (accepted: Accepted<T, R>) => void;
-  readonly refuse: (error: Error) => void;
-}
 
 /**
  * Collects items and hands them to a processor in batches.
@@ -35,46 +25,49 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
   private readonly engine: Engine<T, R>;
   private readonly journal: Journal<T> | undefined;
   private readonly broker: BatchBroker<T, R> | undefined;
+  private readonly settlement: Settlement<T, R>;
+  private readonly admission: Admission<T, R>;
   private readonly controller = new AbortController();
   private opening: Promise<{ restored: number; damage: readonly StorageDamage[] }> | undefined;
   private closing: Promise<void> | undefined;
-  private lastId = 0;
-  /** Accepted items that are on their way to a storage that is `sync`. */
-  private readonly saving = new Set<Entry<T, R>>();
-  private readonly turns: Turn<T, R>[] = [];
   private steps: (() => void)[] = [];
   private drains = 0;
-  private readonly dead: DeadItem<T>[] = [];
-  private readonly counts = { enqueued: 0, succeeded: 0, retried: 0, dead: 0, dropped: 0 };
 
   /** @throws BatchingError `invalid-options` with all problems at once */
   constructor(options: BatchedQueueOptions<T, R>) {
     this.options = compileOptions(options);
     this.name = this.options.name;
     this.reporter = new Reporter(this.name, this.options.hooks);
-    const outlets = { settle: (entry: Entry<T, R>, result: BatchResult<R>) => this.settle(entry, result), stepped: () => this.stepped() };
+    const outlets = {
+      settle: (entry: Entry<T, R>, result: BatchResult<R>) => this.settlement.settle(entry, result),
+      stepped: () => this.stepped(),
+    };
     this.engine = new Engine(this.options, this.reporter, outlets, this.controller.signal);
     const { storage, storageKey: key, saveMs, clock } = this.options;
     const failed = (error: Error) => this.reporter.problem(error, { during: 'save' });
     if (storage?.kind === 'broker') this.broker = storage;
     if (storage?.kind === 'journal') this.journal = new Journal(storage, { key, saveMs, clock, live: () => this.live(), failed });
+    const { engine, journal, reporter } = this;
+    const again = (entry: Entry<T, R>, delayMs: number) => engine.addLater(entry, delayMs);
+    this.settlement = new Settlement(this.options, { reporter, journal, broker: this.broker !== undefined, again });
+    this.admission = new Admission(this.options, { engine, settlement: this.settlement, journal, reporter });
     if (!storage) this.opening = Promise.resolve({ restored: 0, damage: [] });
   }
 
   /** Items that wait in this process, also for a retry. */
   get size(): number {
-    return this.engine.size + this.saving.size;
+    return this.admission.size;
   }
 
   /** Items that were given up while nobody took them over (`onDead`), oldest first, at most 10,000. On JetStream the engine keeps them. */
   get deadLetters(): readonly DeadItem<T>[] {
-    return this.dead;
+    return this.settlement.dead;
   }
 
   /** Empties `deadLetters`, also in the storage, and hands them to the caller. */
   takeDeadLetters(): DeadItem<T>[] {
-    for (const { id } of this.dead) this.journal?.record(id);
-    return this.dead.splice(0);
+    for (const { id } of this.settlement.dead) this.journal?.record(id);
+    return this.settlement.dead.splice(0);
   }
 
   /**
@@ -83,10 +76,12 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
    */
   async enqueue(item: T, priority = this.options.defaultPriority): Promise<BatchHandle<R>> {
     this.check(priority);
-    if (!this.journal && !this.broker) return this.admit(item, priority, this.options.drop);
+    if (!this.journal && !this.broker) return this.admission.admit(item, priority, this.options.drop);
     await this.loadState();
     this.check(priority);
-    return this.broker ? this.tellEnqueued(item, await this.broker.enqueue(item, priority)) : this.admit(item, priority, this.options.drop);
+    return this.broker
+      ? this.admission.tellEnqueued(item, await this.broker.enqueue(item, priority))
+      : this.admission.admit(item, priority, this.options.drop);
   }
 
   /**
@@ -103,7 +98,7 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
     };
     await this.read(source, 0, options, (item, priority) => {
       try {
-        const taken = this.broker ? this.enqueue(item, priority) : this.admit(item, this.check(priority), 'wait');
+        const taken = this.broker ? this.enqueue(item, priority) : this.admission.admit(item, this.check(priority), 'wait');
         return taken instanceof Promise ? taken.then(accepted, (error: unknown) => refused(error, item)) : accepted();
       } catch (error) {
         return refused(error, item);
@@ -120,7 +115,13 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
   async processAll(source: Source<T>, options: ProcessAllOptions<T> = {}): Promise<Progress> {
     if (this.broker) throw new BatchingError('invalid-options', 'processAll does not go over JetStream; use enqueueMany');
     const run = new Run(options);
-    await this.read(source, run.cursor, options, (item, priority, watcher) => this.admit(item, this.check(priority), 'wait', watcher), run);
+    await this.read(
+      source,
+      run.cursor,
+      options,
+      (item, priority, watcher) => this.admission.admit(item, this.check(priority), 'wait', watcher),
+      run,
+    );
     void this.engine.flush();
     return run.over();
   }
@@ -197,7 +198,8 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
 
   /** Counts and times (ms) of this process since its start. `successRate` is of items settled by the processor, 1 when there were none. */
   stats() {
-    const { engine, counts, size } = this;
+    const { engine, size } = this;
+    const { counts } = this.settlement;
     const settled = counts.succeeded + counts.dead;
     return {
       ...counts,
@@ -221,132 +223,9 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
     );
   }
 
-  private admit(item: T, priority: number, drop: CompiledOptions<T, R>['drop'], watcher?: Watcher): Accepted<T, R> {
-    const bytes = this.options.maxBytes === Number.POSITIVE_INFINITY ? 0 : this.options.sizeOf(item);
-    if (bytes > this.options.maxBytes)
-      throw new BatchingError(
-        'item-too-large',
-        `an item of ${bytes} bytes does not fit maxBytes (${this.options.maxBytes}) of "${this.name}"`,
-        { bytes },
-      );
-    const entry = new Entry<T, R>(++this.lastId, item, priority, bytes, watcher);
-    if (this.turns.length === 0 && this.fits(entry)) return this.accept(entry);
-    if (drop === 'wait') return new Promise((take, refuse) => this.turns.push({ entry, take, refuse }));
-    while (drop === 'drop-oldest' && !this.fits(entry) && this.dropOldest());
-    if (this.fits(entry)) return this.accept(entry);
-    const [limit, value] =
-      this.size >= this.options.maxSize
-        ? (['maxQueueSize', this.options.maxSize] as const)
-        : (['maxBytes', this.options.maxBytes] as const);
-    throw new QueueFullError(this.name, limit, value);
-  }
-
-  private fits({ bytes }: Entry<T, R>): boolean {
-    return this.size < this.options.maxSize && this.engine.bytes + bytes <= this.options.maxBytes;
-  }
-
-  private accept(entry: Entry<T, R>): Accepted<T, R> {
-    if (this.journal && !entry.watcher) {
-      this.journal.record(stored(entry));
-      if (this.journal.sync) return this.saveFirst(entry, this.journal);
-    }
-    this.engine.add(entry);
-    return this.tellEnqueued(entry.item, entry);
-  }
-
-  private async saveFirst(entry: Entry<T, R>, journal: Journal<T>): Promise<Entry<T, R>> {
-    this.saving.add(entry);
-    this.engine.bytes += entry.bytes;
-    try {
-      await journal.flush();
-    } finally {
-      this.saving.delete(entry);
-      this.engine.bytes -= entry.bytes;
-    }
-    this.engine.add(entry);
-    return this.tellEnqueued(entry.item, entry);
-  }
-
-  private tellEnqueued<H extends BatchHandle<R>>(item: T, handle: H): H {
-    this.counts.enqueued++;
-    const { onEnqueue } = this.options.hooks;
-    if (onEnqueue) this.reporter.guard('onEnqueue', () => onEnqueue(item, handle));
-    return handle;
-  }
-
-  private dropOldest(): boolean {
-    const entry = this.engine.dropOldest();
-    if (!entry) return false;
-    this.drop(entry.item, 'overflow');
-    this.forget(entry);
-    entry.fail(new BatchingError('item-dropped', `item ${entry.id} of queue "${this.name}" made room for a newer one`, { id: entry.id }));
-    return true;
-  }
-
-  private drop(item: T, reason: 'overflow' | 'closed'): void {
-    this.counts.dropped++;
-    const { onDrop } = this.options.hooks;
-    if (onDrop) this.reporter.guard('onDrop', () => onDrop(item, reason));
-  }
-
-  private settle(entry: Entry<T, R>, result: BatchResult<R>): void {
-    entry.attempts++;
-    if (!result.success) return this.failed(entry, result);
-    this.counts.succeeded++;
-    this.forget(entry);
-    entry.succeed(result.value as R);
-    const { onProcessed } = this.options.hooks;
-    if (onProcessed) this.reporter.guard('onProcessed', () => onProcessed(entry.item, { value: result.value, attempts: entry.attempts }));
-  }
-
-  private failed(entry: Entry<T, R>, result: BatchResult<R> & { readonly success: false }): void {
-    const error = errorOf(result.error ?? new Error('the processor gave no error'));
-    void this.reporter.failure(error, { during: 'process', items: [entry.item] });
-    const again = mayRetry(result, entry.attempts, this.options, (thrown) => this.reporter.problem(thrown, { during: 'retryableCheck' }));
-    if (!again) return this.bury(entry, error);
-    this.counts.retried++;
-    if (this.broker) return entry.fail(new ItemFailedError(this.name, entry.id, entry.attempts, error, true));
-    if (this.journal && !entry.watcher) this.journal.record(stored(entry));
-    this.engine.addLater(entry, backoffMs(this.options, entry.attempts));
-  }
-
-  private bury(entry: Entry<T, R>, error: Error): void {
-    this.counts.dead++;
-    const { item, id, priority, attempts } = entry;
-    const letter = { item, id, priority, attempts, error };
-    const { onDead } = this.options;
-    if (!this.broker) {
-      this.dead.push(letter);
-      this.journal?.record({ ...stored(entry), dead: error.message });
-    }
-    if (onDead)
-      this.reporter.guard('onDead', async () => {
-        await onDead(letter);
-        this.forgetDead(letter);
-      });
-    while (this.dead.length > MOST_DEAD) {
-      this.drop(this.dead[0]!.item, 'overflow');
-      this.forgetDead(this.dead[0]!);
-    }
-    entry.fail(new ItemFailedError(this.name, id, attempts, error));
-  }
-
-  private forgetDead(letter: DeadItem<T>): void {
-    const index = this.dead.indexOf(letter);
-    if (index >= 0) this.dead.splice(index, 1);
-    this.journal?.record(letter.id);
-  }
-
-  private forget(entry: Entry<T, R>): void {
-    if (this.journal && !entry.watcher) this.journal.record(entry.id);
-  }
-
   /** A batch began, which made room, or ended. */
   private stepped(): void {
-    while (this.turns.length > 0 && this.fits(this.turns[0]!.entry)) {
-      const { entry, take } = this.turns.shift()!;
-      take(this.accept(entry));
-    }
+    this.admission.release();
     for (const step of this.steps.splice(0)) step();
   }
 
@@ -385,18 +264,18 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
   }
 
   private held(): T[] {
-    return [...this.saving, ...this.engine.entries(), ...this.turns.map(({ entry }) => entry)].map(({ item }) => item);
+    return [...this.admission.saving, ...this.engine.entries(), ...this.admission.turns.map(({ entry }) => entry)].map(({ item }) => item);
   }
 
   private async left(): Promise<number> {
-    const here = this.size + this.engine.running + this.turns.length;
+    const here = this.size + this.engine.running + this.admission.turns.length;
     return this.broker ? Math.max(here, await this.broker.depth()) : here;
   }
 
   /** What the next process must find. */
   private live(): StoredItem<T>[] {
-    const waiting = [...this.saving, ...this.engine.entries()].filter(({ watcher }) => !watcher);
-    return [...waiting.map(stored), ...this.dead.map(({ error, ...about }) => ({ ...about, dead: errorOf(error).message }))];
+    const waiting = [...this.admission.saving, ...this.engine.entries()].filter(({ watcher }) => !watcher);
+    return [...waiting.map(stored), ...this.settlement.dead.map(({ error, ...about }) => ({ ...about, dead: errorOf(error).message }))];
   }
 
   private async open(): Promise<{ restored: number; damage: readonly StorageDamage[] }> {
@@ -411,16 +290,16 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
         damage: about,
       });
     for (const { id, item, priority, attempts, dead } of items) {
-      this.lastId = Math.max(this.lastId, id);
+      this.admission.lastId = Math.max(this.admission.lastId, id);
       const level = Math.min(priority, this.options.levels - 1);
-      if (dead !== undefined) this.dead.push({ item, id, priority: level, attempts, error: new Error(dead) });
+      if (dead !== undefined) this.settlement.dead.push({ item, id, priority: level, attempts, error: new Error(dead) });
       else this.engine.add(Object.assign(new Entry<T, R>(id, item, level, 0, undefined), { attempts }));
     }
     return { restored: items.length, damage };
   }
 
   private deliver(item: T, { priority, attempt }: { readonly priority: number; readonly attempt: number }): Promise<R> {
-    const entry = new Entry<T, R>(++this.lastId, item, priority, 0, undefined);
+    const entry = new Entry<T, R>(++this.admission.lastId, item, priority, 0, undefined);
     entry.attempts = attempt - 1;
     this.engine.add(entry);
     return entry.result;
@@ -437,7 +316,7 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
     } finally {
       this.engine.stop();
       this.controller.abort(this.closedError());
-      for (const { refuse } of this.turns.splice(0)) refuse(this.closedError());
+      for (const { refuse } of this.admission.turns.splice(0)) refuse(this.closedError());
       await this.endOfBatches();
       await this.leave(opened !== undefined);
     }
@@ -457,7 +336,7 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
     } finally {
       for (const entry of left) {
         entry.fail(this.closedError(), false);
-        if (!this.options.storage) this.drop(entry.item, 'closed');
+        if (!this.options.storage) this.settlement.drop(entry.item, 'closed');
       }
       this.stepped();
     }
@@ -466,8 +345,4 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
   private closedError(): BatchingError {
     return new BatchingError('queue-closed', `queue "${this.name}" is closed; its storage, if it has one, keeps what was left`);
   }
-}
-
-function stored<T, R>({ id, priority, attempts, item }: Entry<T, R>): StoredItem<T> {
-  return { id, priority, attempts, item };
 }

@@ -61,7 +61,7 @@ export function compileOptions<T, R>(options: BatchedQueueOptions<T, R>) {
     sizeOf: options.sizeOf ?? ((item: T) => JSON.stringify(item)?.length ?? 0),
     drop: check.oneOf('dropBehavior', ['reject-new', 'drop-oldest', 'wait'] as const),
     storage: isStored ? options.persistence?.storage : undefined,
-    storageKey: check.fits('persistence.storageKey', NAME_FORM, isName, options.name) as string,
+    storageKey: check.fits('persistence.storageKey', NAME_FORM, isName, options.name ?? '') as string,
     saveMs: check.duration('persistence.saveInterval', 1000, 1),
     closeMs: check.duration('closeTimeout', 10_000),
     clock: check.fits('clock', 'a Clock', isClock, systemClock) as Clock,

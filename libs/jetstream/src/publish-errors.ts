@@ -22,6 +22,8 @@ export function refusal(subject: string, error: ApiError | undefined): JetlaneEr
     case 10164:
       return new WrongSequenceError(subject, { details });
     case 10054:
+    // Headers beyond the server's 64 KiB.
+    case 10097:
       return new JetlaneError(
         'payload-too-large',
         `the message for ${subject} is larger than its stream allows; send a reference instead`,

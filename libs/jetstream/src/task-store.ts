@@ -6,6 +6,8 @@ import {
   type HeaderPair,
   headerValue,
   hopId,
+  isFinal,
+  JetlaneError,
   LANES,
   type Lane,
   type StateRecord,
@@ -117,18 +119,60 @@ export class TaskStore {
     return this.connection.publish(this.connection.names.task(queue, lane, key), task.data, encodeHeaders(headers));
   }
 
-  /** Stores a dead letter: payload and headers as they were, plus `extra`. One per task; a later death replaces an earlier one. */
-  publishDead(
-    queue: string,
-    key: string,
-    letter: { headers: readonly HeaderPair[]; data: Payload; hop: number; extra: Readonly<Record<string, string | number | undefined>> },
-  ): Promise<PubAck> {
-    const kept = withHeaders(stripServerHeaders(letter.headers), { [HEADER.hop]: letter.hop, ...letter.extra });
+  /**
+   * Stores a dead letter: payload and headers as they were, plus `extra`. One per task; a later death replaces an earlier one.
+   * What does not fit beside the payload gives way: first the history, then whatever is not Jetlane's own.
+   */
+  async publishDead(queue: string, key: string, letter: DeadLetter): Promise<PubAck> {
+    const headers = withHeaders(stripServerHeaders(letter.headers), { [HEADER.hop]: letter.hop, ...letter.extra });
+    const forms = [() => headers, () => withoutHistory(headers), () => essentials(headers)];
+    for (const form of forms) {
+      try {
+        return await this.storeDead(queue, key, letter, form());
+      } catch (error) {
+        if (form === forms.at(-1) || !(error instanceof JetlaneError) || error.code !== 'payload-too-large') throw error;
+      }
+    }
+    throw new JetlaneError('internal', `no form of the dead letter of "${formatTaskId(queue, key)}" was tried`);
+  }
+
+  private async storeDead(queue: string, key: string, letter: DeadLetter, headers: readonly HeaderPair[]): Promise<PubAck> {
+    const subject = this.connection.names.dead(queue, key);
     // One stream holds the letters of all queues: without the queue, equal keys of two queues would swallow each other.
-    const headers: HeaderPair[] = [[HEADER.msgId, hopId(formatTaskId(queue, key), letter.hop)], ...kept];
-    return this.connection.publish(this.connection.names.dead(queue, key), letter.data, encodeHeaders(headers));
+    const id: HeaderPair = [HEADER.msgId, hopId(formatTaskId(queue, key), letter.hop)];
+    const ack = await this.connection.publish(subject, letter.data, encodeHeaders([id, ...headers]));
+    if (!ack.duplicate || (await this.stands(queue, key, letter.hop))) return ack;
+    return this.connection.publish(subject, letter.data, encodeHeaders(headers));
+  }
+
+  /** A remembered message id says that there was a letter, not that there is one: it, or a record of this hop or a higher one, must be seen. */
+  private async stands(queue: string, key: string, hop: number): Promise<boolean> {
+    const { names } = this.connection;
+    const [letter, { record }] = await Promise.all([
+      leaderGet(this.connection, names.deadLetters, names.dead(queue, key)),
+      this.record(queue, key, leaderGet),
+    ]);
+    return (letter !== undefined && hopOf(letter) >= hop) || (record !== undefined && record.hop >= hop && isFinal(record.state));
   }
 }
+
+/** What a dead letter is made from. */
+export interface DeadLetter {
+  readonly headers: readonly HeaderPair[];
+  readonly data: Payload;
+  readonly hop: number;
+  /** Reason, error, time, source and history; see {@link HEADER}. */
+  readonly extra: Readonly<Record<string, string | number | undefined>>;
+}
+
+const LONGEST_ESSENTIAL = 1000;
+const OWN_NAMES: ReadonlySet<string> = new Set(Object.values(HEADER));
+
+const withoutHistory = (headers: readonly HeaderPair[]): HeaderPair[] =>
+  headers.filter(([name]) => name !== HEADER.errors && name !== HEADER.deadError);
+
+const essentials = (headers: readonly HeaderPair[]): HeaderPair[] =>
+  withoutHistory(headers).filter(([name, value]) => OWN_NAMES.has(name) && value.length <= LONGEST_ESSENTIAL);
 
 /** A timer to set. */
 export interface TimerRequest {

@@ -1,1 +1,6 @@
-export {};
+export {
+  type BatchedQueueAsyncOptions,
+  BatchingModule,
+  batchedQueueToken,
+  InjectBatchedQueue,
+} from './batching/batching.module.js';

@@ -120,7 +120,6 @@ export class Settler {
     return this.acknowledge(task, written ? outcome : { kind: 'duplicate' });
   }
 
-  /** A payload that fills the server's limit leaves no room for a history: then name and reason must do. */
   private async publishDead(task: HeldTask, outcome: Outcome & { kind: 'dead' }): Promise<void> {
     const extra = {
       [HEADER.deadReason]: outcome.reason,
@@ -131,13 +130,7 @@ export class Settler {
       [HEADER.errors]: this.history(task, outcome.error),
     };
     const letter = { headers: headersOf(task), data: task.delivery.data, hop: task.headers.hop, extra };
-    try {
-      await this.stored(task, () => this.store.publishDead(task.queue, task.key, letter));
-    } catch (error) {
-      if (!isTooLarge(error)) throw error;
-      const short = { ...extra, [HEADER.deadError]: asciiJson({ name: outcome.error.name, message: '' }), [HEADER.errors]: undefined };
-      await this.stored(task, () => this.store.publishDead(task.queue, task.key, { ...letter, extra: short }));
-    }
+    await this.stored(task, () => this.store.publishDead(task.queue, task.key, letter));
   }
 
   // As for completed. Test: worker-failures.spec "cancelled".
@@ -261,7 +254,7 @@ function recordOf(
     id: task.id,
     hop: headers.hop,
     lane: task.lane,
-    type: task.type,
+    type: task.type || undefined,
     group: headers.group,
     state,
     attempt: headers.attempt,

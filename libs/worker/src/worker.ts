@@ -162,7 +162,7 @@ export class Worker {
       loop.ran(task);
       const settled = await settler.settle(task, outcome, span.traceId);
       this.report(task, settled);
-      span.end(settled.kind, 'error' in settled ? settled.error : undefined);
+      endSpan(span, task, settled);
     } catch (error) {
       span?.end('lost', error);
       this.gaveUp(task, error);
@@ -298,6 +298,15 @@ export class Worker {
     }
     leases.release(task);
   }
+}
+
+/** The steps of the way become events of the span. */
+function endSpan(span: ActiveProcess, task: HeldTask, settled: Outcome): void {
+  span.hop('stored', task.delivery.storedAt);
+  span.hop('fetched', task.fetchedAt);
+  if (task.startedAt > 0) span.hop('started', task.startedAt);
+  if (task.finishedAt > 0) span.hop('finished', task.finishedAt);
+  span.end(settled.kind, 'error' in settled ? settled.error : undefined);
 }
 
 function spanOf({ id, queue, lane, type, headers, delivery }: HeldTask) {
