@@ -1,5 +1,8 @@
 import type { Entry } from './entry.js';
 
+/** Slots that an empty ring keeps for the next burst. */
+const MOST_KEPT = 65_536;
+
 /** First in, first out, in a ring that doubles when it is full. */
 class Ring<E> {
   private slots: (E | undefined)[] = new Array(16);
@@ -17,7 +20,7 @@ class Ring<E> {
     this.slots[this.head] = undefined;
     this.head = (this.head + 1) & (this.slots.length - 1);
     // A burst must not hold its memory for ever.
-    if (--this.length === 0 && this.slots.length > 4096) this.slots = new Array(16);
+    if (--this.length === 0 && this.slots.length > MOST_KEPT) this.slots = new Array(16);
     if (this.length === 0) this.head = 0;
     return entry;
   }

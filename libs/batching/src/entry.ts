@@ -6,8 +6,8 @@ export interface Watcher {
   settled(error?: Error, given?: boolean): void;
 }
 
-/** What an item is doing. Only the queue changes it: waiting ↔ running → settled. */
-export type EntryState = 'waiting' | 'running' | 'settled';
+/** What an item is doing. Only the queue changes it: waiting ↔ running → settled or failed. */
+export type EntryState = 'waiting' | 'running' | 'settled' | 'failed';
 
 /** An accepted item, and the handle that its producer holds. */
 export class Entry<T, R> implements BatchHandle<R> {
@@ -17,10 +17,11 @@ export class Entry<T, R> implements BatchHandle<R> {
   seq = 0;
   /** When it began to wait. */
   since = 0;
-  private value: R | undefined;
-  private error: Error | undefined;
-  private promise: Promise<R> | undefined;
-  private tell: (() => void) | undefined;
+  /** The value, or the error when it failed: one field, since there is one of these per item. */
+  private outcome: unknown;
+  private waiter:
+    | { readonly promise: Promise<R>; readonly resolve: (value: R) => void; readonly reject: (error: unknown) => void }
+    | undefined;
 
   constructor(
     readonly id: number,
@@ -32,31 +33,38 @@ export class Entry<T, R> implements BatchHandle<R> {
 
   /** The promise is made when somebody asks for it: most items are never asked. */
   get result(): Promise<R> {
-    this.promise ??= new Promise((resolve, reject) => {
-      this.tell = () => (this.error ? reject(this.error) : resolve(this.value as R));
+    if (this.waiter) return this.waiter.promise;
+    let resolve!: (value: R) => void;
+    let reject!: (error: unknown) => void;
+    const promise = new Promise<R>((fulfil, refuse) => {
+      resolve = fulfil;
+      reject = refuse;
     });
-    if (this.state === 'settled') this.answer();
-    return this.promise;
+    this.waiter = { promise, resolve, reject };
+    this.answer();
+    return promise;
   }
 
   succeed(value: R): void {
     this.state = 'settled';
-    this.value = value;
+    this.outcome = value;
     this.watcher?.settled();
-    if (this.promise) this.answer();
+    this.answer();
   }
 
   /** @param given for good, rather than left undone */
   fail(error: Error, given = true): void {
-    this.state = 'settled';
-    this.error = error;
+    this.state = 'failed';
+    this.outcome = error;
     this.watcher?.settled(error, given);
-    if (this.promise) this.answer();
+    this.answer();
   }
 
   private answer(): void {
-    if (this.error) this.promise?.catch(() => undefined);
-    this.tell?.();
-    this.tell = undefined;
+    if (!this.waiter) return;
+    if (this.state === 'settled') this.waiter.resolve(this.outcome as R);
+    if (this.state !== 'failed') return;
+    this.waiter.promise.catch(() => undefined);
+    this.waiter.reject(this.outcome);
   }
 }

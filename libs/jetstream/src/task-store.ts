@@ -168,8 +168,18 @@ export interface DeadLetter {
 const LONGEST_ESSENTIAL = 1000;
 const OWN_NAMES: ReadonlySet<string> = new Set(Object.values(HEADER));
 
-const withoutHistory = (headers: readonly HeaderPair[]): HeaderPair[] =>
-  headers.filter(([name]) => name !== HEADER.errors && name !== HEADER.deadError);
+/** Without the attempts; of the error only its name stays. */
+function withoutHistory(headers: readonly HeaderPair[]): HeaderPair[] {
+  return headers.flatMap(([name, value]): HeaderPair[] => {
+    if (name === HEADER.errors) return [];
+    return [name === HEADER.deadError ? [name, nameOnly(value)] : [name, value]];
+  });
+}
+
+function nameOnly(error: string): string {
+  const name = /"name":"([\w.]{1,80})"/.exec(error)?.[1] ?? 'Error';
+  return `{"name":"${name}","message":""}`;
+}
 
 const essentials = (headers: readonly HeaderPair[]): HeaderPair[] =>
   withoutHistory(headers).filter(([name, value]) => OWN_NAMES.has(name) && value.length <= LONGEST_ESSENTIAL);
