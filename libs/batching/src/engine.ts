@@ -46,6 +46,7 @@ export class Engine<T, R> {
   private held: { readonly seq: number; readonly ended: number; readonly until: number } | undefined;
   private flushes: { readonly mark: number; readonly done: () => void }[] = [];
   private scheduled = false;
+  private tick = 0;
   private ended = 0;
   private lastSize = 0;
 
@@ -68,8 +69,9 @@ export class Engine<T, R> {
 
   add(entry: Entry<T, R>): void {
     entry.seq = ++this.seq;
-    // Whole milliseconds are numbers that need no memory of their own.
-    entry.since = Math.floor(this.options.clock.now());
+    // Once per burst, and whole milliseconds, which are numbers that need no memory of their own.
+    if (!this.scheduled) this.tick = Math.floor(this.options.clock.now());
+    entry.since = this.tick;
     this.bytes += entry.bytes;
     this.backlog.push(entry);
     const { size } = this.backlog;
@@ -82,10 +84,12 @@ export class Engine<T, R> {
     if (this.state === 'stopped') return this.backlog.push(entry);
     this.delayed++;
     this.bytes += entry.bytes;
-    const due = Math.ceil(this.options.clock.now() + ms);
+    const now = this.options.clock.now();
+    // Whole milliseconds, rounded up: items that come due together share a timer, and none comes early.
+    const due = Math.ceil(now + ms);
     const known = this.retries.get(due);
     if (known) return void known.entries.push(entry);
-    this.retries.set(due, { entries: [entry], off: this.options.clock.after(ms, () => this.retryDue(due)) });
+    this.retries.set(due, { entries: [entry], off: this.options.clock.after(due - now, () => this.retryDue(due)) });
   }
 
   dropOldest(): Entry<T, R> | undefined {

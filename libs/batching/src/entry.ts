@@ -9,6 +9,12 @@ export interface Watcher {
 /** What an item is doing. Only the queue changes it: waiting ↔ running → settled or failed. */
 export type EntryState = 'waiting' | 'running' | 'settled' | 'failed';
 
+interface Waiter<R> {
+  readonly promise: Promise<R>;
+  resolve(value: R): void;
+  reject(error: unknown): void;
+}
+
 /** An accepted item, and the handle that its producer holds. */
 export class Entry<T, R> implements BatchHandle<R> {
   state: EntryState = 'waiting';
@@ -19,9 +25,7 @@ export class Entry<T, R> implements BatchHandle<R> {
   since = 0;
   /** The value, or the error when it failed: one field, since there is one of these per item. */
   private outcome: unknown;
-  private waiter:
-    | { readonly promise: Promise<R>; readonly resolve: (value: R) => void; readonly reject: (error: unknown) => void }
-    | undefined;
+  private waiter: Waiter<R> | undefined;
 
   constructor(
     readonly id: number,

@@ -16,7 +16,7 @@ export interface Batch<T, R> {
 class Call implements BatchContext {
   constructor(
     readonly queue: string,
-    private readonly of: Batch<unknown, unknown>,
+    private readonly of: { readonly number: number; readonly entries: readonly { readonly attempts: number }[] },
     readonly signal: AbortSignal,
   ) {}
 
@@ -46,12 +46,16 @@ export async function execute<T, R>(
   }
 }
 
-function fits(results: unknown, { items }: Batch<unknown, unknown>): boolean {
+function fits(results: unknown, { items }: { readonly items: readonly unknown[] }): boolean {
   return Array.isArray(results) && results.length === items.length && results.every((result) => typeof result?.success === 'boolean');
 }
 
 /** The effects of such a call are unknown and the next one would end the same way: the items are given up, not repeated. */
-function misfit(results: unknown, { items, number }: Batch<unknown, unknown>, queue: string): BatchingError {
+function misfit(
+  results: unknown,
+  { items, number }: { readonly items: readonly unknown[]; readonly number: number },
+  queue: string,
+): BatchingError {
   const got = Array.isArray(results) ? `${results.length} results, some perhaps without a boolean \`success\`` : String(results);
   const message = `the processor of queue "${queue}" must return one { success } per item, ${items.length} for batch ${number}; got ${got}`;
   return new BatchingError('invalid-results', message, { batch: number, expected: items.length });

@@ -6,7 +6,7 @@ import { publishTasks } from '../wire/publish.js';
 import { openSession } from './session.js';
 
 /** Slots of the worker. More do not help a handler that does nothing, and what is in flight is what the garbage collector copies. */
-const CONCURRENCY = 256;
+const CONCURRENCY = 512;
 
 /** The worker over the same preloaded tasks as the bare loop; variant `none` keeps no records of completed tasks. */
 export async function run(job: Job): Promise<Measurement> {

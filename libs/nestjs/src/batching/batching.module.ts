@@ -41,6 +41,7 @@ class QueueLifecycle implements OnApplicationBootstrap, OnApplicationShutdown {
 
 /** Batched queues as providers; the application's shutdown hooks end them. */
 @Module({})
+// biome-ignore lint/complexity/noStaticOnlyClass: a dynamic module of NestJS is one
 export class BatchingModule {
   /** A queue whose options need nothing from the container. */
   static register<T, R = void>(options: BatchedQueueOptions<T, R>): DynamicModule {
