@@ -60,6 +60,13 @@ describe('with API keys', () => {
     for (const path of ['/docs', '/docs-json', '/health/live', '/health/ready']) expect((await gateway.get(path)).status).toBe(200);
   });
 
+  it('serves a proxy on this machine that passes on its own name', async () => {
+    const request = (extra: string) => `GET /api/queue/stats HTTP/1.1\r\nHost: tasks.example\r\n${extra}Connection: close\r\n\r\n`;
+    const own = 'X-API-Key: first-key\r\nOrigin: https://tasks.example\r\n';
+    expect(await sendRaw(gateway.port, request(own))).toMatch(/^HTTP\/1\.1 200 /);
+    expect(await sendRaw(gateway.port, request(''))).toMatch(/^HTTP\/1\.1 401 /);
+  });
+
   it('refuses a body before it reads it', async () => {
     const answer = await sendRaw(
       gateway.port,

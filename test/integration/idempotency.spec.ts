@@ -78,6 +78,8 @@ describe('one producer', () => {
     const delayed: NewTask = { ...TASK, delay: '2d' };
     expect(await enqueue('delayed', delayed)).toMatchObject({ state: 'scheduled', duplicate: false });
     expect(await enqueue('delayed', delayed)).toMatchObject({ state: 'scheduled', duplicate: true });
+    // The receipt tells of the first task, whatever is asked for now.
+    expect(await enqueue('delayed', TASK)).toMatchObject({ state: 'scheduled', duplicate: true });
     expect(await places('delayed')).toEqual(['timer 1']);
     const { streams } = await all.connection.admin();
     const record = await streams.getMessage(all.connection.names.taskStates, { last_by_subj: all.connection.names.state('q', 'delayed') });

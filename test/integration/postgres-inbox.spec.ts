@@ -43,7 +43,7 @@ describe('migrate', () => {
     const pools = [db, ...Array.from({ length: 7 }, () => createDatabase(url))];
     open.push(...pools);
     const ran = await Promise.all(pools.map((pool) => migrate(pool)));
-    expect(ran.filter((names) => names.length > 0)).toEqual([['0001-inbox', '0002-accounts']]);
+    expect(ran.filter((names) => names.length > 0)).toEqual([['0001-inbox', '0002-accounts', '0003-inbox-payload']]);
     expect(await migrate(db)).toEqual([]);
   });
 
@@ -63,6 +63,18 @@ describe('migrate', () => {
 });
 
 describe('withInbox', () => {
+  it('refuses an id that comes again with another payload, and keeps namespaces apart', async () => {
+    const db = await database();
+    const task = taskContext('reused');
+    const add = (payload: unknown, scope?: string) => withInbox(db, task, (trx) => addTen(trx), { payload, ...(scope ? { scope } : {}) });
+    await add({ amount: 10 });
+    await add({ amount: 10 });
+    await expect(add({ amount: 999 })).rejects.toMatchObject({ name: 'FatalError', code: 'idempotency-conflict' });
+    expect(await balance(db)).toBe(110);
+    await add({ amount: 999 }, 'other');
+    expect(await balance(db)).toBe(120);
+  });
+
   it('runs a task once under 20 concurrent runs, and all get its result', async () => {
     const db = await database({ maxConnections: 20 });
     const task = taskContext('bonus');

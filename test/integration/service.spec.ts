@@ -1,4 +1,4 @@
-import { createServer } from 'node:http';
+import { createServer, get } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type Connection, connect } from '@jetlane/jetstream';
 import { type Component, callService, type RunningService, readServiceConfig, serveCommand, startService } from '@jetlane/nestjs/service';
@@ -123,6 +123,27 @@ describe('startService', () => {
     ]) {
       expect(text, name).toMatch(new RegExp(`^${name} [0-9.e-]+$`, 'm'));
     }
+  });
+
+  it('serves hosts that name this machine, and no page whose name was re-bound to it', async () => {
+    const { url } = await start();
+    const ask = (path: string, host: string) =>
+      new Promise<number | undefined>((resolve, reject) => {
+        get(`${url}${path}`, { headers: { host } }, (response) => resolve(response.resume().statusCode)).on('error', reject);
+      });
+    for (const host of ['localhost', 'localhost:3001', '127.8.9.1:80', '[::1]:3001']) expect(await ask('/metrics', host), host).toBe(200);
+    for (const host of ['evil.example', '127.0.0.1.evil.example', '10.0.0.7:3001'])
+      for (const path of ['/metrics', '/health/ready']) expect(await ask(path, host), host).toBe(403);
+  });
+
+  it('serves any host on an address that others reach', async () => {
+    const { url } = await start({ config: configOf({ HOST: '0.0.0.0' }) });
+    const status = await new Promise((resolve) => {
+      get(`${url.replace('0.0.0.0', '127.0.0.1')}/metrics`, { headers: { host: 'scheduler:3002' } }, (response) =>
+        resolve(response.resume().statusCode),
+      );
+    });
+    expect(status).toBe(200);
   });
 
   it('refuses a port that is taken', async () => {

@@ -25,7 +25,9 @@ export function gatewayService(
   };
   return {
     config,
-    fastify: { frameworkErrors: answerFrameworkError },
+    // Node's limit would cut long batches; BodyDeadline keeps that of the other routes.
+    fastify: { frameworkErrors: answerFrameworkError, requestTimeout: 0 },
+    guardsHost: true,
     components: (context) => [{ start: () => clientOf(context).start(), stop: () => clientOf(context).close() }],
     configureApp: (app, context) => configureGateway(app, context, clientOf(context), accessLog ?? accessLogOf(context)),
   };
@@ -43,7 +45,14 @@ async function configureGateway(
   );
   const gateway: Gateway = { client, connection, stats, logger, counter: new EnqueueCounter(meter) };
   const routes = apiRoutes(gateway);
-  configureHttp(app, { routes, accessLog, logger, apiKeys: config.apiKeys, loopback: isLoopback(config.host) });
+  configureHttp(app, {
+    routes,
+    accessLog,
+    logger,
+    apiKeys: config.apiKeys,
+    bodyTimeoutMs: config.bodyTimeoutMs,
+    loopback: isLoopback(config.host),
+  });
   serveDocs(app, routes, config.apiKeys.length > 0);
   await servePage(app, config.pageDir);
 }

@@ -5,8 +5,10 @@ const SHORTEST_WAIT_MS = 1000;
 const LONGEST_WAIT_MS = 5000;
 
 /** The handlers of the worker host by task type, on this database. */
-export function createHostHandlers(db: Database): Record<string, TaskHandler<unknown>> {
-  return Object.fromEntries(Object.entries(createHandlers(db)).map(([type, handler]) => [type, outlastOutage(handler)]));
+export function createHostHandlers(db: Database, namespace?: string): Record<string, TaskHandler<unknown>> {
+  return Object.fromEntries(
+    Object.entries(createHandlers(db, namespace ? { namespace } : {})).map(([type, handler]) => [type, outlastOutage(handler)]),
+  );
 }
 
 /**

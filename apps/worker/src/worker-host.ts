@@ -31,7 +31,7 @@ export class WorkerHost implements Component {
       applicationName: 'jetlane-worker',
       onConnectionError: (error) => this.#connectionLost(error),
     });
-    const handlers = createHostHandlers(this.#db);
+    const handlers = createHostHandlers(this.#db, connection.names.namespace);
     const options = { handlers, concurrency: config.concurrency, log: logger };
     this.#workers = new Map(config.queues.map((queue) => [queue, new Worker(connection, { ...options, queue })]));
     this.#janitor = new InboxJanitor(this.#db, {
@@ -109,8 +109,15 @@ export class WorkerHost implements Component {
   #workersHealth(): HealthReport {
     const queues = [...this.#workers].map(([queue, worker]) => ({ queue, ...worker.health() }));
     return {
-      up: queues.every(({ state }) => state === 'running'),
-      queues: queues.map(({ queue, state, slots, busy }) => ({ queue, state, slots, busy })),
+      up: queues.every(({ state, lanes }) => state === 'running' && lanes.every(({ refused }) => refused === undefined)),
+      queues: queues.map(({ queue, state, slots, busy, lanes }) => ({
+        queue,
+        state,
+        slots,
+        busy,
+        // A lane whose pulls are refused again and again gets no tasks: say which, and why.
+        refused: lanes.flatMap(({ lane, refused }) => (refused === undefined ? [] : [`${lane}: ${refused}`])),
+      })),
     };
   }
 }

@@ -1,5 +1,6 @@
 export { bodyText, Connection, type ConnectionState, type CoreMessage, connect } from './connection.js';
 export type { ConnectOptions } from './connection-options.js';
+export { ConnectionPool, type PooledConnection } from './connection-pool.js';
 export { type Death, deathHeaders, isOver } from './dead-letter.js';
 export type { Delivery } from './delivery.js';
 export { type BucketChange, type BucketEntry, JsonBucket } from './json-bucket.js';

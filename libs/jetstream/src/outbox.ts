@@ -46,7 +46,7 @@ export class Outbox {
    * server would cut the link
    */
   push(subject: string, reply: string, data: Payload, headers?: Payload): void {
-    if (subject === '' || /\s/.test(subject))
+    if (subject === '' || hasWhiteSpace(subject))
       throw new TypeError(`a subject must be without white space and not empty: ${JSON.stringify(subject)}`);
     const body = sizeOf(data);
     const head = headers === undefined ? 0 : sizeOf(headers);
@@ -77,6 +77,9 @@ export class Outbox {
     this.nats.publish(subject, data, { ...(reply ? { reply } : {}), ...(block ? { headers: new EncodedHeaders(block).asHeaders() } : {}) });
   }
 }
+
+/** Cheaper than a regular expression on a text this short. */
+const hasWhiteSpace = (text: string): boolean => text.includes(' ') || text.includes('\n') || text.includes('\r') || text.includes('\t');
 
 function encode(frames: readonly Frame[]): Uint8Array {
   let size = 0;

@@ -270,9 +270,16 @@ export class Publisher {
   }
 }
 
+/** The usual form of a PubAck: `{"stream":"tasks_default_high", "seq":12}`. */
+const PLAIN_ACK = /^\{"stream":"([\w-]+)",\s?"seq":(\d+)\}$/;
+
+/** Reads the usual form without a JSON parser; anything else (domain, duplicate, error) goes through it. */
 function parseAnswer(data: Uint8Array): ApiAnswer | undefined {
+  const json = text(data);
+  const plain = PLAIN_ACK.exec(json);
+  if (plain) return { stream: plain[1]!, seq: Number(plain[2]) };
   try {
-    return JSON.parse(text(data)) as ApiAnswer;
+    return JSON.parse(json) as ApiAnswer;
   } catch {
     return undefined;
   }

@@ -8,6 +8,8 @@ import type { Database } from './schema.js';
 export interface HandlerOptions {
   /** What the generic operations may reach. Default: Jetlane's own tables; see `DEFAULT_COLLECTIONS`. */
   readonly collections?: Collections;
+  /** Keeps installations apart that share a database. Default: none. */
+  readonly namespace?: string;
 }
 
 /**
@@ -15,5 +17,6 @@ export interface HandlerOptions {
  * and the generic `insert`, `update`, `upsert`, `delete`, `find`, `count`.
  */
 export function createHandlers(db: Database, options: HandlerOptions = {}): Record<string, TaskHandler<unknown>> {
-  return { ...creditHandlers(db), ...collectionHandlers(db, options.collections ?? DEFAULT_COLLECTIONS) };
+  const { namespace, collections = DEFAULT_COLLECTIONS } = options;
+  return { ...creditHandlers(db, namespace), ...collectionHandlers(db, collections, namespace) };
 }

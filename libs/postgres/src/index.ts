@@ -30,7 +30,7 @@ export type { CreditUpdateResult } from './credits/update.js';
 export { createDatabase, type DatabaseOptions, pingDatabase } from './database.js';
 export { DatabaseError, isDatabaseAway, toTaskError } from './errors.js';
 export { createHandlers, type HandlerOptions } from './handlers.js';
-export { type InboxTask, withInbox } from './inbox.js';
+export { type InboxOptions, type InboxTask, withInbox } from './inbox.js';
 export { InboxJanitor, type JanitorOptions, type PurgeOptions, purgeInbox } from './inbox-purge.js';
 export { type Issue, invalidData, parseData } from './input.js';
 export { migrate } from './migrate.js';

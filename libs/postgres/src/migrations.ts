@@ -79,4 +79,6 @@ const movements = [
 export const MIGRATIONS: readonly Migration[] = [
   { name: '0001-inbox', statements: inbox },
   { name: '0002-accounts', statements: [...accounts, ...movements] },
+  // Tells a repeated task from another one under the same key.
+  { name: '0003-inbox-payload', statements: [sql`alter table task_inbox add column payload_hash text`] },
 ];

@@ -62,6 +62,7 @@ export interface TaskInboxTable {
   hop: number;
   attempt: number;
   type: string;
+  payload_hash: string | null;
   result: ColumnType<unknown, string | null | undefined, string | null>;
   processed_at: Timestamp;
 }

@@ -199,7 +199,7 @@ function wholeNumber(name: string, text: string, least: number, most = Number.MA
   if (text === '' || !Number.isSafeInteger(value) || value < least || value > most) {
     throw new JetlaneError(
       'invalid-headers',
-      `header ${name} must be a whole number from ${least}, got ${JSON.stringify(text.slice(0, 60))}`,
+      `header ${name} must be a whole number from ${least} to ${most}, got ${JSON.stringify(text.slice(0, 60))}`,
       { details: { header: name } },
     );
   }

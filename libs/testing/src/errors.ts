@@ -4,6 +4,7 @@ export type LaunchErrorCode =
   | 'checksum-mismatch'
   | 'command-failed'
   | 'data-dir-not-writable'
+  | 'invalid-port'
   | 'nats-server-not-found'
   | 'nats-server-too-old'
   | 'nats-unreachable'

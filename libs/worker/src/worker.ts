@@ -188,6 +188,8 @@ export class Worker {
   private runNow(task: HeldTask, span: ActiveProcess): Promise<Outcome> {
     const { options } = this.engine!;
     if (task.aborted) return Promise.resolve(failureOf(task, task.aborted, options));
+    if (task.headers.deadline !== undefined && Date.now() > task.headers.deadline)
+      return Promise.resolve({ kind: 'cancelled', reason: 'expired' });
     task.begin();
     if (this.emitter.heard('task:started')) this.emitter.emit('task:started', eventOf(task));
     try {

@@ -5,6 +5,7 @@ import type { ApiRoute } from '../routes/route.js';
 import { logAccess } from './access-log.js';
 import { authentication } from './authentication.js';
 import { readJsonBodies, refuseEncodings, streamBodies } from './bodies.js';
+import { BodyDeadline } from './body-deadline.js';
 import { answerClientErrors } from './client-errors.js';
 import { sendProblem } from './error-handler.js';
 import { guardLoopback } from './loopback-guard.js';
@@ -17,6 +18,8 @@ export interface HttpOptions {
   readonly logger: Logger;
   readonly accessLog: Logger;
   readonly apiKeys: readonly string[];
+  /** Longest time that the body of a request may take, ms; not of a route that streams. */
+  readonly bodyTimeoutMs: number;
   /** The server is bound to a loopback address. */
   readonly loopback: boolean;
 }
@@ -27,17 +30,23 @@ export function configureHttp(app: NestFastifyApplication, options: HttpOptions)
   const { logger } = options;
   answerClientErrors(fastify.server);
   fastify.setGenReqId(requestIds());
+  new BodyDeadline(fastify.server, options.bodyTimeoutMs).watch(fastify, streamingUrls(options.routes));
   addHooks(fastify, options);
   app.useGlobalFilters(new ProblemFilter(logger));
   void fastify.register(async (scope) => addRoutes(scope, options, readJsonBodies, (route) => !route.streams));
   void fastify.register(async (scope) => addRoutes(scope, options, streamBodies, (route) => route.streams === true));
 }
 
-function addHooks(fastify: FastifyInstance, { accessLog, loopback, logger }: HttpOptions): void {
+const streamingUrls = (routes: readonly ApiRoute[]): Set<string> =>
+  new Set(routes.filter(({ streams }) => streams).map(({ url, path }) => url ?? path));
+
+function addHooks(fastify: FastifyInstance, { accessLog, apiKeys, loopback, logger }: HttpOptions): void {
+  // A key is what no foreign page has; and a proxy in front, which makes keys necessary, may pass on its own name.
+  const guarded = loopback && apiKeys.length === 0;
   fastify.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id);
     setSecurityHeaders(request.url, reply);
-    if (!loopback) return done();
+    if (!guarded) return done();
     try {
       guardLoopback(request);
       done();

@@ -1,7 +1,6 @@
+import { namesThisMachine } from '@jetlane/nestjs/service';
 import { JetlaneError } from '@jetlane/protocol';
 import type { FastifyRequest } from 'fastify';
-
-const LOOPBACK = /^(localhost|([a-z0-9-]+\.)+localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?$/i;
 
 /**
  * Guards a gateway that trusts everybody on this machine against web pages in its browsers: a page whose name was
@@ -10,13 +9,13 @@ const LOOPBACK = /^(localhost|([a-z0-9-]+\.)+localhost|127(\.\d{1,3}){3}|\[::1\]
  */
 export function guardLoopback({ headers }: Pick<FastifyRequest, 'headers'>): void {
   const { host, origin } = headers;
-  if (!host || !LOOPBACK.test(host)) {
+  if (!namesThisMachine(host)) {
     throw new JetlaneError(
       'forbidden',
-      'the Host header does not name this machine; use http://localhost or http://127.0.0.1, or set HOST and JETLANE_API_KEYS to serve others',
+      'the Host header does not name this machine; use http://localhost or http://127.0.0.1, or set JETLANE_API_KEYS to serve others, such as a proxy that passes on its own name',
     );
   }
-  if (origin !== undefined && !LOOPBACK.test(origin.replace(/^https?:\/\//i, ''))) {
+  if (origin !== undefined && !namesThisMachine(origin.replace(/^https?:\/\//i, ''))) {
     throw new JetlaneError('forbidden', 'pages of other origins may not use this gateway');
   }
 }

@@ -3,9 +3,10 @@ import { JetlaneError } from '@jetlane/protocol';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { Logger } from 'pino';
-import type { ServiceConfig } from './config.js';
+import { isLoopback, type ServiceConfig } from './config.js';
 import type { ServiceContext, ServiceOptions } from './context.js';
 import { HealthRegistry } from './health-registry.js';
+import { guardHost } from './host-guard.js';
 import { observeHttp } from './http-metrics.js';
 import { createLogger, NestLogger } from './logger.js';
 import { ServiceMetrics } from './metrics.js';
@@ -19,6 +20,17 @@ import { startTracing } from './tracing.js';
 
 const SHUTDOWN_TIMEOUT_MS = 25_000;
 const BODY_LIMIT = 1_048_576;
+/** Who holds a connection without using it loses it. All in ms. */
+const TIMEOUTS = {
+  /** Silence on a connection: longer than the longest wait for an outcome (60 s), during which nothing is sent. */
+  connectionTimeout: 120_000,
+  /** Between requests: longer than proxies keep theirs (60 s as a rule), so that none sends into a closing connection. */
+  keepAliveTimeout: 72_000,
+  /** A whole request with its body. */
+  requestTimeout: 30_000,
+  /** Headers, also the first ones of a new connection. Node looks at these limits every 30 s unless told. */
+  http: { headersTimeout: 30_000, connectionsCheckingInterval: 5_000 },
+} as const;
 
 /** A service that runs. */
 export interface RunningService<C extends ServiceConfig = ServiceConfig> {
@@ -124,12 +136,14 @@ async function startApp<C extends ServiceConfig>(options: ServiceOptions<C>, con
   try {
     const components = await options.components(context);
     const module = serviceModule(context, components, options.module?.(context));
-    const adapter = new FastifyAdapter({ bodyLimit: options.bodyLimit ?? BODY_LIMIT, forceCloseConnections: 'idle', ...options.fastify });
+    const bodyLimit = options.bodyLimit ?? BODY_LIMIT;
+    const adapter = new FastifyAdapter({ bodyLimit, forceCloseConnections: 'idle', ...TIMEOUTS, ...options.fastify });
     app = await NestFactory.create<NestFastifyApplication>(module, adapter, {
       logger: new NestLogger(context.logger),
       abortOnError: false,
     });
     observeHttp(adapter.getInstance(), context.meter);
+    if (isLoopback(context.config.host) && !options.guardsHost) guardHost(adapter.getInstance());
     await options.configureApp?.(app, context);
     await app.init();
     return app;

@@ -11,13 +11,13 @@ import { type OperationData, operationData } from './schemas.js';
 type Query<K extends Operation> = (db: Kysely<AnyTables>, collections: Collections, data: OperationData[K]) => Promise<unknown>;
 
 /** Handlers of the generic database operations, by task type, on these collections and nothing else. */
-export function collectionHandlers(db: Database, collections: Collections): Record<Operation, TaskHandler<unknown>> {
+export function collectionHandlers(db: Database, collections: Collections, scope?: string): Record<Operation, TaskHandler<unknown>> {
   const any = db as unknown as Kysely<AnyTables>;
   const changing =
     <K extends Operation>(operation: K, query: Query<K>): TaskHandler<unknown> =>
     async (data, ctx) => {
       const checked = parseData(operationData[operation], data, operation) as OperationData[K];
-      return await withInbox(any, ctx, (trx) => query(trx, collections, checked));
+      return await withInbox(any, ctx, (trx) => query(trx, collections, checked), { payload: data, ...(scope ? { scope } : {}) });
     };
   return {
     insert: changing('insert', insert),

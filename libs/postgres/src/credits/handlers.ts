@@ -10,22 +10,23 @@ import { creditCalculationData, creditPurchaseData, creditUpdateData, userRegist
 import { updateCredits } from './update.js';
 
 /** Handlers of the credit tasks, by task type. Each changes nothing twice: its writes go through the inbox. */
-export function creditHandlers(db: Database): Record<string, TaskHandler<unknown>> {
+export function creditHandlers(db: Database, scope?: string): Record<string, TaskHandler<unknown>> {
+  const once = onceIn(db, scope);
   return {
-    user_registration: once(db, userRegistrationData, registerUser),
-    credit_purchase: once(db, creditPurchaseData, purchaseCredits),
-    credit_update: once(db, creditUpdateData, updateCredits),
-    credit_calculation: once(db, creditCalculationData, (trx, _task, data) => calculateCredits(trx, data)),
+    user_registration: once(userRegistrationData, registerUser),
+    credit_purchase: once(creditPurchaseData, purchaseCredits),
+    credit_update: once(creditUpdateData, updateCredits),
+    credit_calculation: once(creditCalculationData, (trx, _task, data) => calculateCredits(trx, data)),
   };
 }
 
-function once<S extends z.ZodType, R>(
-  db: Database,
-  schema: S,
-  run: (trx: DatabaseTransaction, task: InboxTask, data: z.output<S>) => Promise<R>,
-): TaskHandler<unknown, R> {
-  return async (data, ctx) => {
-    const checked = parseData(schema, data, ctx.type);
-    return await withInbox(db, ctx, (trx) => run(trx, ctx, checked));
-  };
+function onceIn(db: Database, scope: string | undefined) {
+  return <S extends z.ZodType, R>(
+    schema: S,
+    run: (trx: DatabaseTransaction, task: InboxTask, data: z.output<S>) => Promise<R>,
+  ): TaskHandler<unknown, R> =>
+    async (data, ctx) => {
+      const checked = parseData(schema, data, ctx.type);
+      return await withInbox(db, ctx, (trx) => run(trx, ctx, checked), { payload: data, ...(scope ? { scope } : {}) });
+    };
 }

@@ -34,7 +34,7 @@ export async function provideNats(options: InfrastructureOptions): Promise<Infra
   if (url !== undefined) {
     const { version } = await checkNatsUrl(url);
     const shown = url.split(',').map(withoutPassword).join(',');
-    emit({ type: 'nats:ready', url: shown, version, embedded: false, tookMs: performance.now() - before });
+    emit({ type: 'nats:ready', url: shown, version, embedded: false, tookMs: performance.now() - before, restarts: 0 });
     return { url, server: undefined, stop: () => Promise.resolve() };
   }
   const log = (text: string) => emit({ type: 'notice', text });
@@ -42,8 +42,10 @@ export async function provideNats(options: InfrastructureOptions): Promise<Infra
   const storeDir = join(options.dataDir, 'nats');
   const logFile = join(options.logDir, 'nats-server.log');
   const server = await startNatsServer({ binary: binary.path, port, storeDir, logFile });
-  emit({ type: 'nats:ready', url: server.url, version: binary.version, embedded: true, tookMs: performance.now() - before });
-  return { url: server.url, server, stop: supervised('nats-server', server, options) };
+  const { version } = binary;
+  const ready: Ready = (tookMs, restarts) => emit({ type: 'nats:ready', url: server.url, version, embedded: true, tookMs, restarts });
+  ready(performance.now() - before, 0);
+  return { url: server.url, server, stop: supervised('nats-server', server, options, ready) };
 }
 
 /** The embedded PostgreSQL, or the database that DATABASE_URL names. */
@@ -51,26 +53,35 @@ export async function providePostgres(options: InfrastructureOptions): Promise<I
   const { url, port, emit } = options;
   const before = performance.now();
   if (url !== undefined) {
-    emit({ type: 'postgres:ready', url: withoutPassword(url), version: '', embedded: false, tookMs: 0 });
+    emit({ type: 'postgres:ready', url: withoutPassword(url), version: '', embedded: false, tookMs: 0, restarts: 0 });
     return { url, server: undefined, stop: () => Promise.resolve() };
   }
   const logFile = join(options.logDir, 'postgres.log');
   const log = (text: string) => emit({ type: 'notice', text });
   const server = await startPostgres({ port, dataDir: join(options.dataDir, 'postgres'), logFile, log });
   const { version } = server;
-  emit({ type: 'postgres:ready', url: withoutPassword(server.url), version, embedded: true, tookMs: performance.now() - before });
-  return { url: server.url, server, stop: supervised('postgres', server, options) };
+  const shown = withoutPassword(server.url);
+  const ready: Ready = (tookMs, restarts) => emit({ type: 'postgres:ready', url: shown, version, embedded: true, tookMs, restarts });
+  ready(performance.now() - before, 0);
+  return { url: server.url, server, stop: supervised('postgres', server, options, ready) };
 }
 
-/** Restarts a server of ours when it dies; returns what stops it. */
-function supervised(name: string, server: NatsServer | PostgresServer, options: InfrastructureOptions): () => Promise<void> {
+/** Tells that a server is ready, for the first time or after a restart. */
+type Ready = (tookMs: number, restarts: number) => void;
+
+/** Restarts a server of ours when it dies, and tells when it is ready again; returns what stops it. */
+function supervised(name: string, server: NatsServer | PostgresServer, options: InfrastructureOptions, ready: Ready): () => Promise<void> {
   const thing: Restartable = {
     name,
     logFile: server.logFile,
     get exited() {
       return server.exited;
     },
-    start: () => server.start(),
+    start: async () => {
+      const before = performance.now();
+      await server.start();
+      ready(performance.now() - before, supervisor.restarts + 1);
+    },
     stop: () => server.stop(),
     tail: () => tailLog(server.logFile, 8),
   };

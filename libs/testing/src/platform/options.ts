@@ -1,4 +1,5 @@
 import { join, resolve as resolvePath } from 'node:path';
+import { LaunchError } from '../errors.js';
 import type { ResolveOptions } from '../nats-server/resolve.js';
 import { freePorts } from '../process/ports.js';
 import { findProjectRoot } from './data-dir.js';
@@ -39,7 +40,7 @@ export interface CompiledOptions extends Required<Omit<PlatformOptions, 'onEvent
   runDir: string;
 }
 
-/** @throws LaunchError when the project root cannot be found; an Error when a port is not a number. */
+/** @throws LaunchError `not-built` when the project root cannot be found, `invalid-port` when a variable does not hold a port. */
 export async function compileOptions(options: PlatformOptions): Promise<CompiledOptions> {
   const env: NodeJS.ProcessEnv = { ...process.env, ...options.env };
   // Logs go to files here, and files are for machines.
@@ -48,6 +49,8 @@ export async function compileOptions(options: PlatformOptions): Promise<Compiled
   if (options.namespace !== undefined) env.JETLANE_NAMESPACE = options.namespace;
   const root = resolvePath(options.root ?? findProjectRoot());
   const dataDir = resolvePath(options.dataDir ?? (env.JETLANE_DATA_DIR || join(root, '.jetlane')));
+  // Tells another start whose processes hold the ports that it wants.
+  env.JETLANE_DATA_DIR = dataDir;
   const services = options.services ?? SERVICES;
   const replicas = options.replicas ?? {};
   const ports = await choosePorts(replicaNames(services, replicas), options.ports ?? 'default', env);
@@ -101,7 +104,9 @@ function portFrom(variable: string, given: string | undefined, fallback: number)
   if (given === undefined || given === '') return fallback;
   const port = Number(given);
   if (Number.isInteger(port) && port > 0 && port < 65_536) return port;
-  throw new Error(`${variable} is "${given}", but must be a port number from 1 to 65535.`);
+  throw new LaunchError('invalid-port', `${variable} is "${given}", but must be a port number from 1 to 65535.`, {
+    details: { variable, given },
+  });
 }
 
 function carefully(listener: PlatformListener | undefined): PlatformListener {

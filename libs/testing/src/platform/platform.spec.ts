@@ -3,7 +3,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
-import { freePort } from '../process/ports.js';
+import { freePort, freePorts } from '../process/ports.js';
 import { pidExists } from '../process/run-record.js';
 import { waitUntil } from '../process/wait-until.js';
 import type { PlatformEvent } from './events.js';
@@ -70,10 +70,14 @@ describe('startPlatform', () => {
   });
 
   it('starts a killed nats-server again, on the same port', async () => {
-    const { platform } = await start({ services: [] });
+    const { platform, events } = await start({ services: [] });
     const pid = platform.nats?.pid;
     platform.nats?.kill('SIGKILL');
     expect(await waitUntil(() => ![undefined, pid].includes(platform.nats?.pid))).toBe(true);
+    const ready = () => events.filter((event) => event.type === 'nats:ready');
+    expect(await waitUntil(() => ready().length === 2)).toBe(true);
+    expect(ready().map((event) => event.restarts)).toEqual([0, 1]);
+    expect(formatEvent(ready()[1] as PlatformEvent)).toMatch(/nats-server +ready .*again/);
   });
 
   it('leaves a service alone that was stopped on purpose', async () => {
@@ -117,6 +121,38 @@ describe('startPlatform', () => {
       message: expect.stringMatching(`Port ${port} \\(theta\\) is taken by pid ${process.pid} .* THETA_PORT=<port>`),
     });
     blocker.close();
+  });
+
+  it('lists several taken ports line by line', async () => {
+    const [port, natsPort] = await freePorts(2);
+    const blockers = [port, natsPort].map((taken) => createServer().listen(taken, '127.0.0.1'));
+    const env = { KAPPA_PORT: String(port), NATS_PORT: String(natsPort) };
+    const error = await start({ services: [fakeService('kappa')], ports: 'default', env }).catch((thrown: Error) => thrown);
+    for (const blocker of blockers) blocker.close();
+    const lines = (error as Error).message.split('\n');
+    expect(lines).toHaveLength(3);
+    expect(lines[1]).toMatch(new RegExp(`^ {2}${port} \\(kappa\\) by pid ${process.pid} .*: KAPPA_PORT=<port>$`));
+  });
+
+  it.runIf(process.platform === 'linux')('names the other Jetlane that has the ports', async () => {
+    const dataDir = mkdtempSync(join(root, 'other-'));
+    const { platform } = await start({ services: [fakeService('lambda')], dataDir });
+    const port = platform.services.get('lambda')?.port;
+    const env = { LAMBDA_PORT: String(port), NATS_PORT: new URL(platform.urls.nats).port };
+    const attempt = start({ services: [fakeService('lambda')], ports: 'default', env });
+    await expect(attempt).rejects.toMatchObject({
+      code: 'port-taken',
+      message: expect.stringMatching(`^Another Jetlane, pid ${process.pid} with its data in ${dataDir}, has these ports`),
+    });
+  });
+
+  it.each(['abc', '0', '65536', '30.5'])('refuses %s as a port in one sentence', async (given) => {
+    const attempt = start({ services: [fakeService('mu')], ports: 'default', env: { MU_PORT: given } });
+    await expect(attempt).rejects.toMatchObject({
+      name: 'LaunchError',
+      code: 'invalid-port',
+      message: `MU_PORT is "${given}", but must be a port number from 1 to 65535.`,
+    });
   });
 
   it('runs once per data folder', async () => {

@@ -9,11 +9,11 @@ export function formatEvent(event: PlatformEvent): string | undefined {
     case 'notice':
       return `  ${event.text} …`;
     case 'nats:ready':
-      return ready(`nats-server`, `${event.version} ${event.embedded ? '' : `(yours) ${event.url}`}`, event.tookMs);
+      return ready(`nats-server`, `${event.version} ${event.embedded ? again(event) : `(yours) ${event.url}`}`, event.tookMs);
     case 'postgres:ready':
-      return ready('PostgreSQL', event.embedded ? event.version : `(yours) ${event.url}`, event.tookMs);
+      return ready('PostgreSQL', event.embedded ? `${event.version} ${again(event)}` : `(yours) ${event.url}`, event.tookMs);
     case 'service:ready':
-      return ready(event.name, event.restarts > 0 ? 'again' : '', event.tookMs);
+      return ready(event.name, again(event), event.tookMs);
     case 'service:exited':
       return formatExit(event);
     case 'platform:stopping':
@@ -50,6 +50,10 @@ function formatExit(event: Extract<PlatformEvent, { type: 'service:exited' }>): 
   // One death may be anybody's doing. The third in a row is a crash loop: the reader needs the reason, but needs it once.
   if (event.restartInMs !== 400) return first;
   return [first, ...event.lines.map((line) => `    ${line}`), `    log: ${event.logFile}`].join('\n');
+}
+
+function again({ restarts }: { restarts: number }): string {
+  return restarts > 0 ? 'again' : '';
 }
 
 function ready(name: string, note: string, tookMs: number): string {

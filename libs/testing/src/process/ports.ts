@@ -1,5 +1,6 @@
 import { createServer } from 'node:net';
 import { LaunchError } from '../errors.js';
+import { type OtherStart, otherStartOf } from './other-start.js';
 import { holderOfPort, type PortHolder } from './port-holder.js';
 
 const LOOPBACK = '127.0.0.1';
@@ -47,15 +48,35 @@ export async function assertPortsFree(wanted: readonly WantedPort[], host = LOOP
   throw new LaunchError('port-taken', describeTaken(described), { retryable: true, details: { ports: described } });
 }
 
-function describeTaken(taken: readonly (WantedPort & { holder: PortHolder | undefined })[]): string {
-  const facts = taken.map(({ name, port, holder }) => {
-    const who = holder === undefined ? 'another process' : `pid ${holder.pid} (${holder.command})`;
-    return `port ${port} (${name}) is taken by ${who}`;
-  });
-  const changes = taken.filter(({ env }) => env !== undefined).map(({ env }) => `${env}=<port>`);
-  const wayOut = changes.length === 0 ? 'Stop it or choose another port.' : `Stop it, or choose another port with ${changes.join(' ')}.`;
-  const sentence = facts.join('; ');
-  return `${sentence.charAt(0).toUpperCase()}${sentence.slice(1)}. ${wayOut}`;
+type TakenPort = WantedPort & { holder: PortHolder | undefined };
+
+function describeTaken(taken: readonly TakenPort[]): string {
+  const [only] = taken;
+  const pids = taken.flatMap(({ holder }) => holder?.pid ?? []);
+  const other = pids.length === taken.length ? otherStartOf(pids) : undefined;
+  if (other !== undefined) return describeOther(taken, other);
+  if (only === undefined || taken.length > 1) return describeMany(taken);
+  const wayOut = only.env === undefined ? 'Stop it or choose another port.' : `Stop it, or choose another port with ${only.env}=<port>.`;
+  return `Port ${only.port} (${only.name}) is taken by ${describeHolder(only)}. ${wayOut}`;
+}
+
+function describeMany(taken: readonly TakenPort[]): string {
+  const lines = taken.map((port) => `  ${port.port} (${port.name}) by ${describeHolder(port)}${change(port)}`);
+  return `${taken.length} ports are taken. Stop what has them, or choose others:\n${lines.join('\n')}`;
+}
+
+function describeOther(taken: readonly TakenPort[], { pid, dataDir }: OtherStart): string {
+  const lines = taken.map((port) => `  ${port.port} (${port.name})${change(port)}`);
+  const wayOut = `Stop it (Ctrl-C in its terminal, or kill ${pid}), or choose other ports`;
+  return `Another Jetlane, pid ${pid} with its data in ${dataDir}, has these ports. ${wayOut}:\n${lines.join('\n')}`;
+}
+
+function describeHolder({ holder }: TakenPort): string {
+  return holder === undefined ? 'another process' : `pid ${holder.pid} (${holder.command})`;
+}
+
+function change({ env }: WantedPort): string {
+  return env === undefined ? '' : `: ${env}=<port>`;
 }
 
 function listen(port: number, host: string): Promise<{ port: number; close(): Promise<void> }> {

@@ -45,6 +45,21 @@ export async function reclaimRun(file: string, name: string, signal: NodeJS.Sign
   rmSync(file, { force: true });
 }
 
+/** The process that a record is about and the one that started it, if both live. */
+export function liveRun(file: string): { pid: number; ownerPid: number } | undefined {
+  const record = readRecord(file);
+  if (record === undefined || !isAlive(record.process) || !isAlive(record.owner)) return undefined;
+  return { pid: record.process.pid, ownerPid: record.owner.pid };
+}
+
+/** Environment variable of another process; undefined where the system does not show it. */
+export function environmentOf(pid: number, variable: string): string | undefined {
+  const entry = readProc(pid, 'environ')
+    .split('\0')
+    .find((text) => text.startsWith(`${variable}=`));
+  return entry?.slice(variable.length + 1);
+}
+
 /** Stops a process that is not our child. Resolves when it is gone. */
 export async function stopProcess(pid: number, signal: NodeJS.Signals): Promise<void> {
   sendSignal(pid, signal);
