@@ -1,4 +1,4 @@
-import { type Connection, type Delivery, deleteMessage, hopOf, leaderGet } from '@jetlane/jetstream';
+import { type Connection, type Delivery, deleteMessage, directGet, hopOf, leaderGet } from '@jetlane/jetstream';
 import { LANES } from '@jetlane/protocol';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { DueMover, type Fate } from '../../apps/scheduler/src/due-mover.js';
@@ -184,7 +184,7 @@ describe('scheduler', () => {
     expect(log.lines.filter(({ event }) => event === 'due:unknown-queue')).toHaveLength(1);
   });
 
-  it('discards what names no task and buries what is too large', async () => {
+  it('keeps what names no task as a dead letter, and buries what is too large', async () => {
     await site.queue({ name: 'small', maxPayload: 10 });
     const fates: Fate[] = [];
     await startScheduler({ onFate: (fate) => fates.push(fate) });
@@ -192,6 +192,10 @@ describe('scheduler', () => {
     await site.timer('small', 'huge', { body: JSON.stringify('x'.repeat(70_000)) });
     await settled();
     expect(fates.sort()).toEqual(['dead', 'malformed']);
+    const { names } = site.connection;
+    const kept = await directGet(site.connection, names.deadLetters, names.pattern('dead._malformed.*'));
+    expect(Object.fromEntries(kept?.headers ?? [])).toMatchObject({ 'Task-Dead-Reason': 'invalid-argument' });
+    expect(kept?.data).toEqual(Buffer.from([0]));
     expect(Object.fromEntries((await site.dead('small', 'huge'))?.headers ?? [])).toMatchObject({
       'Task-Dead-Reason': 'payload-too-large',
       'Task-Type': 'noop',

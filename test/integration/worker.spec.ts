@@ -238,6 +238,28 @@ describe('a task', () => {
   });
 });
 
+describe('a deadline', () => {
+  it('that has passed while the task waited: cancelled as expired, never run; one ahead does not matter', async () => {
+    const queue = site.queueName();
+    const ran: string[] = [];
+    await site.worker({ queue, handlers: { t: (_: unknown, { key }: TaskContext) => void ran.push(key) } });
+    await site.send(queue, 'late', '{}', [
+      ['Task-Type', 't'],
+      ['Task-Deadline', String(Date.now() - 1000)],
+    ]);
+    await site.send(queue, 'early', '{}', [
+      ['Task-Type', 't'],
+      ['Task-Deadline', String(Date.now() + 3_600_000)],
+    ]);
+    await eventually(
+      'both are settled',
+      async () => (await site.record(queue, 'late'))?.state === 'cancelled' && (await site.record(queue, 'early'))?.state === 'completed',
+    );
+    expect(await site.record(queue, 'late')).toMatchObject({ reason: 'expired' });
+    expect(ran).toEqual(['early']);
+  });
+});
+
 describe('options', () => {
   it.each([
     [{ concurrency: 0 }, 'concurrency'],

@@ -1,5 +1,5 @@
 import { type Connection, type Delivery, deathHeaders, isOver, leaderGet, TaskStore } from '@jetlane/jetstream';
-import { HEADER, headerValue, isFinal, JetlaneError, LANE_DEFAULTS, QueueFullError, toErrorRecord } from '@jetlane/protocol';
+import { decodeHeaders, HEADER, headerValue, isFinal, JetlaneError, LANE_DEFAULTS, QueueFullError, toErrorRecord } from '@jetlane/protocol';
 import { type DueTask, readDueTask } from './due-task.js';
 import { Gate } from './gate.js';
 import { LaneWatch } from './lane-watch.js';
@@ -52,10 +52,35 @@ export class DueMover {
   async move(delivery: Delivery): Promise<{ readonly fate: Fate; readonly task?: DueTask }> {
     const task = readDueTask(this.connection.names, delivery);
     if (!task) {
-      this.options.log.error({ subject: delivery.subject }, 'due:malformed');
+      await this.keepMalformed(delivery);
       return { fate: 'malformed' };
     }
     return { fate: await this.decide(task, delivery), task };
+  }
+
+  // A stranger wrote where only timers fire. It was confirmed to him, so it is kept, under a name that no queue can have.
+  // Crash between dead letter and ack: the same letter is written again, under the same subject.
+  private async keepMalformed(delivery: Delivery): Promise<void> {
+    const { subject, streamSequence, data } = delivery;
+    this.options.log.error({ subject }, 'due:malformed');
+    const error = {
+      name: 'JetlaneError',
+      code: 'invalid-argument',
+      message: `"${subject}" names no queue, lane and key; publish tasks to tasks.<queue>.<lane>.<key>`,
+    };
+    const death = {
+      reason: error.code,
+      error,
+      at: Date.now(),
+      source: { stream: this.connection.names.schedules, sequence: streamSequence },
+      type: undefined,
+    };
+    await this.store.publishDead('_malformed', `due-${streamSequence}`, {
+      headers: decodeHeaders(delivery.headers),
+      data,
+      hop: 1,
+      extra: deathHeaders(death),
+    });
   }
 
   private async decide(task: DueTask, delivery: Delivery): Promise<Fate> {
