@@ -1,6 +1,7 @@
 import { headerValue } from '@jetlane/protocol';
 import { type TaskContext, Worker } from '@jetlane/worker';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { eventually } from './services-fixture.js';
 import { QUICK_RETRY, WorkerSite } from './worker-fixture.js';
 
 let site: WorkerSite;
