@@ -71,12 +71,14 @@ describe('jetStreamStorage', () => {
       name,
       priorityLevels: 4,
       batchSize: 8,
-      flushInterval: 300,
+      // One full batch: draining at once would flush whatever lane came first.
+      flushInterval: 20_000,
       processor: (items) => {
         order.push(...items.map(({ id }) => id));
         return double(items);
       },
     });
+    await eventually('all are processed', () => order.length === 8);
     await consumer.drain();
     expect(order).toEqual([0, 0, 1, 1, 2, 2, 3, 3]);
   });

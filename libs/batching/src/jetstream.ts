@@ -75,9 +75,14 @@ class JetStreamBroker<T, R> implements BatchBroker<T, R> {
   async depth(): Promise<number> {
     const { connection } = this.options;
     const { storageKey } = this.link!;
-    const due = await countMessages(connection, connection.names.schedules, connection.names.due(storageKey, '*' as Lane, '*'));
+    // Read along the way of a task, timer → due → lane → timer: read in another order, one that moves meanwhile is seen nowhere.
+    const { names } = connection;
+    const timers = () => countMessages(connection, names.schedules, names.timer(storageKey, '*'));
+    const first = await timers();
+    const due = await countMessages(connection, names.schedules, names.due(storageKey, '*' as Lane, '*'));
     const [stats] = await this.client.stats(storageKey);
-    return due + (stats?.depth ?? 0) + (stats?.scheduled ?? 0);
+    const again = await timers();
+    return Math.max(first, again) + due + (stats?.depth ?? 0);
   }
 
   async close(timeoutMs: number): Promise<void> {
