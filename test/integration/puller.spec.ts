@@ -251,7 +251,8 @@ describe('pulls that end', () => {
       await link.flush();
       await link.request('$JS.API.CONSUMER.LEADER.STEPDOWN.elect.c', '', 5000);
       await eventually('the pull ends', () => lane.ends.length > 0);
-      expect(lane.ends[0]!.code).toBe(409);
+      // 409 from the old leader, or 503 when the next pull was quicker than the election.
+      expect([409, 503]).toContain(lane.ends[0]!.code);
       lane.asked = 0;
       await eventually('the new leader serves a pull', async () => {
         if (lane.puller.open === 0) lane.asked += lane.puller.pull(5, 'wait') ? 5 : 0;
