@@ -147,8 +147,8 @@ describe('scheduler', () => {
   });
 
   it('a hop that the lane remembers but that is nowhere to be seen is moved again, under the next hop', async () => {
-    const { seq, stream } = await site.enqueue('q', 'ghost');
-    await deleteMessage(site.connection, stream, seq);
+    const { seq } = await site.enqueue('q', 'ghost');
+    await deleteMessage(site.connection, site.connection.names.lane('q', 'normal').stream, seq);
     await site.timer('q', 'ghost');
     await startScheduler();
     await settled();

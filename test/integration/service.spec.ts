@@ -172,10 +172,8 @@ describe('tracing', () => {
     const service = await startService({ config: configOf({ OTEL_EXPORTER_OTLP_ENDPOINT: endpoint }), components: () => [] });
     const send = startSend({ queue: 'default', lane: 'high', type: 't', key: 'k' });
     send.end();
-    startProcess(
-      { id: 'default.k', queue: 'default', lane: 'high', attempt: 1, hop: 1, delivery: 1 },
-      { traceparent: send.traceparent! },
-    ).end('completed');
+    const task = { id: 'default.k', queue: 'default', lane: 'high', attempt: 1, hop: 1, delivery: 1 };
+    startProcess(() => task, { traceparent: send.traceparent! }).end('completed');
     await service.stop();
     collector.close();
     expect(bodies).toHaveLength(1);

@@ -1,4 +1,4 @@
-import type { Connection, PubAck } from '@jetlane/jetstream';
+import type { Connection } from '@jetlane/jetstream';
 import { FatalError } from '@jetlane/protocol';
 import { Cancelled, RetryLater } from '@jetlane/worker';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -18,22 +18,25 @@ type Step = `${'before' | 'after'} ${'states' | 'schedules' | 'dead'}` | 'before
 /** Lets a worker's link break at a step, as the death of its process does: nothing is sent from then on. */
 function dieAt(connection: Connection, step: Step): { readonly died: () => boolean } {
   let dead = false;
-  const die = (): Promise<never> => {
+  const die = (): void => {
     dead = true;
     void connection.raw().close();
-    return new Promise(() => undefined);
   };
   const [when, stream] = step.split(' ') as [string, string];
-  const publish = connection.publish.bind(connection);
+  const { publisher } = connection;
+  const post = publisher.post.bind(publisher);
   const at = (subject: string) => subject.startsWith(connection.names.pattern(`${stream}.`));
-  connection.publish = (subject, data, headers): Promise<PubAck> => {
-    if (dead) return new Promise(() => undefined);
-    if (!at(subject)) return publish(subject, data, headers);
-    return when === 'before' ? die() : publish(subject, data, headers).then(die);
+  publisher.post = (publication) => {
+    if (dead) return;
+    if (at(publication.subject)) {
+      if (when === 'before') return die();
+      publication.confirmed = die;
+    }
+    post(publication);
   };
   const ack = connection.ack.bind(connection);
   connection.ack = (delivery) => {
-    if (step === 'before ack') void die();
+    if (step === 'before ack') die();
     return dead || ack(delivery);
   };
   return { died: () => dead };

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { type Connection, leaderGet, type TaskStore } from '@jetlane/jetstream';
-import { formatTaskId, type HeaderPair, IdempotencyConflictError, type StateRecord, WrongSequenceError } from '@jetlane/protocol';
-import { firstHop, type PreparedTask, payloadHash } from './new-task.js';
+import { formatTaskId, IdempotencyConflictError, type StateRecord, WrongSequenceError } from '@jetlane/protocol';
+import { type PreparedTask, payloadHash, timerHeaders } from './new-task.js';
 
 /** What came of an enqueue with a caller's key. */
 export interface Accepted {
@@ -19,7 +19,7 @@ export async function enqueueOnce(
   connection: Connection,
   store: TaskStore,
   task: PreparedTask,
-  headersFor: (hash: string) => HeaderPair[],
+  headersFor: (hash: string) => string,
 ): Promise<Accepted> {
   const hash = payloadHash(task);
   const claim = randomBytes(9).toString('base64url');
@@ -56,7 +56,7 @@ export async function enqueueOnce(
 }
 
 /** Finishes what another producer began and may not have ended. */
-async function complete(connection: Connection, store: TaskStore, task: PreparedTask, headers: HeaderPair[]): Promise<void> {
+async function complete(connection: Connection, store: TaskStore, task: PreparedTask, headers: string): Promise<void> {
   if ((await store.traces(task.queue, task.key, leaderGet)).copies.length > 0) return;
   const again = (await store.record(task.queue, task.key, leaderGet)).record;
   if (again && again.state !== 'accepted') return;
@@ -64,8 +64,9 @@ async function complete(connection: Connection, store: TaskStore, task: Prepared
 }
 
 /** The first publication: into the lane under the id of hop 1, or as a timer that must be the first of its subject. */
-export async function publishFirst(connection: Connection, store: TaskStore, task: PreparedTask, headers: HeaderPair[]): Promise<void> {
+export async function publishFirst(connection: Connection, store: TaskStore, task: PreparedTask, headers: string): Promise<void> {
   const { queue, key, lane, data } = task;
-  if (task.delayMs > 0) await store.setTimer({ queue, lane, key, at: Date.now() + task.delayMs, hop: 1, attempt: 1, headers, data });
-  else await connection.publish(connection.names.task(queue, lane, key), data, firstHop(key, headers));
+  if (task.delayMs > 0)
+    await store.setTimer({ queue, lane, key, at: Date.now() + task.delayMs, hop: 1, attempt: 1, headers: timerHeaders(headers), data });
+  else await connection.publish(connection.names.task(queue, lane, key), data, headers);
 }

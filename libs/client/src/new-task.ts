@@ -4,9 +4,9 @@ import {
   assertHeaderValue,
   DEFAULT_LANE,
   type Duration,
+  decodeHeaders,
   HEADER,
   type HeaderPair,
-  headerText,
   hopId,
   isLane,
   isTaskKey,
@@ -17,9 +17,11 @@ import {
   LANES,
   type Lane,
   type QueueDefinition,
+  stripServerHeaders,
   type TaskState,
   toMs,
 } from '@jetlane/protocol';
+import type { TraceHeaders } from '@jetlane/telemetry';
 
 /** A task to enqueue. */
 export interface NewTask {
@@ -131,25 +133,23 @@ function invalid(field: string, expected: string, got: unknown): JetlaneError {
   return new JetlaneError('invalid-argument', `expected ${field} to be ${expected}; got ${JSON.stringify(got)}`, { details: { field } });
 }
 
-/** Headers of a task's first publication; the message id comes apart, since timers have none. */
-export function taskHeaders(
-  task: PreparedTask,
-  trace: { traceparent?: string | undefined; tracestate?: string | undefined },
-  hash?: string,
-): HeaderPair[] {
-  const headers: HeaderPair[] = [];
-  if (task.type !== undefined) headers.push([HEADER.type, task.type]);
-  headers.push([HEADER.createdAt, String(task.createdAt)]);
-  if (task.group !== undefined) headers.push([HEADER.group, task.group]);
-  if (task.contentType !== undefined && task.contentType !== JSON_CONTENT_TYPE) headers.push([HEADER.contentType, task.contentType]);
-  if (hash !== undefined) headers.push([HEADER.hash, hash]);
-  if (trace.traceparent) headers.push([HEADER.traceparent, trace.traceparent]);
-  if (trace.tracestate) headers.push([HEADER.tracestate, trace.tracestate]);
-  return headers;
+/** Header block of a task's first publication into a lane. Written as text: this runs once for every task. */
+export function firstHop(task: PreparedTask, trace: TraceHeaders, hash?: string): string {
+  let block = `NATS/1.0\r\nNats-Msg-Id: ${hopId(task.key, 1)}\r\n`;
+  if (task.type !== undefined) block += `Task-Type: ${task.type}\r\n`;
+  block += `Task-Created-At: ${task.createdAt}\r\n`;
+  if (task.group !== undefined) block += line(HEADER.group, task.group);
+  if (task.contentType !== undefined && task.contentType !== JSON_CONTENT_TYPE) block += line(HEADER.contentType, task.contentType);
+  if (hash !== undefined) block += line(HEADER.hash, hash);
+  if (trace.traceparent) block += `traceparent: ${trace.traceparent}\r\n`;
+  if (trace.tracestate) block += line(HEADER.tracestate, trace.tracestate);
+  return `${block}\r\n`;
 }
 
-/** Header block of a first publication into a lane. */
-export const firstHop = (key: string, headers: readonly HeaderPair[]): string => headerText([[HEADER.msgId, hopId(key, 1)], ...headers]);
+const line = (name: string, value: string): string => `${name}: ${value}\r\n`;
+
+/** The same for a task that goes by a timer: without the message id, which a timer cannot have. */
+export const timerHeaders = (block: string): HeaderPair[] => stripServerHeaders(decodeHeaders(block));
 
 /** What two uses of an idempotency key must agree on: type, content type and payload. */
 export function payloadHash(task: PreparedTask): string {

@@ -1,8 +1,8 @@
-import { type Connection, TaskStore } from '@jetlane/jetstream';
+import { type Connection, Publication, TaskStore } from '@jetlane/jetstream';
 import { type Duration, formatTaskId, JetlaneError, keySource, parseTaskId, type QueueDefinition, toMs } from '@jetlane/protocol';
-import { startSend } from '@jetlane/telemetry';
+import { type ActiveSend, startSend } from '@jetlane/telemetry';
 import { enqueueOnce, publishFirst } from './idempotency.js';
-import { firstHop, type NewTask, type PreparedTask, prepareTask, type Receipt, taskHeaders } from './new-task.js';
+import { firstHop, type NewTask, type PreparedTask, prepareTask, type Receipt } from './new-task.js';
 import { QueueDirectory } from './queue-directory.js';
 import { type QueueStats, readQueueStats } from './queue-stats.js';
 import { ResultWait } from './result-wait.js';
@@ -78,15 +78,12 @@ export class TaskClient {
       done.remove();
     };
     let index = 0;
+    const listener: SendListener = { stored, failed };
     try {
       for await (const task of tasks) {
         if (options.signal?.aborted || done.failed) break;
         done.count++;
-        const position = index++;
-        this.begin(task).then(
-          (receipt) => stored(receipt, position),
-          (error: unknown) => failed(error, position),
-        );
+        this.begin(task, index++, listener);
         if (this.connection.publisher.full) await this.connection.publisher.room();
         if (done.count >= MOST_PENDING) await done.below(MOST_PENDING);
       }
@@ -140,43 +137,50 @@ export class TaskClient {
     this.directory.close();
   }
 
-  /** What is wrong with a task is a rejection like any other. */
-  private begin(task: QueuedTask): Promise<Receipt> {
+  /** What is wrong with a task is told like any other failure. */
+  private begin(task: QueuedTask, index: number, listener: SendListener): void {
     try {
       const definition = this.directory.known(task?.queue);
-      return definition ? this.submit(definition, task) : this.enqueue(task?.queue, task);
+      if (definition && isPlain(task)) return this.send(definition, task, index, listener);
+      (definition ? this.submit(definition, task) : this.enqueue(task?.queue, task)).then(
+        (receipt) => listener.stored(receipt, index),
+        (error: unknown) => listener.failed(error, index),
+      );
     } catch (error) {
-      return Promise.reject(error);
+      listener.failed(error, index);
     }
   }
 
-  /** Not an async function: a plain task costs two promises on its way, which at 50,000 a second is most of the garbage. */
-  private submit(definition: QueueDefinition, task: NewTask): Promise<Receipt> {
+  /** The ordinary task: one message into its lane, and nothing else. No promise is made for it. */
+  private send(definition: QueueDefinition, task: NewTask, index: number, listener: SendListener): void {
+    const prepared = prepareTask(definition.name, task, this.nextKey(), definition);
+    const trace = startSend(prepared, task);
+    const subject = this.connection.names.task(prepared.queue, prepared.lane, prepared.key);
+    this.connection.post(new TaskPublication(subject, prepared, trace, index, listener));
+  }
+
+  private async submit(definition: QueueDefinition, task: NewTask): Promise<Receipt> {
     if (!task) throw new JetlaneError('invalid-argument', 'expected a task to enqueue, got none', { details: { field: 'task' } });
+    if (isPlain(task)) return new Promise((stored, failed) => this.send(definition, task, 0, { stored, failed }));
     const prepared = prepareTask(definition.name, task, task.key ?? this.nextKey(), definition);
-    const send = startSend(prepared, task);
-    return this.publish(prepared, task.key !== undefined, send).then(
-      (receipt) => {
-        send.end();
-        return receipt;
-      },
-      (error: unknown) => {
-        send.end(error);
-        throw error;
-      },
-    );
+    const trace = startSend(prepared, task);
+    try {
+      const receipt = task.key === undefined ? await this.setTimer(prepared, trace) : await this.publishOnce(prepared, trace);
+      trace.end();
+      return receipt;
+    } catch (error) {
+      trace.end(error);
+      throw error;
+    }
   }
 
-  private publish(task: PreparedTask, once: boolean, trace: TraceOf): Promise<Receipt> {
-    if (once) return this.publishOnce(task, trace);
-    const headers = taskHeaders(task, trace);
-    if (task.delayMs > 0) return publishFirst(this.connection, this.store, task, headers).then(() => receiptOf(task, 'scheduled', false));
-    const subject = this.connection.names.task(task.queue, task.lane, task.key);
-    return this.connection.publish(subject, task.data, firstHop(task.key, headers)).then(() => receiptOf(task, 'queued', false));
+  private async setTimer(task: PreparedTask, trace: ActiveSend): Promise<Receipt> {
+    await publishFirst(this.connection, this.store, task, firstHop(task, trace));
+    return receiptOf(task, 'scheduled', false);
   }
 
-  private async publishOnce(task: PreparedTask, trace: TraceOf): Promise<Receipt> {
-    const { duplicate, record } = await enqueueOnce(this.connection, this.store, task, (hash) => taskHeaders(task, trace, hash));
+  private async publishOnce(task: PreparedTask, trace: ActiveSend): Promise<Receipt> {
+    const { duplicate, record } = await enqueueOnce(this.connection, this.store, task, (hash) => firstHop(task, trace, hash));
     if (!duplicate) return receiptOf(task, task.delayMs > 0 ? 'scheduled' : 'queued', false);
     // The first task's state and lane, which may be others than those asked for now.
     const first = await this.status(record.id).catch(() => record);
@@ -184,7 +188,37 @@ export class TaskClient {
   }
 }
 
-type TraceOf = Parameters<typeof taskHeaders>[1];
+/** Told of one task among many. */
+interface SendListener {
+  readonly stored: (receipt: Receipt, index: number) => void;
+  readonly failed: (error: unknown, index: number) => void;
+}
+
+/** Neither an idempotency key nor a delay: nothing has to be written or looked up beside the task. */
+const isPlain = (task: NewTask): boolean => task.key === undefined && task.delay === undefined;
+
+/** A task on its way into its lane. */
+class TaskPublication extends Publication {
+  constructor(
+    subject: string,
+    private readonly task: PreparedTask,
+    private readonly trace: ActiveSend,
+    private readonly index: number,
+    private readonly listener: SendListener,
+  ) {
+    super(subject, task.data, firstHop(task, trace));
+  }
+
+  confirmed(): void {
+    this.trace.end();
+    this.listener.stored(receiptOf(this.task, 'queued', false), this.index);
+  }
+
+  refused(error: Error): void {
+    this.trace.end(error);
+    this.listener.failed(error, this.index);
+  }
+}
 
 /**
  * Tasks between input and confirmation in one enqueueMany. A round trip needs a few hundred at full speed; beyond that more in

@@ -7,6 +7,7 @@ import { type ConnectOptions, natsOptions, reconnectDelay, serverNames } from '.
 import type { Delivery } from './delivery.js';
 import { listenerThrew } from './listener-error.js';
 import { Outbox, type Payload } from './outbox.js';
+import type { Publication } from './publication.js';
 import { type PubAck, Publisher } from './publisher.js';
 import { Puller, type PullerOptions } from './puller.js';
 import { Requests } from './requests.js';
@@ -102,6 +103,11 @@ export class Connection {
     return this.publisher.publish(subject, data, headers);
   }
 
+  /** Stores a message; see {@link Publisher.post}. */
+  post(publication: Publication): void {
+    this.publisher.post(publication);
+  }
+
   /** Sends without any confirmation (core NATS). Returns false, and sends nothing, while the link is down. */
   send(subject: string, data: Payload = EMPTY, headers?: Payload): boolean {
     if (this.current !== 'connected') return false;
@@ -111,22 +117,28 @@ export class Connection {
 
   /** Settles a delivery for good. Returns false, and sends nothing, while the link is down. */
   ack(delivery: Delivery): boolean {
-    return this.send(delivery.reply, '+ACK');
+    return this.answer(delivery, '+ACK');
   }
 
   /** Hands a delivery back: the server gives it to somebody at once and counts one more delivery. */
   nak(delivery: Delivery): boolean {
-    return this.send(delivery.reply, '-NAK');
+    return this.answer(delivery, '-NAK');
   }
 
   /** Extends the lease of a delivery. */
   inProgress(delivery: Delivery): boolean {
-    return this.send(delivery.reply, '+WPI');
+    return this.answer(delivery, '+WPI');
+  }
+
+  private answer(delivery: Delivery, word: string): boolean {
+    if (this.current !== 'connected') return false;
+    this.outbox.answer(delivery.reply, word);
+    return true;
   }
 
   /** Resolves when the server has taken in all that was sent before. */
   flush(): Promise<void> {
-    this.sendAll();
+    this.outbox.flush();
     return this.nats.flush();
   }
 
@@ -175,7 +187,7 @@ export class Connection {
       const deadline = performance.now() + 3000;
       while (this.publisher.pending + this.publisher.queued > 0 && performance.now() < deadline) await new Promise((r) => setTimeout(r, 5));
     }
-    this.sendAll();
+    this.outbox.flush();
     this.release();
     if (this.nats.isClosed()) return;
     const drained = this.nats.isDraining() ? this.nats.closed() : this.nats.drain();
@@ -186,12 +198,6 @@ export class Connection {
     await Promise.race([drained, late]).catch(() => undefined);
     clearTimeout(timer);
     await this.nats.close();
-  }
-
-  /** What waits for the end of the turn is handed to the socket now, in order. */
-  private sendAll(): void {
-    this.publisher.flush();
-    this.outbox.flush();
   }
 
   /** The link is gone for good: who still waits for an answer is told. */

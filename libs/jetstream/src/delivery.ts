@@ -1,23 +1,44 @@
 import type { Msg } from '@nats-io/nats-core';
-import { headerBlock } from './wire-message.js';
+import { hasReplyUnder, takeApart, textBetween } from './wire-message.js';
 
 /** One hand-over of a stored message by the server. */
-export interface Delivery {
-  readonly subject: string;
+export class Delivery {
   /** The header block as text; empty when the message has none. */
   readonly headers: string;
-  readonly data: Uint8Array;
-  /** Where acknowledgements go. */
-  readonly reply: string;
-  /** The server's count of hand-overs, from 1. */
-  readonly count: number;
-  readonly streamSequence: number;
-  /** When the server stored the message, ms since 1970. */
-  readonly storedAt: number;
-  /** Messages behind this one that the consumer has not handed out. */
-  readonly pending: number;
-  /** Number of the link over which it came; see {@link Connection.epoch}. */
-  readonly epoch: number;
+
+  constructor(
+    readonly subject: string,
+    /** Where acknowledgements go. */
+    readonly reply: string,
+    /** The server's count of hand-overs, from 1. */
+    readonly count: number,
+    readonly streamSequence: number,
+    /** When the server stored the message, ms since 1970. */
+    readonly storedAt: number,
+    /** Messages behind this one that the consumer has not handed out. */
+    readonly pending: number,
+    /** Number of the link over which it came; see {@link Connection.epoch}. */
+    readonly epoch: number,
+    /** Header block and body, as they came. */
+    private readonly raw: Uint8Array,
+    private readonly bodyAt: number,
+  ) {
+    this.headers = textBetween(raw, 0, bodyAt);
+  }
+
+  get data(): Uint8Array {
+    return this.raw.subarray(this.bodyAt);
+  }
+
+  /** Length of the body, in bytes. */
+  get size(): number {
+    return this.raw.length - this.bodyAt;
+  }
+
+  /** The body as UTF-8 text. */
+  text(): string {
+    return textBetween(this.raw, this.bodyAt, this.raw.length);
+  }
 }
 
 /**
@@ -26,23 +47,23 @@ export interface Delivery {
  * @param prefix `$JS.ACK.<stream>.<consumer>.`: behind it the numbers of the short form begin
  */
 export function readDelivery(message: Msg, epoch: number, prefix: string): Delivery {
-  const reply = message.reply ?? '';
+  const { subject, reply, raw, bodyAt } = takeApart(message);
   const start = reply.startsWith(prefix) ? prefix.length : longFormStart(reply);
   const sequence = reply.indexOf('.', start) + 1;
   const consumerSequence = reply.indexOf('.', sequence) + 1;
   const time = reply.indexOf('.', consumerSequence) + 1;
   const pending = reply.indexOf('.', time) + 1;
-  return {
-    subject: message.subject,
-    headers: headerBlock(message),
-    data: message.data,
+  return new Delivery(
+    subject,
     reply,
-    count: wholeNumber(reply, start),
-    streamSequence: wholeNumber(reply, sequence),
-    storedAt: Math.floor(wholeNumber(reply, time) / 1e6),
-    pending: wholeNumber(reply, pending),
+    wholeNumber(reply, start),
+    wholeNumber(reply, sequence),
+    Math.floor(wholeNumber(reply, time) / 1e6),
+    wholeNumber(reply, pending),
     epoch,
-  };
+    raw,
+    bodyAt,
+  );
 }
 
 /** Where the numbers begin in `$JS.ACK.<domain>.<account hash>.<stream>.<consumer>.…`. */
@@ -65,4 +86,4 @@ function wholeNumber(text: string, from: number): number {
 }
 
 /** True for a reply subject of a JetStream delivery. */
-export const isDelivery = (message: Msg): boolean => message.reply?.startsWith('$JS.ACK.') ?? false;
+export const isDelivery = (message: Msg): boolean => hasReplyUnder(message, '$JS.ACK.');

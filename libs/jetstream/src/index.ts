@@ -2,12 +2,13 @@ export { bodyText, Connection, type ConnectionState, type CoreMessage, connect }
 export type { ConnectOptions } from './connection-options.js';
 export { ConnectionPool, type PooledConnection } from './connection-pool.js';
 export { type Death, deathHeaders, isOver } from './dead-letter.js';
-export type { Delivery } from './delivery.js';
+export { Delivery } from './delivery.js';
 export { type BucketChange, type BucketEntry, JsonBucket } from './json-bucket.js';
 export { countMessages, type LaneInfo, laneInfo } from './lane-info.js';
 export { type ConsumerState, consumerState, type ListedLane, listLanes, streamExists } from './lane-list.js';
 export type { Payload } from './outbox.js';
 export { checkServer, provisionBase, provisionLane, provisionQueue, REQUIRED_API_LEVEL, removeBase, removeQueue } from './provisioning.js';
+export { Publication } from './publication.js';
 export { type PubAck, Publisher, type PublisherOptions } from './publisher.js';
 export { PullLoop, type PullLoopHealth, type PullLoopOptions } from './pull-loop.js';
 export { MISSED_HEARTBEATS, type PullEnd, Puller, type PullerOptions, type PullMode } from './puller.js';

@@ -1,13 +1,12 @@
 import { JetlaneError } from '@jetlane/protocol';
-import type { Msg, NatsConnection } from '@nats-io/nats-core';
-import { Outbox, type Payload } from './outbox.js';
+import { createInbox, type Msg, type NatsConnection, type Subscription } from '@nats-io/nats-core';
+import type { Outbox, Payload } from './outbox.js';
+import { AwaitedPublication, type Publication } from './publication.js';
 import { type ApiError, isPassing, publishError, refusal, timeoutError } from './publish-errors.js';
-import { ReplyInbox } from './reply-inbox.js';
-import { headerBlock, statusCode, text } from './wire-message.js';
+import { headerBlock, statusCode, subjectNumber, text } from './wire-message.js';
 
 /** The server's confirmation that a message is stored. */
 export interface PubAck {
-  readonly stream: string;
   readonly seq: number;
   /** The message id was seen within the stream's duplicate window: nothing was stored now. */
   readonly duplicate?: boolean;
@@ -20,23 +19,6 @@ export interface PublisherOptions {
   readonly timeoutMs: number;
   /** Publishes that may wait for a place in the window before new ones are refused. */
   readonly maxWaiting: number;
-}
-
-interface Pending {
-  readonly subject: string;
-  readonly data: Payload;
-  readonly headers: Payload | undefined;
-  readonly resolve: (ack: PubAck) => void;
-  readonly reject: (error: Error) => void;
-  readonly deadline: number;
-  token: number;
-  /** When to send again after a refusal that passes; 0 while an answer is awaited. */
-  retryAt: number;
-  refusals: number;
-  /** Waits in the outbox. */
-  outgoing: boolean;
-  /** Was sent over a link that broke before the answer came: it may be stored, whatever comes after. */
-  doubtful: boolean;
 }
 
 interface ApiAnswer extends PubAck {
@@ -54,34 +36,46 @@ const LONGEST_RETRY_MS = 500;
  * line. What is unconfirmed when the link breaks is sent again after the reconnect under the same message id; what no
  * stream answers is sent again with backoff. After the deadline the outcome is unknown and the error says so.
  *
- * States of a publish: waiting → sent → confirmed | refused | timed out; sent → (reconnect, no responders) → sent.
+ * States of a publication: waiting → sent → confirmed | refused | timed out; sent → (reconnect, no responders) → sent.
  */
 export class Publisher {
-  private readonly inflight = new Set<Pending>();
-  private outgoing: Pending[] = [];
-  private waiting: Pending[] = [];
-  private waitingHead = 0;
+  /** What is sent and not confirmed, by token modulo its length: twice the window, so that a free place is next to any token. */
+  private readonly inflight: (Publication | undefined)[];
+  private readonly mask: number;
+  private lastToken = 0;
+  /** Places taken in `inflight`. */
+  private count = 0;
   /** Payload of what is in flight. */
   private bytes = 0;
-  private readonly inbox: ReplyInbox<Pending>;
+  private waiting: Publication[] = [];
+  private waitingHead = 0;
+  private readonly prefix = `${createInbox()}.`;
+  private readonly subscription: Subscription;
   private readonly sweeper: NodeJS.Timeout;
   private closed = false;
   private roomListeners: (() => void)[] = [];
 
   constructor(
-    nats: NatsConnection,
+    private readonly nats: NatsConnection,
     private readonly outbox: Outbox,
     private readonly options: PublisherOptions,
     private connected: boolean,
   ) {
-    this.inbox = new ReplyInbox<Pending>(nats, (pending, message) => this.answered(pending, message));
+    const places = 2 ** Math.ceil(Math.log2(2 * options.window));
+    this.inflight = new Array(places).fill(undefined);
+    this.mask = places - 1;
+    this.subscription = nats.subscribe(`${this.prefix}*`, {
+      callback: (error, message) => {
+        if (!error) this.dispatch(message);
+      },
+    });
     this.sweeper = setInterval(() => this.sweep(), SWEEP_MS);
     this.sweeper.unref();
   }
 
   /** Publishes that are sent and not confirmed. */
   get pending(): number {
-    return this.inflight.size;
+    return this.count;
   }
 
   /** Publishes that wait for a place in the window. */
@@ -95,40 +89,34 @@ export class Publisher {
   }
 
   private hasPlace(): boolean {
-    return this.inflight.size < this.options.window && this.bytes < MOST_BYTES;
+    return this.count < this.options.window && this.bytes < MOST_BYTES;
+  }
+
+  /** As {@link post}, for one who awaits the confirmation; rejects with what `refused` is told. */
+  publish(subject: string, data: Payload, headers?: Payload): Promise<PubAck> {
+    const publication = new AwaitedPublication(subject, data, headers);
+    this.post(publication);
+    return publication.stored;
   }
 
   /**
    * Stores a message. The headers must carry a message id or an expected sequence, or storing it twice must be harmless:
-   * it is sent again when the answer is lost.
-   * @throws QueueFullError, WrongSequenceError, JetlaneError `payload-too-large`, `publisher-overloaded`, `publish-timeout`,
-   * `no-responders`, `publish-refused`, `connection-closed`
+   * it is sent again when the answer is lost. The publication is told QueueFullError, WrongSequenceError, JetlaneError `payload-too-large`,
+   * `publisher-overloaded`, `publish-timeout`, `no-responders`, `publish-refused` or `connection-closed` when it is not stored.
    */
-  publish(subject: string, data: Payload, headers?: Payload): Promise<PubAck> {
-    return new Promise((resolve, reject) => {
-      if (this.closed) return reject(new JetlaneError('connection-closed', `cannot publish to ${subject}: the connection is closed`));
-      const pending: Pending = {
-        subject,
-        data,
-        headers,
-        resolve,
-        reject,
-        deadline: performance.now() + this.options.timeoutMs,
-        token: 0,
-        retryAt: 0,
-        refusals: 0,
-        outgoing: false,
-        doubtful: false,
-      };
-      if (!this.full) this.start(pending);
-      else if (this.queued < this.options.maxWaiting) this.waiting.push(pending);
-      else
-        reject(
-          new JetlaneError('publisher-overloaded', `${this.queued} publishes already wait for the server; slow down and try again`, {
-            details: { subject },
-          }),
-        );
-    });
+  post(publication: Publication): void {
+    const { subject } = publication;
+    if (this.closed)
+      return publication.refused(new JetlaneError('connection-closed', `cannot publish to ${subject}: the connection is closed`));
+    publication.deadline = performance.now() + this.options.timeoutMs;
+    if (!this.full) this.start(publication);
+    else if (this.queued < this.options.maxWaiting) this.waiting.push(publication);
+    else
+      publication.refused(
+        new JetlaneError('publisher-overloaded', `${this.queued} publishes already wait for the server; slow down and try again`, {
+          details: { subject },
+        }),
+      );
   }
 
   /** Resolves when the window has room: producers that await it never pile up more than the window. */
@@ -138,12 +126,12 @@ export class Publisher {
     }
   }
 
-  /** The link is up again: everything unconfirmed is sent once more. */
+  /** The link is up again: everything unconfirmed is sent once more, in its order. */
   linkUp(): void {
     this.connected = true;
-    for (const pending of this.inflight) {
-      if (pending.token > 0 && pending.retryAt === 0) pending.doubtful = true;
-      this.send(pending);
+    for (const publication of this.outstanding()) {
+      if (publication.retryAt === 0) publication.doubtful = true;
+      this.send(publication);
     }
   }
 
@@ -152,87 +140,101 @@ export class Publisher {
     this.connected = false;
   }
 
-  /** Sends at once what waits for the end of the turn. */
-  flush(): void {
-    this.transmitAll();
-  }
-
   /** Rejects what is outstanding. May be called twice. */
   close(): void {
     if (this.closed) return;
     this.closed = true;
     clearInterval(this.sweeper);
-    this.inbox.unsubscribe();
-    const left = [...this.inflight, ...this.waiting.slice(this.waitingHead)];
-    this.inflight.clear();
+    if (!this.nats.isClosed()) this.subscription.unsubscribe();
+    const left = [...this.outstanding(), ...this.waiting.slice(this.waitingHead)];
+    this.inflight.fill(undefined);
+    this.count = 0;
     this.waiting = [];
     this.waitingHead = 0;
-    for (const { subject, reject } of left)
-      reject(
-        new JetlaneError('connection-closed', `the connection was closed before ${subject} was confirmed; whether it is stored is unknown`),
+    for (const publication of left)
+      publication.refused(
+        new JetlaneError(
+          'connection-closed',
+          `the connection was closed before ${publication.subject} was confirmed; whether it is stored is unknown`,
+        ),
       );
     this.wake();
   }
 
-  private start(pending: Pending): void {
-    this.inflight.add(pending);
-    this.bytes += pending.data.length;
-    if (this.connected) this.send(pending);
+  /** What is in flight, the oldest sending first. */
+  private outstanding(which: (publication: Publication) => boolean = () => true): Publication[] {
+    const found: Publication[] = [];
+    if (this.count > 0) for (const publication of this.inflight) if (publication && which(publication)) found.push(publication);
+    return found.sort((a, b) => a.token - b.token);
   }
 
-  /** Sent at the end of the turn, together with all else of the turn. */
-  private send(pending: Pending): void {
-    pending.retryAt = 0;
-    if (pending.outgoing) return;
-    pending.outgoing = true;
-    if (this.outgoing.push(pending) === 1) setImmediate(() => this.transmitAll());
+  private start(publication: Publication): void {
+    this.count++;
+    this.bytes += publication.data.length;
+    this.open(publication);
+    if (this.connected) this.transmit(publication);
   }
 
-  private transmitAll(): void {
-    const batch = this.outgoing;
-    this.outgoing = [];
-    for (const pending of batch) {
-      pending.outgoing = false;
-      if (this.connected && this.inflight.has(pending)) this.transmit(pending);
-    }
-    this.outbox.flush();
+  /** Gives it a token that no answer of an earlier sending can bear, and its place. */
+  private open(publication: Publication): void {
+    while (this.inflight[++this.lastToken & this.mask] !== undefined);
+    publication.token = this.lastToken;
+    this.inflight[this.lastToken & this.mask] = publication;
   }
 
-  private transmit(pending: Pending): void {
-    if (pending.token) this.inbox.close(pending.token);
-    pending.token = this.inbox.open(pending);
-    const { subject, data, headers } = pending;
+  private send(publication: Publication): void {
+    publication.retryAt = 0;
+    this.inflight[publication.token & this.mask] = undefined;
+    this.open(publication);
+    this.transmit(publication);
+  }
+
+  private transmit(publication: Publication): void {
+    const { subject, data, headers, token } = publication;
     try {
-      this.outbox.push(subject, this.inbox.subject(pending.token), data, headers);
+      this.outbox.push(subject, this.prefix + token, data, headers);
     } catch (error) {
-      this.inbox.close(pending.token);
-      this.finish(pending);
-      pending.reject(publishError(pending.subject, error));
+      this.finish(publication);
+      publication.refused(publishError(subject, error));
     }
   }
 
-  private answered(pending: Pending, message: Msg): void {
-    if (message.data.length === 0 && statusCode(headerBlock(message)) === 503) return this.retryLater(pending);
-    const answer = parseAnswer(message.data);
-    if (answer?.error && isPassing(answer.error)) return this.retryLater(pending);
-    this.finish(pending);
+  private dispatch(message: Msg): void {
+    const token = subjectNumber(message, this.prefix.length);
+    const publication = this.inflight[token & this.mask];
+    if (publication?.token !== token || publication.retryAt > 0) return;
+    const { data } = message;
+    const sequence = plainSequence(data);
+    if (sequence > 0) {
+      this.finish(publication);
+      publication.confirmed({ seq: sequence });
+    } else if (data.length === 0 && statusCode(headerBlock(message)) === 503) this.retryLater(publication);
+    else this.answered(publication, parseAnswer(data));
+  }
+
+  private answered(publication: Publication, answer: ApiAnswer | undefined): void {
+    if (answer?.error && isPassing(answer.error)) return this.retryLater(publication);
+    this.finish(publication);
     // Somebody else may listen on the subject and reply: only a sequence is a confirmation.
-    if (answer && !answer.error && typeof answer.seq === 'number') pending.resolve(answer);
-    else pending.reject(refusal(pending.subject, answer?.error));
+    if (answer && !answer.error && typeof answer.seq === 'number') publication.confirmed(answer);
+    else publication.refused(refusal(publication.subject, answer?.error));
   }
 
-  private retryLater(pending: Pending): void {
-    const delay = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(pending.refusals++, 5));
-    pending.retryAt = performance.now() + delay * (0.5 + Math.random());
+  private retryLater(publication: Publication): void {
+    const delay = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(publication.refusals++, 5));
+    publication.retryAt = performance.now() + delay * (0.5 + Math.random());
   }
 
-  private finish(pending: Pending): void {
-    if (this.inflight.delete(pending)) this.bytes -= pending.data.length;
-    while (this.hasPlace() && this.queued > 0) this.start(this.shift());
+  private finish(publication: Publication): void {
+    this.inflight[publication.token & this.mask] = undefined;
+    publication.token = 0;
+    this.count--;
+    this.bytes -= publication.data.length;
+    while (this.queued > 0 && this.hasPlace()) this.start(this.shift());
     if (this.queued === 0) this.wake();
   }
 
-  private shift(): Pending {
+  private shift(): Publication {
     const next = this.waiting[this.waitingHead++]!;
     if (this.waitingHead > 1024 && this.waitingHead * 2 > this.waiting.length) {
       this.waiting = this.waiting.slice(this.waitingHead);
@@ -254,32 +256,47 @@ export class Publisher {
   /** Deadlines are looked at together, not timed one by one: a timer per publish cost as much as the publish. */
   private sweep(): void {
     const now = performance.now();
-    for (const pending of this.inflight) {
-      if (now >= pending.deadline) this.expire(pending);
-      else if (pending.retryAt > 0 && now >= pending.retryAt && this.connected) this.send(pending);
+    for (const publication of this.outstanding((p) => now >= p.deadline || (p.retryAt > 0 && now >= p.retryAt))) {
+      if (now >= publication.deadline) this.expire(publication);
+      else if (this.connected) this.send(publication);
     }
-    while (this.queued > 0 && now >= this.waiting[this.waitingHead]!.deadline) this.expire(this.shift());
+    while (this.queued > 0 && now >= this.waiting[this.waitingHead]!.deadline) this.expireWaiting(this.shift());
   }
 
-  private expire(pending: Pending): void {
-    this.inbox.close(pending.token);
-    this.finish(pending);
+  private expire(publication: Publication): void {
+    this.finish(publication);
     // Waiting for its next try, every earlier one refused: then it is surely not stored.
-    const refused = pending.retryAt > 0 && !pending.doubtful;
-    pending.reject(timeoutError(pending.subject, this.options.timeoutMs, refused));
+    const refused = publication.retryAt > 0 && !publication.doubtful;
+    publication.refused(timeoutError(publication.subject, this.options.timeoutMs, refused));
+  }
+
+  private expireWaiting(publication: Publication): void {
+    publication.refused(timeoutError(publication.subject, this.options.timeoutMs, false));
   }
 }
 
-/** The usual form of a PubAck: `{"stream":"tasks_default_high", "seq":12}`. */
-const PLAIN_ACK = /^\{"stream":"([\w-]+)",\s?"seq":(\d+)\}$/;
+const DIGIT_0 = 48;
+const DIGIT_9 = 57;
+const SEQ = '"seq":';
 
-/** Reads the usual form without a JSON parser; anything else (domain, duplicate, error) goes through it. */
+/**
+ * The sequence in a PubAck of the usual form, `{"stream":"tasks_default_high", "seq":12}`, read from its end without a text
+ * being made; 0 for anything else (an error, a domain, a duplicate), which goes through a JSON parser.
+ */
+function plainSequence(data: Uint8Array): number {
+  let at = data.length - 1;
+  // `{"s…`: an error begins `{"e` or `{"t`.
+  if (at < 20 || data[at] !== 125 || data[2] !== 115) return 0;
+  let value = 0;
+  for (let scale = 1; data[--at]! >= DIGIT_0 && data[at]! <= DIGIT_9; scale *= 10) value += (data[at]! - DIGIT_0) * scale;
+  if (data[at] === 32) at--;
+  for (let i = SEQ.length - 1; i >= 0; i--, at--) if (data[at] !== SEQ.charCodeAt(i)) return 0;
+  return value;
+}
+
 function parseAnswer(data: Uint8Array): ApiAnswer | undefined {
-  const json = text(data);
-  const plain = PLAIN_ACK.exec(json);
-  if (plain) return { stream: plain[1]!, seq: Number(plain[2]) };
   try {
-    return JSON.parse(json) as ApiAnswer;
+    return JSON.parse(text(data)) as ApiAnswer;
   } catch {
     return undefined;
   }

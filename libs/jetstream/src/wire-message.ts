@@ -16,7 +16,7 @@ export class EncodedHeaders {
 
 interface RawMessage {
   readonly _rdata?: Uint8Array;
-  readonly _msg?: { readonly hdr: number };
+  readonly _msg?: { readonly hdr: number; readonly subject?: Uint8Array; readonly reply?: Uint8Array };
 }
 
 /**
@@ -49,6 +49,33 @@ function asBuffer(bytes: Uint8Array): SlicingBuffer {
 }
 
 /** UTF-8 text of bytes, without a copy of the bytes. */
-export function text(bytes: Uint8Array): string {
-  return asBuffer(bytes).utf8Slice(0, bytes.length);
+export const text = (bytes: Uint8Array): string => textBetween(bytes, 0, bytes.length);
+
+/** UTF-8 text of some of the bytes. */
+export const textBetween = (bytes: Uint8Array, from: number, to: number): string => (from < to ? asBuffer(bytes).utf8Slice(from, to) : '');
+
+/** The parts of a message: header block and body lie in `raw`, the body from `bodyAt` on. */
+export function takeApart(message: Msg): { subject: string; reply: string; raw: Uint8Array; bodyAt: number } {
+  const { _rdata: raw, _msg: parts } = message as unknown as RawMessage;
+  if (raw && parts?.subject && parts.reply)
+    return { subject: text(parts.subject), reply: text(parts.reply), raw, bodyAt: Math.max(0, parts.hdr) };
+  const block = Buffer.from(headerBlock(message));
+  return { subject: message.subject, reply: message.reply ?? '', raw: Buffer.concat([block, message.data]), bodyAt: block.length };
+}
+
+/** True when the reply subject begins with a text (of ASCII). */
+export function hasReplyUnder(message: Msg, prefix: string): boolean {
+  const bytes = (message as unknown as RawMessage)._msg?.reply;
+  if (!bytes) return message.reply?.startsWith(prefix) ?? false;
+  for (let i = 0; i < prefix.length; i++) if (bytes[i] !== prefix.charCodeAt(i)) return false;
+  return true;
+}
+
+/** The whole number that ends a subject, from a place on; read from the raw bytes where the client shows them. NaN when there is none. */
+export function subjectNumber(message: Msg, from: number): number {
+  const bytes = (message as unknown as RawMessage)._msg?.subject;
+  if (!bytes) return Number(message.subject.slice(from));
+  let value = 0;
+  for (let at = from; at < bytes.length; at++) value = value * 10 + bytes[at]! - 48;
+  return value;
 }

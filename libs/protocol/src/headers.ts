@@ -132,11 +132,20 @@ export function parseTaskHeaders(block: string): TaskHeaders {
   while (start > 1) {
     const end = block.indexOf('\r\n', start);
     if (end <= start) break;
-    const colon = block.indexOf(':', start);
-    if (colon > start && colon < end) readLine(headers, block.slice(start, colon), block.slice(colon + 1, end).trim());
+    // Every line of a task's own begins otherwise; the server's and the message id are not even cut out.
+    if (!block.startsWith('Nats-', start)) {
+      const colon = block.indexOf(':', start);
+      if (colon > start && colon < end) readLine(headers, block.slice(start, colon), valueBetween(block, colon + 1, end));
+    }
     start = end + 2;
   }
   return headers;
+}
+
+/** The text between two places, without the white space around it; usually that is one blank in front. */
+function valueBetween(block: string, from: number, to: number): string {
+  const plain = block.charCodeAt(from) === 32 && block.charCodeAt(from + 1) > 32 && block.charCodeAt(to - 1) > 32 && to - from > 1;
+  return plain ? block.slice(from + 1, to) : block.slice(from, to).trim();
 }
 
 function readLine(headers: Mutable<TaskHeaders>, name: string, value: string): void {

@@ -31,10 +31,11 @@ export interface ActiveProcess {
 /**
  * Begins a CONSUMER span `process <queue>`, child of the span that the task's headers name. Without an SDK there is no span,
  * and the trace id is the one of the headers.
+ * @param task tells about the task; called when there is a span to describe it
  */
-export function startProcess(task: ProcessedTask, parent: TraceHeaders): ActiveProcess {
+export function startProcess(task: () => ProcessedTask, parent: TraceHeaders): ActiveProcess {
   const tracer = activeTracer();
-  return tracer ? startSpan(tracer, task, parent) : new PassiveProcess(parent.traceparent);
+  return tracer ? startSpan(tracer, task(), parent) : new PassiveProcess(parent.traceparent);
 }
 
 function startSpan(tracer: Tracer, task: ProcessedTask, parent: TraceHeaders): ActiveProcess {

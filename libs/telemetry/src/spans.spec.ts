@@ -29,12 +29,12 @@ describe('without an SDK', () => {
     ]) {
       expect(isTraceparent(traceparent), traceparent).toBe(false);
       expect(startSend(sent, { traceparent }).traceparent, traceparent).toBeUndefined();
-      expect(startProcess(processed, { traceparent }).traceId, traceparent).toBeUndefined();
+      expect(startProcess(() => processed, { traceparent }).traceId, traceparent).toBeUndefined();
     }
   });
 
   it('still tells the trace id, runs the handler and gives its result', () => {
-    const run = startProcess(processed, { traceparent: PARENT });
+    const run = startProcess(() => processed, { traceparent: PARENT });
     expect(run.traceId).toBe(TRACE);
     expect(run.run(() => 42)).toBe(42);
     run.hop('fetched', Date.now());
@@ -64,7 +64,7 @@ describe('with an SDK', () => {
     send.end();
     caller.end();
 
-    const run = startProcess(processed, { traceparent: send.traceparent! });
+    const run = startProcess(() => processed, { traceparent: send.traceparent! });
     run.hop('started', 1_763_776_800_000);
     run.run(() => tracer.startSpan('inside').end());
     run.end('completed');
@@ -80,7 +80,7 @@ describe('with an SDK', () => {
   });
 
   it('keeps the span active over awaits of the handler', async () => {
-    const run = startProcess(processed, { traceparent: PARENT });
+    const run = startProcess(() => processed, { traceparent: PARENT });
     const active = await run.run(async () => {
       await new Promise((resolve) => setImmediate(resolve));
       return trace.getActiveSpan()?.spanContext().traceId;
@@ -91,7 +91,7 @@ describe('with an SDK', () => {
 
   it('describes the spans by the messaging conventions', () => {
     startSend(sent, { traceparent: PARENT, tracestate: 'vendor=1' }).end();
-    const run = startProcess(processed, { traceparent: PARENT });
+    const run = startProcess(() => processed, { traceparent: PARENT });
     run.hop('started', 1_763_776_800_000);
     run.end('completed');
     const common = {
@@ -114,7 +114,7 @@ describe('with an SDK', () => {
 
   it('marks what failed', () => {
     startSend(sent).end(Object.assign(new Error('full'), { code: 'queue-full' }));
-    const run = startProcess(processed, {});
+    const run = startProcess(() => processed, {});
     run.end('retry', new TypeError('boom'));
     expect(span('send default')).toMatchObject({
       status: { code: SpanStatusCode.ERROR, message: 'full' },

@@ -1,4 +1,3 @@
-import { bodyText } from '@jetlane/jetstream';
 import { closest, FatalError, JetlaneError, parseTaskHeaders } from '@jetlane/protocol';
 import { classifyError, type Outcome } from './classify.js';
 import { type HeldTask, HeldTaskContext } from './held-task.js';
@@ -54,12 +53,12 @@ function noHandler(task: HeldTask, options: CompiledOptions): JetlaneError {
 
 function payload(task: HeldTask): unknown {
   const { contentType } = task.headers;
-  const { data } = task.delivery;
+  const { delivery } = task;
   // A copy: the payload must go to the next attempt, or into the dead letter, as it came.
-  if (contentType && !JSON_TYPE.test(contentType)) return new Uint8Array(data);
-  if (data.length === 0) return undefined;
+  if (contentType && !JSON_TYPE.test(contentType)) return new Uint8Array(delivery.data);
+  if (delivery.size === 0) return undefined;
   try {
-    return JSON.parse(bodyText(task.delivery));
+    return JSON.parse(delivery.text());
   } catch (cause) {
     throw new FatalError(`the payload of task "${task.id}" is not valid JSON; set Content-Type if it is something else`, {
       code: 'undecodable-payload',
@@ -71,38 +70,36 @@ function payload(task: HeldTask): unknown {
 /** `application/json` and every `+json`, with or without parameters; not `application/jsonl`. */
 const JSON_TYPE = /^(?:application\/json|[^;\s]+\+json)\s*(?:;|$)/i;
 
+/** Told of the end of a run; only the first call for a task counts. */
+export type OnEnd = (task: HeldTask, outcome: Outcome) => void;
+
 /**
- * Runs the handler. Resolves with the outcome when the handler ends, or a grace after its signal fired: a handler that
- * ignores its signal cannot hold a slot for ever.
+ * Runs the handler and tells the outcome when it ends, or a grace after its signal fired: a handler that ignores its
+ * signal cannot hold a slot for ever.
  */
-export function runHandler(task: HeldTask, { handler, data }: Prepared): Promise<Outcome> {
-  return new Promise((resolve) => {
-    const failed = (error: unknown) =>
-      resolve(
-        classifyError(error, {
-          attempt: task.headers.attempt,
-          policy: handler.retry,
-          retryHeader: task.headers.retry,
-          aborted: task.aborted,
-        }),
-      );
-    const stopTimer =
-      handler.timeoutMs === undefined && task.headers.timeout === undefined ? undefined : startTimeout(task, handler.timeoutMs);
-    task.giveUp = failed;
-    try {
-      const returned = handler.handle(data, new HeldTaskContext(task));
-      const promise = promiseOf(returned);
-      if (promise) {
-        promise.then((result) => resolve({ kind: 'completed', result }), failed);
-        if (stopTimer) promise.then(stopTimer, stopTimer);
-        return;
-      }
-      resolve({ kind: 'completed', result: returned });
-    } catch (error) {
-      failed(error);
+export function runHandler(task: HeldTask, { handler, data }: Prepared, ended: OnEnd): void {
+  const failed = (error: unknown) => ended(task, outcomeOf(task, handler, error));
+  const stopTimer =
+    handler.timeoutMs === undefined && task.headers.timeout === undefined ? undefined : startTimeout(task, handler.timeoutMs);
+  task.giveUp = failed;
+  try {
+    const returned = handler.handle(data, new HeldTaskContext(task));
+    const promise = promiseOf(returned);
+    if (promise) {
+      promise.then((result) => ended(task, { kind: 'completed', result }), failed);
+      if (stopTimer) promise.then(stopTimer, stopTimer);
+      return;
     }
-    stopTimer?.();
-  });
+    ended(task, { kind: 'completed', result: returned });
+  } catch (error) {
+    failed(error);
+  }
+  stopTimer?.();
+}
+
+function outcomeOf(task: HeldTask, { retry }: CompiledHandler, error: unknown): Outcome {
+  const { attempt, retry: retryHeader } = task.headers;
+  return classifyError(error, { attempt, policy: retry, retryHeader, aborted: task.aborted });
 }
 
 /** What a handler returned, if it has to be awaited: a promise, also of another realm, or a lazy one such as a query builder. */

@@ -1,5 +1,6 @@
 import type { Delivery } from '@jetlane/jetstream';
 import { formatTaskId, type HopTimes, type Lane, NO_TASK_HEADERS, type TaskHeaders } from '@jetlane/protocol';
+import type { ActiveProcess } from '@jetlane/telemetry';
 import type { TaskContext } from './task-context.js';
 
 /** How long a handler may take to end after its signal fired, in ms; then the worker goes on without it. */
@@ -19,6 +20,7 @@ export class HeldTask {
   runMicros = 0;
   /** What is wrong with the headers, if anything. */
   decodeError: unknown;
+  span: ActiveProcess | undefined;
   private startedMark = 0;
   /** Deliveries suspected to have killed their worker, as the record says; -1 when the record was not read. */
   crashes = -1;
@@ -28,6 +30,9 @@ export class HeldTask {
   slot: 'free' | 'running' | 'settling' = 'free';
   /** Ends the run without its handler; set by whoever runs it. */
   giveUp: ((reason: Error) => void) | undefined;
+  /** Neighbours in the list of what is held. */
+  before: HeldTask | undefined;
+  after: HeldTask | undefined;
   private controller: AbortController | undefined;
   private abortReason: Error | undefined;
 

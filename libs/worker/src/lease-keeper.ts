@@ -1,4 +1,5 @@
 import type { Connection } from '@jetlane/jetstream';
+import { HeldList } from './held-list.js';
 import type { HeldTask } from './held-task.js';
 
 const LONGEST_TICK_MS = 250;
@@ -19,7 +20,7 @@ export class LeaseLostError extends Error {
  * lease minus a margin is lost: the worker sends nothing for it any more, since the server may have given it to another.
  */
 export class LeaseKeeper {
-  private readonly held = new Set<HeldTask>();
+  private held = new HeldList();
   private readonly limitMs: number;
   /**
    * A gap between ticks that means the process stood still: blocked, stopped or swapped out. Shorter than the margin: a
@@ -51,7 +52,7 @@ export class LeaseKeeper {
   stop(): void {
     clearInterval(this.ticker);
     clearInterval(this.round);
-    this.held.clear();
+    this.held = new HeldList();
   }
 
   /** The moment from which the lease of a message that is read now is counted. */
@@ -69,6 +70,11 @@ export class LeaseKeeper {
     this.held.delete(task);
   }
 
+  /** What is held and has a slot. */
+  *running(): Generator<HeldTask> {
+    for (const task of this.held) if (task.slot === 'running') yield task;
+  }
+
   /** True when the task may be in other hands. */
   lost(task: HeldTask): boolean {
     return performance.now() - task.leasedAt > this.limitMs;
@@ -76,7 +82,7 @@ export class LeaseKeeper {
 
   /** One round now; also after a reconnect, when the last round may be old. */
   async renew(): Promise<void> {
-    if (this.renewing || this.held.size === 0 || this.connection.state !== 'connected') return;
+    if (this.renewing || this.held.empty || this.connection.state !== 'connected') return;
     this.renewing = true;
     const began = performance.now();
     const tasks = [...this.held].filter((task) => !this.lost(task));

@@ -1,4 +1,4 @@
-import { type Connection, leaderGet, TaskStore } from '@jetlane/jetstream';
+import { type Connection, leaderGet, Publication, type TaskStore } from '@jetlane/jetstream';
 import {
   appendHistory,
   asciiJson,
@@ -8,6 +8,7 @@ import {
   fingerprint,
   HEADER,
   type HeaderPair,
+  headerText,
   JetlaneError,
   QueueFullError,
   type TaskState,
@@ -24,15 +25,22 @@ import { forgetCrash } from './redelivery.js';
 /** Longest JSON of a result in a record, in bytes. */
 export const RESULT_LIMIT = 256 * 1024;
 
-/** The outcome that was written, at once when nothing had to be waited for. */
-type Settled = Outcome | Promise<Outcome>;
+/** Whom the settler tells. */
+export interface SettledListener {
+  /** The outcome that was written: a retry of a cancelled task is a cancellation, a late copy a duplicate. */
+  settled(task: HeldTask, outcome: Outcome): void;
+  /** Nothing was acknowledged: the server delivers the task again. */
+  abandoned(task: HeldTask, error: unknown): void;
+}
+
+type Completed = Outcome & { readonly kind: 'completed' };
 
 /**
  * Writes an outcome down. The rule: publish the consequence, wait for its PubAck, then ack. A crash between the two
  * repeats the delivery; the redelivery check finds the consequence and only acks.
  */
 export class Settler {
-  private readonly recordHeaders: Uint8Array;
+  private readonly recordHeaders: string;
   /** End of every completed task's record. */
   private readonly workerSuffix: string;
 
@@ -41,22 +49,35 @@ export class Settler {
     private readonly store: TaskStore,
     private readonly leases: LeaseKeeper,
     private readonly options: CompiledOptions,
+    private readonly listener: SettledListener,
   ) {
-    this.recordHeaders = encodeHeaders([[HEADER.ttl, `${Math.ceil(options.keepRecordsMs / 1000)}s`]]);
+    this.recordHeaders = headerText([[HEADER.ttl, `${Math.ceil(options.keepRecordsMs / 1000)}s`]]);
     this.workerSuffix = `"worker":${JSON.stringify(options.name)}`;
   }
 
-  /** @returns the outcome that was written: a retry of a cancelled task is a cancellation, a late copy a duplicate. */
-  settle(task: HeldTask, outcome: Outcome, trace: string | undefined): Settled {
+  /** Never throws: what comes of it is told to the listener. */
+  settle(task: HeldTask, outcome: Outcome): void {
+    if (outcome.kind === 'completed' && task.recordSequence < 0 && !this.leases.lost(task)) this.complete(task, outcome);
+    else this.finish(task, this.write(task, outcome));
+  }
+
+  private finish(task: HeldTask, writing: Promise<Outcome>): void {
+    writing.then(
+      (written) => this.listener.settled(task, written),
+      (error: unknown) => this.listener.abandoned(task, error),
+    );
+  }
+
+  private async write(task: HeldTask, outcome: Outcome): Promise<Outcome> {
     switch (outcome.kind) {
       case 'completed':
-        return this.complete(task, outcome, trace);
+        return this.completeSlowly(task, outcome);
       case 'retry':
-        return this.retry(task, outcome, trace);
+        return this.retry(task, outcome);
       case 'dead':
-        return this.bury(task, outcome, trace);
+        return this.bury(task, outcome);
       case 'cancelled':
-        return this.cancel(task, outcome, trace);
+        return this.cancel(task, outcome);
       case 'interrupted':
         return this.handBack(task, outcome);
       case 'duplicate':
@@ -66,28 +87,48 @@ export class Settler {
 
   // Crash before the record: the task runs again. Between record and ack: the redelivery finds the record and only acks.
   // After: done. Tests: worker-crash.spec "completed".
-  private complete(task: HeldTask, outcome: Outcome & { kind: 'completed' }, trace: string | undefined): Settled {
-    if (this.options.keep !== 'all' && task.recordSequence < 0) return this.acknowledge(task, outcome);
-    const body = encodeCompleted(task, this.workerSuffix, trace, outcome.result);
-    if (body instanceof JetlaneError) return this.bury(task, { kind: 'dead', reason: body.code, error: toErrorRecord(body) }, trace);
-    if (task.recordSequence >= 0 || this.leases.lost(task)) return this.completeSlowly(task, body, outcome);
-    // No async frame per task: what is in flight is what the garbage collector copies, again and again.
-    return this.connection.publish(this.connection.names.state(task.queue, task.key), body, this.recordHeaders).then(
-      () => this.acknowledge(task, outcome),
-      (error: unknown) => {
-        this.assertPassing(task, error);
-        return this.completeSlowly(task, body, outcome);
-      },
-    );
+  private complete(task: HeldTask, outcome: Completed): void {
+    if (this.options.keep !== 'all') return this.acknowledgeNow(task, outcome);
+    const body = encodeCompleted(task, this.workerSuffix, outcome.result);
+    if (body instanceof JetlaneError) return this.finish(task, this.buryResult(task, body));
+    const subject = this.connection.names.state(task.queue, task.key);
+    this.connection.post(new CompletedRecord(subject, body, this.recordHeaders, task, outcome, this));
   }
 
-  private async completeSlowly(task: HeldTask, body: string, outcome: Outcome): Promise<Outcome> {
+  /** The record of a completed task is stored. */
+  recorded(task: HeldTask, outcome: Completed): void {
+    this.acknowledgeNow(task, outcome);
+  }
+
+  /** The record of a completed task is not stored, or nobody knows: it is written again as long as the lease is ours. */
+  notRecorded(task: HeldTask, outcome: Completed, error: Error): void {
+    this.finish(task, this.completeAgain(task, outcome, error));
+  }
+
+  private acknowledgeNow(task: HeldTask, outcome: Completed): void {
+    if (this.leases.lost(task) || !this.connection.ack(task.delivery)) this.finish(task, this.acknowledge(task, outcome));
+    else this.listener.settled(task, outcome);
+  }
+
+  private async completeAgain(task: HeldTask, outcome: Completed, error: Error): Promise<Outcome> {
+    this.assertPassing(task, error);
+    return this.completeSlowly(task, outcome);
+  }
+
+  private async completeSlowly(task: HeldTask, outcome: Completed): Promise<Outcome> {
+    if (this.options.keep !== 'all' && task.recordSequence < 0) return this.acknowledge(task, outcome);
+    const body = encodeCompleted(task, this.workerSuffix, outcome.result);
+    if (body instanceof JetlaneError) return this.buryResult(task, body);
     return this.acknowledge(task, (await this.writeRecord(task, body)) ? outcome : { kind: 'duplicate' });
+  }
+
+  private buryResult(task: HeldTask, error: JetlaneError): Promise<Outcome> {
+    return this.bury(task, { kind: 'dead', reason: error.code, error: toErrorRecord(error) });
   }
 
   // Crash before the timer: the attempt is repeated. Between timer and ack: the redelivery finds the timer (or what
   // became of it, of a higher hop) and only acks. Test: worker-crash.spec "retry".
-  private async retry(task: HeldTask, outcome: Outcome & { kind: 'retry' }, trace: string | undefined): Promise<Outcome> {
+  private async retry(task: HeldTask, outcome: Outcome & { kind: 'retry' }): Promise<Outcome> {
     const { record } = await this.stored(task, () => this.store.record(task.queue, task.key, leaderGet));
     if (record?.state === 'cancelled' && record.hop >= task.headers.hop)
       return this.acknowledge(task, { kind: 'cancelled', reason: record.reason ?? 'cancelled' });
@@ -106,16 +147,16 @@ export class Settler {
       await this.stored(task, () => this.store.setTimer(timer));
     } catch (error) {
       if (!isTooLarge(error)) throw error;
-      return this.bury(task, { kind: 'dead', reason: 'payload-too-large', error: outcome.error }, trace);
+      return this.bury(task, { kind: 'dead', reason: 'payload-too-large', error: outcome.error });
     }
     return this.acknowledge(task, outcome);
   }
 
   // Dead letter first, since it holds the payload; then the record that watchers wait for; then the ack. Crash after the
   // dead letter: the redelivery finds it and only acks; the lookup reads the dead letter. Test: worker-crash.spec "dead".
-  private async bury(task: HeldTask, outcome: Outcome & { kind: 'dead' }, trace: string | undefined): Promise<Outcome> {
+  private async bury(task: HeldTask, outcome: Outcome & { kind: 'dead' }): Promise<Outcome> {
     await this.publishDead(task, outcome);
-    const record = recordOf(task, 'dead', this.options.name, trace, undefined, outcome.reason, outcome.error);
+    const record = recordOf(task, 'dead', this.options.name, undefined, outcome.reason, outcome.error);
     const written = await this.writeRecord(task, JSON.stringify(record));
     return this.acknowledge(task, written ? outcome : { kind: 'duplicate' });
   }
@@ -134,8 +175,8 @@ export class Settler {
   }
 
   // As for completed. Test: worker-failures.spec "cancelled".
-  private async cancel(task: HeldTask, outcome: Outcome & { kind: 'cancelled' }, trace: string | undefined): Promise<Outcome> {
-    const record = recordOf(task, 'cancelled', this.options.name, trace, undefined, outcome.reason);
+  private async cancel(task: HeldTask, outcome: Outcome & { kind: 'cancelled' }): Promise<Outcome> {
+    const record = recordOf(task, 'cancelled', this.options.name, undefined, outcome.reason);
     const written = await this.writeRecord(task, JSON.stringify(record));
     return this.acknowledge(task, written ? outcome : { kind: 'duplicate' });
   }
@@ -173,23 +214,21 @@ export class Settler {
   }
 
   /** The ack waits for the link, as long as the lease is ours: one sent into a dead link would be lost without a word. */
-  private acknowledge(task: HeldTask, outcome: Outcome): Settled {
-    if (this.leases.lost(task)) throw new LeaseLostError(task.id);
-    return this.connection.ack(task.delivery) ? outcome : this.acknowledgeLater(task, outcome);
-  }
-
-  private async acknowledgeLater(task: HeldTask, outcome: Outcome): Promise<Outcome> {
-    await this.connection.whenConnected();
-    return this.acknowledge(task, outcome);
+  private async acknowledge(task: HeldTask, outcome: Outcome): Promise<Outcome> {
+    for (;;) {
+      if (this.leases.lost(task)) throw new LeaseLostError(task.id);
+      if (this.connection.ack(task.delivery)) return outcome;
+      await this.connection.whenConnected();
+    }
   }
 
   /** @returns false when somebody else settled this hop meanwhile */
   private writeRecord(task: HeldTask, body: string): Promise<boolean> {
     const subject = this.connection.names.state(task.queue, task.key);
-    return task.recordSequence < 0 ? this.write(task, subject, body) : this.compareAndSet(task, subject, body);
+    return task.recordSequence < 0 ? this.writePlain(task, subject, body) : this.compareAndSet(task, subject, body);
   }
 
-  private async write(task: HeldTask, subject: string, body: string): Promise<boolean> {
+  private async writePlain(task: HeldTask, subject: string, body: string): Promise<boolean> {
     await this.stored(task, () => this.connection.publish(subject, body, this.recordHeaders));
     return true;
   }
@@ -235,20 +274,34 @@ export class Settler {
   }
 }
 
+/** The record of a completed task on its way: at the PubAck the task is acknowledged. */
+class CompletedRecord extends Publication {
+  constructor(
+    subject: string,
+    body: string,
+    headers: string,
+    private readonly task: HeldTask,
+    private readonly outcome: Completed,
+    private readonly settler: Settler,
+  ) {
+    super(subject, body, headers);
+  }
+
+  confirmed(): void {
+    this.settler.recorded(this.task, this.outcome);
+  }
+
+  refused(error: Error): void {
+    this.settler.notRecorded(this.task, this.outcome, error);
+  }
+}
+
 const isTooLarge = (error: unknown): boolean => error instanceof JetlaneError && error.code === 'payload-too-large';
 
 const headersOf = (task: HeldTask): HeaderPair[] => decodeHeaders(task.delivery.headers);
 
 /** Written field by field: spreading an object here cost a tenth of the whole settlement. */
-function recordOf(
-  task: HeldTask,
-  state: TaskState,
-  worker: string,
-  trace?: string,
-  result?: unknown,
-  reason?: string,
-  error?: ErrorRecord,
-) {
+function recordOf(task: HeldTask, state: TaskState, worker: string, result?: unknown, reason?: string, error?: ErrorRecord) {
   const { headers } = task;
   return {
     id: task.id,
@@ -263,7 +316,7 @@ function recordOf(
     error,
     reason,
     worker,
-    trace,
+    trace: task.span?.traceId,
     hash: headers.hash,
   };
 }
@@ -272,9 +325,10 @@ function recordOf(
  * The record of a completed task, written as text: this is the one object that every task serializes, and building and
  * walking it cost twice as much as its result. What a stranger may have chosen is quoted by JSON.
  */
-function encodeCompleted(task: HeldTask, workerSuffix: string, trace: string | undefined, result: unknown): string | JetlaneError {
+function encodeCompleted(task: HeldTask, workerSuffix: string, result: unknown): string | JetlaneError {
   try {
     const { headers, delivery } = task;
+    const trace = task.span?.traceId;
     const created = headers.createdAt === undefined ? '' : `"created":${headers.createdAt},`;
     const rare =
       headers.group === undefined && headers.hash === undefined
@@ -293,10 +347,14 @@ function encodeCompleted(task: HeldTask, workerSuffix: string, trace: string | u
   }
 }
 
-const PLAIN = /^[\w.:/-]*$/;
-
 /** A JSON string; ids and types of the usual form need no escaping. */
-const quoted = (text: string): string => (PLAIN.test(text) ? `"${text}"` : JSON.stringify(text));
+function quoted(text: string): string {
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code < 32 || code > 126 || code === 34 || code === 92) return JSON.stringify(text);
+  }
+  return `"${text}"`;
+}
 
 /** `"name":<json>,` or nothing for what JSON leaves out. */
 function optional(name: string, value: unknown): string {

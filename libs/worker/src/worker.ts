@@ -1,27 +1,15 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { type Connection, ensureQueue, provisionLane, TaskStore } from '@jetlane/jetstream';
-import {
-  type CountedOutcome,
-  type Duration,
-  JetlaneError,
-  type Lane,
-  parseQueueDefinition,
-  type QueueDefinition,
-  toMs,
-  WrongSequenceError,
-} from '@jetlane/protocol';
-import { type ActiveProcess, startProcess } from '@jetlane/telemetry';
-import type { Outcome } from './classify.js';
-import { EVENT_OF, eventOf, WorkerEmitter, type WorkerEvents } from './events.js';
-import { decodeOrFail, failureOf, prepare, runHandler } from './execute.js';
+import { type Duration, type Lane, parseQueueDefinition, type QueueDefinition, toMs } from '@jetlane/protocol';
+import { WorkerEmitter, type WorkerEvents } from './events.js';
+import { decodeOrFail } from './execute.js';
 import { FetchLoop } from './fetch-loop.js';
 import { ABORT_GRACE_MS, type HeldTask } from './held-task.js';
 import { LeaseKeeper, LeaseLostError } from './lease-keeper.js';
 import { type CompiledOptions, compileOptions, type WorkerOptions } from './options.js';
-import { checkRedelivery, needsCheck } from './redelivery.js';
+import { Pipeline } from './pipeline.js';
 import { Reporter } from './reporter.js';
-import { Settler } from './settle.js';
 import { Interrupted } from './task-context.js';
 import { within } from './within.js';
 
@@ -31,9 +19,8 @@ type WorkerState = 'idle' | 'running' | 'stopping';
 interface Engine {
   readonly options: CompiledOptions;
   readonly definition: QueueDefinition;
-  readonly store: TaskStore;
   readonly leases: LeaseKeeper;
-  readonly settler: Settler;
+  readonly pipeline: Pipeline;
   readonly loop: FetchLoop;
   readonly reporter: Reporter;
 }
@@ -50,13 +37,10 @@ export class Worker {
   private state: WorkerState = 'idle';
   private engine: Engine | undefined;
   private readonly emitter: WorkerEmitter;
-  private readonly active = new Set<HeldTask>();
   private stopWatching: (() => void) | undefined;
   /** The last start or stop that was asked for; each waits for the one before it. */
   private last: Promise<void> = Promise.resolve();
   private provisioning = false;
-  /** `performance.now()` when a lane's consumer was last found missing, or 0: a new one deals out anew what is not acknowledged. */
-  private rebuiltAt = 0;
 
   constructor(
     private readonly connection: Connection,
@@ -90,7 +74,7 @@ export class Worker {
 
   /** Aborts what runs now: for a second signal. */
   abort(): void {
-    for (const task of this.active) task.abort(new Interrupted('the worker was told to stop at once'));
+    for (const task of [...(this.engine?.leases.running() ?? [])]) task.abort(new Interrupted('the worker was told to stop at once'));
   }
 
   /** What the worker does now, per lane; for readiness and the live view. */
@@ -139,118 +123,22 @@ export class Worker {
     const { connection } = this;
     const store = new TaskStore(connection);
     const leases = new LeaseKeeper(connection, options.leaseMs);
-    const settler = new Settler(connection, store, leases, options);
+    const reporter = new Reporter(connection, options, { busy: () => loop.running, running: () => leases.running() });
     const loop = new FetchLoop(connection, options, leases, {
-      run: (task) => void this.process(task),
+      run: (task) => pipeline.begin(task),
       missing: (lane) => void this.reprovision(lane),
     });
-    const reporter = new Reporter(connection, options, { busy: () => loop.running, running: () => this.active });
-    return { options, definition, store, leases, settler, loop, reporter };
-  }
-
-  /** One task, from its slot to its settlement. Never throws. */
-  private async process(task: HeldTask): Promise<void> {
-    const { leases, settler, loop, options } = this.engine!;
-    this.active.add(task);
-    let span: ActiveProcess | undefined;
-    try {
-      decodeOrFail(task, options);
-      span = startProcess(spanOf(task), task.headers);
-      const outcome = await this.run(task, span);
-      task.finish();
-      this.active.delete(task);
-      loop.ran(task);
-      const settled = await settler.settle(task, outcome, span.traceId);
-      this.report(task, settled);
-      endSpan(span, task, settled);
-    } catch (error) {
-      span?.end('lost', error);
-      this.gaveUp(task, error);
-    }
-    this.active.delete(task);
-    leases.release(task);
-    loop.done(task);
-  }
-
-  /** Not an async function: on the way of an ordinary task it only hands on the handler's promise. */
-  private run(task: HeldTask, span: ActiveProcess): Promise<Outcome> {
-    const { options, leases } = this.engine!;
-    if (task.decodeError) return Promise.resolve(failureOf(task, task.decodeError, options));
-    if (leases.lost(task)) throw new LeaseLostError(task.id);
-    const doubtedAt = Math.max(this.connection.reconnectedAt, this.rebuiltAt);
-    return needsCheck(task, doubtedAt, options.leaseMs) ? this.runChecked(task, span) : this.runNow(task, span);
-  }
-
-  private async runChecked(task: HeldTask, span: ActiveProcess): Promise<Outcome> {
-    return (await this.check(task)) ?? this.runNow(task, span);
-  }
-
-  private runNow(task: HeldTask, span: ActiveProcess): Promise<Outcome> {
-    const { options } = this.engine!;
-    if (task.aborted) return Promise.resolve(failureOf(task, task.aborted, options));
-    if (task.headers.deadline !== undefined && Date.now() > task.headers.deadline)
-      return Promise.resolve({ kind: 'cancelled', reason: 'expired' });
-    task.begin();
-    if (this.emitter.heard('task:started')) this.emitter.emit('task:started', eventOf(task));
-    try {
-      const prepared = prepare(task, options);
-      return span.run(() => runHandler(task, prepared));
-    } catch (error) {
-      return Promise.resolve(failureOf(task, error, options));
-    }
-  }
-
-  /** @returns the outcome when the task must not run */
-  private async check(task: HeldTask): Promise<Outcome | undefined> {
-    const { store, options } = this.engine!;
-    for (;;) {
-      try {
-        const verdict = await checkRedelivery(task, store, options);
-        if (verdict === 'run') return undefined;
-        if (verdict !== 'poison') return { kind: 'duplicate' };
-        const message = `${task.crashes} workers died while they ran task "${task.id}"; look at what it does before it is redriven`;
-        return { kind: 'dead', reason: 'poison', error: { name: 'PoisonError', message, code: 'poison' } };
-      } catch (error) {
-        if (error instanceof WrongSequenceError) continue;
-        if (!(error instanceof JetlaneError) || !error.retryable || this.engine!.leases.lost(task)) throw error;
-        await this.connection.whenConnected();
-        await new Promise((resolve) => setTimeout(resolve, 50));
-      }
-    }
-  }
-
-  private report(task: HeldTask, outcome: Outcome): void {
-    this.engine!.reporter.count(task, outcome.kind satisfies CountedOutcome);
-    const event = EVENT_OF[outcome.kind];
-    if (!event || !this.emitter.heard(event)) return;
-    const { emitter } = this;
-    const about = eventOf(task);
-    switch (outcome.kind) {
-      case 'completed':
-        return emitter.emit('task:completed', { ...about, result: outcome.result });
-      case 'retry':
-        return emitter.emit('task:failed', { ...about, error: outcome.error, retryInMs: outcome.delayMs });
-      case 'dead':
-        return emitter.emit('task:dead', { ...about, error: outcome.error, reason: outcome.reason });
-      case 'cancelled':
-        return emitter.emit('task:cancelled', { ...about, reason: outcome.reason });
-      case 'interrupted':
-        return emitter.emit('task:interrupted', about);
-      case 'duplicate':
-        return undefined;
-    }
-  }
-
-  /** The outcome could not be written; the server will deliver the task again when its lease ends. */
-  private gaveUp(task: HeldTask, error: unknown): void {
-    const { log } = this.engine!.options;
-    if (error instanceof LeaseLostError) {
-      task.abort(error);
-      log.warn({ id: task.id }, 'lease:lost');
-      this.emitter.emit('lease:lost', eventOf(task));
-    } else if (!(error instanceof JetlaneError && error.code === 'connection-closed')) {
-      log.error({ id: task.id, error: error instanceof Error ? error.message : String(error) }, 'settle:failed');
-    }
+    const pipeline = new Pipeline({
+      connection,
+      store,
+      leases,
+      reporter,
+      emitter: this.emitter,
+      options,
+      ran: (task) => loop.ran(task),
+      done: (task) => loop.done(task),
+    });
+    return { options, definition, leases, pipeline, loop, reporter };
   }
 
   private linkChanged(state: Connection['state']): void {
@@ -262,7 +150,7 @@ export class Worker {
 
   /** Somebody deleted the lane's consumer or stream, or the server came back without it. */
   private async reprovision(lane: Lane): Promise<void> {
-    this.rebuiltAt = performance.now();
+    this.engine!.pipeline.rebuiltAt = performance.now();
     if (this.provisioning || this.state !== 'running' || this.connection.state !== 'connected') return;
     this.provisioning = true;
     const { definition, options } = this.engine!;
@@ -291,26 +179,13 @@ export class Worker {
   }
 
   /** A task that never ran goes back as it is. */
-  private async returnUnrun(task: HeldTask, { settler, leases, options }: Engine): Promise<void> {
+  private async returnUnrun(task: HeldTask, { pipeline, leases, options }: Engine): Promise<void> {
     try {
       decodeOrFail(task, options);
-      await settler.handBack(task, { kind: 'interrupted' });
+      await pipeline.settler.handBack(task, { kind: 'interrupted' });
     } catch (error) {
       if (!(error instanceof LeaseLostError)) options.log.warn({ id: task.id, error: String(error) }, 'handback:failed');
     }
     leases.release(task);
   }
-}
-
-/** The steps of the way become events of the span. */
-function endSpan(span: ActiveProcess, task: HeldTask, settled: Outcome): void {
-  span.hop('stored', task.delivery.storedAt);
-  span.hop('fetched', task.fetchedAt);
-  if (task.startedAt > 0) span.hop('started', task.startedAt);
-  if (task.finishedAt > 0) span.hop('finished', task.finishedAt);
-  span.end(settled.kind, 'error' in settled ? settled.error : undefined);
-}
-
-function spanOf({ id, queue, lane, type, headers, delivery }: HeldTask) {
-  return { id, queue, lane, type, attempt: headers.attempt, hop: headers.hop, delivery: delivery.count };
 }

@@ -1,0 +1,45 @@
+import type { Payload } from './outbox.js';
+import type { PubAck } from './publisher.js';
+
+/**
+ * One message on its way into a stream, as the {@link Publisher} keeps it until the server has confirmed it. Whoever
+ * publishes at the speed of the wire brings a class of his own: it holds what is needed at the confirmation anyway, so no
+ * promise and no closure is made per message, and what is in flight is what the garbage collector copies again and again.
+ */
+export abstract class Publication {
+  /** Names the message in its reply subject while an answer is awaited, else 0. */
+  token = 0;
+  /** `performance.now()` at which the publisher gives up. */
+  deadline = 0;
+  /** When to send again after a refusal that passes; 0 while an answer is awaited. */
+  retryAt = 0;
+  refusals = 0;
+  /** Was sent over a link that broke before the answer came: it may be stored, whatever comes after. */
+  doubtful = false;
+
+  constructor(
+    readonly subject: string,
+    readonly data: Payload,
+    readonly headers: Payload | undefined,
+  ) {}
+
+  /** The server has stored the message. Must not throw. */
+  abstract confirmed(ack: PubAck): void;
+  /** It is not stored, or nobody knows: the error says which. Must not throw. */
+  abstract refused(error: Error): void;
+}
+
+/** A publication that somebody awaits. */
+export class AwaitedPublication extends Publication {
+  readonly stored: Promise<PubAck>;
+  confirmed!: (ack: PubAck) => void;
+  refused!: (error: Error) => void;
+
+  constructor(subject: string, data: Payload, headers: Payload | undefined) {
+    super(subject, data, headers);
+    this.stored = new Promise((resolve, reject) => {
+      this.confirmed = resolve;
+      this.refused = reject;
+    });
+  }
+}

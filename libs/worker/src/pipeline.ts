@@ -1,0 +1,163 @@
+import type { Connection, TaskStore } from '@jetlane/jetstream';
+import { JetlaneError, WrongSequenceError } from '@jetlane/protocol';
+import { type ProcessedTask, startProcess } from '@jetlane/telemetry';
+import type { Outcome } from './classify.js';
+import { EVENT_OF, eventOf, type WorkerEmitter } from './events.js';
+import { decodeOrFail, failureOf, prepare, runHandler } from './execute.js';
+import type { HeldTask } from './held-task.js';
+import { type LeaseKeeper, LeaseLostError } from './lease-keeper.js';
+import type { CompiledOptions } from './options.js';
+import { checkRedelivery, needsCheck } from './redelivery.js';
+import type { Reporter } from './reporter.js';
+import { Settler } from './settle.js';
+
+/** What the pipeline works with, and whom it tells. */
+export interface PipelineParts {
+  readonly connection: Connection;
+  readonly store: TaskStore;
+  readonly leases: LeaseKeeper;
+  readonly reporter: Reporter;
+  readonly emitter: WorkerEmitter;
+  readonly options: CompiledOptions;
+  /** The handler of a task has ended: its slot is free. */
+  readonly ran: (task: HeldTask) => void;
+  /** The task is settled or lost. */
+  readonly done: (task: HeldTask) => void;
+}
+
+/**
+ * The way of a task from its slot to its settlement: decode → (check) → run → settle → report. Steps of the ordinary way call
+ * the next one; nothing is awaited but the handler and the record's PubAck, since every promise of a task in flight is
+ * copied by the garbage collector again and again. No method throws.
+ */
+export class Pipeline {
+  readonly settler: Settler;
+  /** `performance.now()` when a lane's consumer was last found missing, or 0: a new one deals out anew what is not acknowledged. */
+  rebuiltAt = 0;
+
+  constructor(private readonly parts: PipelineParts) {
+    const { connection, store, leases, options } = parts;
+    this.settler = new Settler(connection, store, leases, options, this);
+  }
+
+  /** A task has got its slot. */
+  begin(task: HeldTask): void {
+    const { leases, options, connection } = this.parts;
+    decodeOrFail(task, options);
+    task.span = startProcess(() => spanOf(task), task.headers);
+    if (task.decodeError !== undefined) this.ended(task, failureOf(task, task.decodeError, options));
+    else if (leases.lost(task)) this.abandoned(task, new LeaseLostError(task.id));
+    else if (needsCheck(task, Math.max(connection.reconnectedAt, this.rebuiltAt), options.leaseMs)) this.checkThenRun(task);
+    else this.run(task);
+  }
+
+  private checkThenRun(task: HeldTask): void {
+    this.check(task).then(
+      (outcome) => (outcome ? this.ended(task, outcome) : this.run(task)),
+      (error: unknown) => this.abandoned(task, error),
+    );
+  }
+
+  private run(task: HeldTask): void {
+    const { options, emitter } = this.parts;
+    if (task.aborted) return this.ended(task, failureOf(task, task.aborted, options));
+    if (task.headers.deadline !== undefined && Date.now() > task.headers.deadline)
+      return this.ended(task, { kind: 'cancelled', reason: 'expired' });
+    task.begin();
+    if (emitter.heard('task:started')) emitter.emit('task:started', eventOf(task));
+    try {
+      const prepared = prepare(task, options);
+      task.span!.run(() => runHandler(task, prepared, this.ended));
+    } catch (error) {
+      this.ended(task, failureOf(task, error, options));
+    }
+  }
+
+  /** The handler ended, or a task came to its end without one. A handler that ends after it was given up is not heard. */
+  private readonly ended = (task: HeldTask, outcome: Outcome): void => {
+    if (task.slot !== 'running') return;
+    task.finish();
+    this.parts.ran(task);
+    this.settler.settle(task, outcome);
+  };
+
+  /** The outcome is written and the delivery acknowledged. */
+  settled(task: HeldTask, outcome: Outcome): void {
+    const { reporter, emitter } = this.parts;
+    reporter.count(task, outcome.kind);
+    const event = EVENT_OF[outcome.kind];
+    if (event && emitter.heard(event)) tell(emitter, task, outcome);
+    endSpan(task, outcome);
+    this.close(task);
+  }
+
+  /** The outcome could not be written; the server will deliver the task again when its lease ends. */
+  abandoned(task: HeldTask, error: unknown): void {
+    const { emitter, options } = this.parts;
+    task.span?.end('lost', error);
+    if (error instanceof LeaseLostError) {
+      task.abort(error);
+      options.log.warn({ id: task.id }, 'lease:lost');
+      emitter.emit('lease:lost', eventOf(task));
+    } else if (!(error instanceof JetlaneError && error.code === 'connection-closed')) {
+      options.log.error({ id: task.id, error: error instanceof Error ? error.message : String(error) }, 'settle:failed');
+    }
+    this.close(task);
+  }
+
+  private close(task: HeldTask): void {
+    this.parts.leases.release(task);
+    this.parts.done(task);
+  }
+
+  /** @returns the outcome when the task must not run */
+  private async check(task: HeldTask): Promise<Outcome | undefined> {
+    const { store, options, leases, connection } = this.parts;
+    for (;;) {
+      try {
+        const verdict = await checkRedelivery(task, store, options);
+        if (verdict === 'run') return undefined;
+        if (verdict !== 'poison') return { kind: 'duplicate' };
+        const message = `${task.crashes} workers died while they ran task "${task.id}"; look at what it does before it is redriven`;
+        return { kind: 'dead', reason: 'poison', error: { name: 'PoisonError', message, code: 'poison' } };
+      } catch (error) {
+        if (error instanceof WrongSequenceError) continue;
+        if (!(error instanceof JetlaneError) || !error.retryable || leases.lost(task)) throw error;
+        await connection.whenConnected();
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    }
+  }
+}
+
+function tell(emitter: WorkerEmitter, task: HeldTask, outcome: Outcome): void {
+  const about = eventOf(task);
+  switch (outcome.kind) {
+    case 'completed':
+      return emitter.emit('task:completed', { ...about, result: outcome.result });
+    case 'retry':
+      return emitter.emit('task:failed', { ...about, error: outcome.error, retryInMs: outcome.delayMs });
+    case 'dead':
+      return emitter.emit('task:dead', { ...about, error: outcome.error, reason: outcome.reason });
+    case 'cancelled':
+      return emitter.emit('task:cancelled', { ...about, reason: outcome.reason });
+    case 'interrupted':
+      return emitter.emit('task:interrupted', about);
+    case 'duplicate':
+      return undefined;
+  }
+}
+
+/** The steps of the way become events of the span. */
+function endSpan(task: HeldTask, settled: Outcome): void {
+  const span = task.span!;
+  span.hop('stored', task.delivery.storedAt);
+  span.hop('fetched', task.fetchedAt);
+  if (task.startedAt > 0) span.hop('started', task.startedAt);
+  if (task.finishedAt > 0) span.hop('finished', task.finishedAt);
+  span.end(settled.kind, 'error' in settled ? settled.error : undefined);
+}
+
+function spanOf({ id, queue, lane, type, headers, delivery }: HeldTask): ProcessedTask {
+  return { id, queue, lane, type, attempt: headers.attempt, hop: headers.hop, delivery: delivery.count };
+}
