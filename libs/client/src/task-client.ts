@@ -1,5 +1,14 @@
-import { type Connection, Publication, TaskStore } from '@jetlane/jetstream';
-import { type Duration, formatTaskId, JetlaneError, keySource, parseTaskId, type QueueDefinition, toMs } from '@jetlane/protocol';
+import { type BulkStream, type Connection, Publication, TaskStore } from '@jetlane/jetstream';
+import {
+  type Duration,
+  formatTaskId,
+  JetlaneError,
+  keySource,
+  type Lane,
+  parseTaskId,
+  type QueueDefinition,
+  toMs,
+} from '@jetlane/protocol';
 import { type ActiveSend, startSend } from '@jetlane/telemetry';
 import { enqueueOnce, publishFirst } from './idempotency.js';
 import { firstHop, type NewTask, type PreparedTask, prepareTask, type Receipt } from './new-task.js';
@@ -36,6 +45,7 @@ export class TaskClient {
   private readonly directory: QueueDirectory;
   private readonly running: RunningTasks;
   private readonly nextKey = keySource();
+  private readonly laneStreams = new Map<string, Partial<Record<Lane, BulkStream>>>();
 
   constructor(private readonly connection: Connection) {
     this.store = new TaskStore(connection);
@@ -156,7 +166,15 @@ export class TaskClient {
     const prepared = prepareTask(definition.name, task, this.nextKey(), definition);
     const trace = startSend(prepared, task);
     const subject = this.connection.names.task(prepared.queue, prepared.lane, prepared.key);
-    this.connection.post(new TaskPublication(subject, prepared, trace, index, listener));
+    this.laneStream(prepared).post(new TaskPublication(subject, prepared, trace, index, listener));
+  }
+
+  private laneStream({ queue, lane }: PreparedTask): BulkStream {
+    const known = this.laneStreams.get(queue)?.[lane];
+    if (known) return known;
+    const stream = this.connection.bulkStream(this.connection.names.lane(queue, lane).stream);
+    this.laneStreams.set(queue, { ...this.laneStreams.get(queue), [lane]: stream });
+    return stream;
   }
 
   private async submit(definition: QueueDefinition, task: NewTask): Promise<Receipt> {

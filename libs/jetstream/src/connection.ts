@@ -3,6 +3,7 @@ import type { JetStreamManager } from '@nats-io/jetstream';
 import { jetstreamManager } from '@nats-io/jetstream';
 import { AuthorizationError, type Msg, type NatsConnection } from '@nats-io/nats-core';
 import { connect as natsConnect } from '@nats-io/transport-node';
+import { BulkPublisher, type BulkStream } from './bulk-publisher.js';
 import { type ConnectOptions, natsOptions, reconnectDelay, serverNames } from './connection-options.js';
 import type { Delivery } from './delivery.js';
 import { listenerThrew } from './listener-error.js';
@@ -43,6 +44,7 @@ export class Connection {
   private readonly listeners = new Set<(state: ConnectionState) => void>();
   private readonly requests: Requests;
   private readonly outbox: Outbox;
+  private readonly bulk: BulkPublisher;
   private manager: Promise<JetStreamManager> | undefined;
 
   constructor(
@@ -60,6 +62,7 @@ export class Connection {
       { window, timeoutMs: options.publishTimeoutMs ?? 10_000, maxWaiting: 16 * window },
       true,
     );
+    this.bulk = new BulkPublisher(nats, this.outbox, this.publisher);
     this.requests = new Requests(nats);
     void this.follow();
     void nats.closed().then(() => this.release());
@@ -130,6 +133,11 @@ export class Connection {
     return this.answer(delivery, '+WPI');
   }
 
+  /** Where many messages of one stream are stored together; see {@link BulkPublisher}. */
+  bulkStream(stream: string): BulkStream {
+    return this.bulk.stream(stream);
+  }
+
   private answer(delivery: Delivery, word: string): boolean {
     if (this.current !== 'connected') return false;
     this.outbox.answer(delivery.reply, word);
@@ -138,6 +146,7 @@ export class Connection {
 
   /** Resolves when the server has taken in all that was sent before. */
   flush(): Promise<void> {
+    this.bulk.flush();
     this.outbox.flush();
     return this.nats.flush();
   }
@@ -185,7 +194,8 @@ export class Connection {
     if (this.current === 'closed') return;
     if (this.current === 'connected') {
       const deadline = performance.now() + 3000;
-      while (this.publisher.pending + this.publisher.queued > 0 && performance.now() < deadline) await new Promise((r) => setTimeout(r, 5));
+      while (this.bulk.pending + this.publisher.pending + this.publisher.queued > 0 && performance.now() < deadline)
+        await new Promise((r) => setTimeout(r, 5));
     }
     this.outbox.flush();
     this.release();
@@ -203,6 +213,7 @@ export class Connection {
   /** The link is gone for good: who still waits for an answer is told. */
   private release(): void {
     this.enter('closed');
+    this.bulk.close();
     this.publisher.close();
     this.requests.close();
   }
@@ -226,7 +237,10 @@ export class Connection {
     this.current = state;
     this.outbox.clear();
     if (state === 'connected') this.publisher.linkUp();
-    else this.publisher.linkDown();
+    else {
+      this.publisher.linkDown();
+      this.bulk.linkDown();
+    }
     for (const listener of [...this.listeners]) {
       try {
         listener(state);

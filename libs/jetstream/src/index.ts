@@ -1,3 +1,4 @@
+export type { BulkStream } from './bulk-publisher.js';
 export { bodyText, Connection, type ConnectionState, type CoreMessage, connect } from './connection.js';
 export type { ConnectOptions } from './connection-options.js';
 export { ConnectionPool, type PooledConnection } from './connection-pool.js';

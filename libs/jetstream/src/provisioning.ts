@@ -59,6 +59,8 @@ function baseStreams({ names, replicas }: Connection): StreamWants[] {
       retention: 'limits',
       max_msgs_per_subject: 1,
       allow_msg_ttl: true,
+      // Workers store the records of a turn as one batch.
+      allow_batched: true,
       max_msgs: 2_000_000,
       // The server sets max_bytes aside on its disk at once: no more than 2M records of ordinary size need.
       max_bytes: 1024 ** 3,
@@ -129,6 +131,8 @@ function laneStream({ names, replicas }: Connection, definition: QueueDefinition
     // Headers count too; they get 64 KiB of their own.
     max_msg_size: (definition.maxPayload ?? LANE_DEFAULTS.maxPayload) + 65_536,
     allow_direct: true,
+    // What is enqueued in one turn goes as one batch.
+    allow_batched: true,
     duplicate_window: LANE_DEFAULTS.duplicateWindowMs * NANOS,
   };
 }

@@ -2,6 +2,7 @@ import type { Payload } from './outbox.js';
 
 /** The server's confirmation that a message is stored. */
 export interface PubAck {
+  /** Its sequence in the stream; of a message that went in a batch, that of the batch's last one. */
   readonly seq: number;
   /** The message id was seen within the stream's duplicate window: nothing was stored now. */
   readonly duplicate?: boolean;

@@ -66,6 +66,11 @@ export class Publisher {
     this.sweeper.unref();
   }
 
+  /** True when what is posted is sent now; else it waits for the link. */
+  get linked(): boolean {
+    return this.connected && !this.closed;
+  }
+
   /** Publishes that are sent and not confirmed. */
   get pending(): number {
     return this.count;

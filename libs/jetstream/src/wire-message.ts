@@ -71,11 +71,14 @@ export function hasReplyUnder(message: Msg, prefix: string): boolean {
   return true;
 }
 
-/** The whole number that ends a subject, from a place on; read from the raw bytes where the client shows them. NaN when there is none. */
+/** The whole number that a token of a subject is, from a place on; read from the raw bytes where the client shows them. NaN for any other token. */
 export function subjectNumber(message: Msg, from: number): number {
-  const bytes = (message as unknown as RawMessage)._msg?.subject;
-  if (!bytes) return Number(message.subject.slice(from));
+  const bytes = (message as unknown as RawMessage)._msg?.subject ?? Buffer.from(message.subject);
   let value = 0;
-  for (let at = from; at < bytes.length; at++) value = value * 10 + bytes[at]! - 48;
+  for (let at = from; at < bytes.length && bytes[at] !== 46; at++) {
+    const digit = bytes[at]! - 48;
+    if (digit < 0 || digit > 9) return Number.NaN;
+    value = value * 10 + digit;
+  }
   return value;
 }

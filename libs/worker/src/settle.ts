@@ -1,4 +1,4 @@
-import { type Connection, leaderGet, Publication, type TaskStore } from '@jetlane/jetstream';
+import { type BulkStream, type Connection, leaderGet, Publication, type TaskStore } from '@jetlane/jetstream';
 import {
   appendHistory,
   asciiJson,
@@ -38,6 +38,7 @@ type Completed = Outcome & { readonly kind: 'completed' };
  */
 export class Settler {
   private readonly recordHeaders: string;
+  private readonly records: BulkStream;
   /** End of every completed task's record. */
   private readonly workerSuffix: string;
 
@@ -49,6 +50,7 @@ export class Settler {
     private readonly listener: SettledListener,
   ) {
     this.recordHeaders = headerText([[HEADER.ttl, `${Math.ceil(options.keepRecordsMs / 1000)}s`]]);
+    this.records = connection.bulkStream(connection.names.taskStates);
     this.workerSuffix = `"worker":${JSON.stringify(options.name)}`;
   }
 
@@ -89,7 +91,7 @@ export class Settler {
     const body = encodeCompleted(task, this.workerSuffix, outcome.result);
     if (body instanceof JetlaneError) return this.finish(task, this.buryResult(task, body));
     const subject = this.connection.names.state(task.queue, task.key);
-    this.connection.post(new CompletedRecord(subject, body, this.recordHeaders, task, outcome, this));
+    this.records.post(new CompletedRecord(subject, body, this.recordHeaders, task, outcome, this));
   }
 
   /** The record of a completed task is stored. */
