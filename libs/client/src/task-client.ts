@@ -1,6 +1,7 @@
 import { type Connection, TaskStore } from '@jetlane/jetstream';
 import { type Duration, formatTaskId, JetlaneError, keySource, parseTaskId, type QueueDefinition, toMs } from '@jetlane/protocol';
 import { startSend } from '@jetlane/telemetry';
+import { DeadLetterAdmin } from './dead-letters.js';
 import { enqueueOnce, publishFirst } from './idempotency.js';
 import { firstHop, type NewTask, type PreparedTask, prepareTask, type Receipt, taskHeaders } from './new-task.js';
 import { QueueDirectory } from './queue-directory.js';
@@ -32,12 +33,15 @@ export interface EnqueueSummary {
 
 /** Enqueues tasks and looks after them. One per connection is enough; it may be used from everywhere at once. */
 export class TaskClient {
+  /** Tasks that were given up: list, redrive, discard, export. */
+  readonly deadLetters: DeadLetterAdmin;
   private readonly store: TaskStore;
   private readonly directory: QueueDirectory;
   private readonly running: RunningTasks;
   private readonly nextKey = keySource();
 
   constructor(private readonly connection: Connection) {
+    this.deadLetters = new DeadLetterAdmin(connection);
     this.store = new TaskStore(connection);
     this.directory = new QueueDirectory(connection);
     this.running = new RunningTasks(connection);

@@ -9,6 +9,7 @@ import {
   HEADER,
   type HeaderPair,
   JetlaneError,
+  parseHistory,
   QueueFullError,
   type TaskState,
   toErrorRecord,
@@ -265,8 +266,12 @@ function recordOf(
     worker,
     trace,
     hash: headers.hash,
+    history: historyOf(task),
   };
 }
+
+/** What went wrong before: on a record, since the message is gone once it is written. */
+const historyOf = ({ headers }: HeldTask) => (headers.errors === undefined ? undefined : parseHistory(headers.errors));
 
 /**
  * The record of a completed task, written as text: this is the one object that every task serializes, and building and
@@ -277,9 +282,9 @@ function encodeCompleted(task: HeldTask, workerSuffix: string, trace: string | u
     const { headers, delivery } = task;
     const created = headers.createdAt === undefined ? '' : `"created":${headers.createdAt},`;
     const rare =
-      headers.group === undefined && headers.hash === undefined
+      headers.group === undefined && headers.hash === undefined && headers.errors === undefined
         ? ''
-        : `${optional('group', headers.group)}${optional('hash', headers.hash)}`;
+        : `${optional('group', headers.group)}${optional('hash', headers.hash)}${optional('history', historyOf(task))}`;
     const body = `{"id":${quoted(task.id)},"hop":${headers.hop},"lane":"${task.lane}","type":${quoted(task.type)},${rare}"state":"completed","attempt":${headers.attempt},"at":{${created}"stored":${delivery.storedAt},"fetched":${task.fetchedAt},"started":${task.startedAt},"finished":${task.finishedAt}},${optional('result', result)}${workerSuffix}${trace ? `,"trace":"${trace}"}` : '}'}`;
     if (body.length * 3 <= RESULT_LIMIT || Buffer.byteLength(body) <= RESULT_LIMIT) return body;
     return new JetlaneError(
