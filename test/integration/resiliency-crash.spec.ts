@@ -18,7 +18,7 @@ const STEPS: [name: string, subject: RegExp][] = [
 describe('resiliency killed', () => {
   it.each(
     STEPS.flatMap(([name, subject]) => (['before', 'after'] as const).map((when) => ({ when, name, cut: { when, subject } as Cut }))),
-  )('just $when its "$name": one dead letter, nothing left in the lane, two copies going on', async ({ cut }) => {
+  )('just $when its $name: one dead letter, nothing left in the lane, two copies going on', async ({ cut }) => {
     const advisories: string[] = [];
     const stop = connection.subscribe(connection.names.maxDeliveries(), ({ data }) => void advisories.push(new TextDecoder().decode(data)));
     const proxy = await CuttingProxy.open(site.server.url, cut);

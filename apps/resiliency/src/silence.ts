@@ -1,8 +1,10 @@
 import type { Connection, ConsumerState } from '@jetlane/jetstream';
 
 interface Watched {
-  /** How long it has been silent while the lane moved, in ms. */
-  silentMs: number;
+  /** Deliveries that it may still have before it. */
+  deliveries: number;
+  /** When the server's patience with the present one has surely ended. */
+  dueAt: number;
   /** A sign of life came: an ack, a hand-back, or an extension of the lease. */
   alive: boolean;
   readonly unsubscribe: () => void;
@@ -15,8 +17,6 @@ interface Ear {
   readonly leader: string;
   deliveredSequence: number;
   lookedAt: number;
-  /** Longest time between two looks, in ms. */
-  longestMs: number;
   /** Looks in a row at which the lane was in order. */
   calm: number;
   readonly watched: Map<number, Watched>;
@@ -24,16 +24,18 @@ interface Ear {
 
 /** Messages of a lane that are listened for at a time. */
 export const MOST_WATCHED = 128;
-const MARGIN_MS = 1000;
+/** For clocks and for a subscription that is on its way, in ms. */
+const MARGIN_MS = 500;
 const CALM_LOOKS = 5;
 
 /**
  * Tells orphans apart from tasks in hand where the consumer's state cannot: at the front of a lane that never rests.
  *
  * Whoever holds a message must show a sign of life before the server's patience ends (`backoff`), or the message goes to
- * another; and signs of life are messages that anybody may hear. Redeliveries go out before anything new. So a message of
- * which nothing is heard for as long as all its deliveries together can last, while the lane moves on, has been given up. That
- * takes a while (a quarter of an hour with the default settings), but no moment at which nothing is in hand.
+ * another; and signs of life are messages that anybody may hear. Redeliveries go out before anything new. So each time that
+ * this patience has passed in silence, and something new was delivered after that, one delivery of the message is used up; when
+ * all of them are, it has been given up. That takes a while (20 minutes with the default settings: ten deliveries, two minutes
+ * at most for each), but no moment at which nothing is in hand.
  */
 export class SilenceWatch {
   private readonly ears = new Map<string, Ear>();
@@ -57,10 +59,13 @@ export class SilenceWatch {
       this.forget(stream);
       return [];
     }
-    this.age(ear, state.deliveredSequence);
-    this.choose(stream, ear, new Set(sequences.slice(0, MOST_WATCHED)));
-    const patience = patienceMs(state, ear.longestMs);
-    return [...ear.watched].flatMap(([sequence, { silentMs }]) => (silentMs > patience ? [sequence] : []));
+    const patience = Math.max(...state.backoffMs) + MARGIN_MS;
+    this.age(ear, state.deliveredSequence, patience);
+    this.choose(stream, ear, new Set(sequences.slice(0, MOST_WATCHED)), () => ({
+      deliveries: state.maxDeliveries > 0 ? state.maxDeliveries : Number.POSITIVE_INFINITY,
+      dueAt: ear.lookedAt + patience,
+    }));
+    return [...ear.watched].flatMap(([sequence, { deliveries }]) => (deliveries <= 0 ? [sequence] : []));
   }
 
   /** Listens to nothing any more. */
@@ -79,50 +84,41 @@ export class SilenceWatch {
     if (known && !paused && known.epoch === epoch && known.createdAt === createdAt && known.leader === leader) return known;
     this.forget(stream);
     const lookedAt = performance.now();
-    const fresh: Ear = { epoch, createdAt, leader, deliveredSequence, lookedAt, longestMs: 0, calm: 0, watched: new Map() };
+    const fresh: Ear = { epoch, createdAt, leader, deliveredSequence, lookedAt, calm: 0, watched: new Map() };
     this.ears.set(stream, fresh);
     return fresh;
   }
 
-  /** Only time in which the lane moved counts: without anything new being delivered a redelivery may wait as well. */
-  private age(ear: Ear, deliveredSequence: number): void {
-    const now = performance.now();
-    const passed = now - ear.lookedAt;
-    ear.lookedAt = now;
+  /** What was delivered between two looks came after whatever was due at the first of them. */
+  private age(ear: Ear, deliveredSequence: number, patience: number): void {
+    const before = ear.lookedAt;
+    ear.lookedAt = performance.now();
     if (deliveredSequence <= ear.deliveredSequence) return;
     ear.deliveredSequence = deliveredSequence;
-    ear.longestMs = Math.max(ear.longestMs, passed);
-    for (const watched of ear.watched.values()) watched.silentMs += passed;
+    for (const watched of ear.watched.values()) {
+      if (watched.dueAt > before) continue;
+      watched.deliveries--;
+      watched.dueAt = ear.lookedAt + patience;
+    }
   }
 
-  private choose(stream: string, { watched }: Ear, wanted: ReadonlySet<number>): void {
+  private choose(stream: string, { watched }: Ear, wanted: ReadonlySet<number>, fresh: () => Pick<Watched, 'deliveries' | 'dueAt'>): void {
     for (const [sequence, { alive, unsubscribe }] of watched) {
       if (wanted.has(sequence) && !alive) continue;
       unsubscribe();
       watched.delete(sequence);
     }
-    for (const sequence of wanted) if (!watched.has(sequence)) watched.set(sequence, this.listen(stream, sequence));
+    for (const sequence of wanted) if (!watched.has(sequence)) watched.set(sequence, this.listen(stream, sequence, fresh()));
   }
 
   /** Acknowledgements in both forms: `$JS.ACK.<stream>.<consumer>.<count>.<sequence>.…`, and with domain and account before the stream. */
-  private listen(stream: string, sequence: number): Watched {
+  private listen(stream: string, sequence: number, fresh: Pick<Watched, 'deliveries' | 'dueAt'>): Watched {
     const tail = `${stream}.${this.connection.names.consumer}.*.${sequence}.>`;
     const heard = () => {
       watched.alive = true;
     };
     const stops = [`$JS.ACK.${tail}`, `$JS.ACK.*.*.${tail}`].map((subject) => this.connection.subscribe(subject, heard));
-    const watched: Watched = { silentMs: 0, alive: false, unsubscribe: () => stops.forEach((stop) => void stop()) };
+    const watched: Watched = { ...fresh, alive: false, unsubscribe: () => stops.forEach((stop) => void stop()) };
     return watched;
   }
-}
-
-/**
- * How long all deliveries of a message can last together when nobody shows a sign of life. Each may wait for its turn besides,
- * up to the look after the next at which the lane is seen to move.
- */
-function patienceMs({ backoffMs, maxDeliveries }: ConsumerState, longestMs: number): number {
-  if (maxDeliveries <= 0) return Number.POSITIVE_INFINITY;
-  let sum = MARGIN_MS + 2 * maxDeliveries * longestMs;
-  for (let i = 0; i < maxDeliveries; i++) sum += backoffMs[Math.min(i, backoffMs.length - 1)] ?? 0;
-  return sum;
 }
