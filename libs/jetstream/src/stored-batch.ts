@@ -49,7 +49,7 @@ function ask(connection: Connection, stream: string, { subject, from, batch, max
       settle();
     };
     const late = () => new JetlaneError('request-timeout', `stream "${stream}" did not answer within ${SILENCE_MS} ms`);
-    const timer = setTimeout(() => finish(() => reject(late())), SILENCE_MS);
+    // Throws when the connection is closed: so before the timer begins.
     const subscription = nats.subscribe(createInbox(), {
       callback: (error, message) => {
         if (error) return finish(() => reject(error));
@@ -72,6 +72,7 @@ function ask(connection: Connection, stream: string, { subject, from, batch, max
         });
       },
     });
+    const timer = setTimeout(() => finish(() => reject(late())), SILENCE_MS);
     const question = { ...start, next_by_subj: subject, batch, ...(maxBytes === undefined ? {} : { max_bytes: maxBytes }) };
     nats.publish(`$JS.API.DIRECT.GET.${stream}`, JSON.stringify(question), { reply: subscription.getSubject() });
   });

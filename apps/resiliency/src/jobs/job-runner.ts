@@ -17,6 +17,7 @@ export interface JobRunnerOptions {
 }
 
 const PAGE = 500;
+const SLICE_MS = 200;
 const MOST_FAILURES = 20;
 /** Repetitions of what may pass by itself, each after a longer pause; together about half a minute. */
 const RETRIES_MS = [100, 500, 1000, 2000, 4000, 8000, 16_000];
@@ -27,7 +28,7 @@ const RETRIES_MS = [100, 500, 1000, 2000, 4000, 8000, 16_000];
  *
  * Crash at any moment: the job is stored with a cursor behind which all is dealt with; another process goes on from there. What
  * it does once more is harmless: a dead letter that was moved is gone, or is found to be moved (`DeadLetterMover`).
- * Test: dead-letter-jobs.spec "taken over".
+ * Test: dead-letter-takeover.spec.
  */
 export class JobRunner {
   private job: StoredJob;
@@ -91,7 +92,8 @@ export class JobRunner {
 
   /** The cursor moves over a chunk when all of it is dealt with; a full lane leaves it before the first that found no room. */
   private async chunk(messages: readonly StoredMessage[]): Promise<void> {
-    await pause(this.pace.next(messages.length));
+    await this.wait(this.pace.next(messages.length));
+    if (!this.going) return;
     const letters = messages.map((message) => viewDeadLetter(this.connection.names, message));
     const results = await Promise.all(letters.map((letter) => this.attempt(letter)));
     const full = results.findIndex((result) => isFull(result));
@@ -130,9 +132,14 @@ export class JobRunner {
         const passing = error instanceof JetlaneError && error.retryable && error.code !== 'queue-full';
         if (!passing || tries >= RETRIES_MS.length || !this.going) throw error;
         await this.connection.whenConnected();
-        await pause(RETRIES_MS[tries]!);
+        await this.wait(RETRIES_MS[tries]!);
       }
     }
+  }
+
+  /** Ends early when the job does. */
+  private async wait(ms: number): Promise<void> {
+    for (let left = ms; left > 0 && this.going; left -= SLICE_MS) await pause(Math.min(left, SLICE_MS));
   }
 
   private end(state: StoredJob['state'], error?: unknown): void {

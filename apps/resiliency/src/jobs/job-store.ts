@@ -34,8 +34,10 @@ export class JobStore {
     return entry && { job: entry.value, revision: entry.revision };
   }
 
+  /** A job that is written while the bucket is listed may come twice: the last one counts. */
   async all(): Promise<JobVersion[]> {
-    return (await this.bucket.all()).map(({ value, revision }) => ({ job: value, revision }));
+    const byId = new Map((await this.bucket.all()).map(({ key, value, revision }) => [key, { job: value, revision }]));
+    return [...byId.values()];
   }
 
   /** Writes only if nobody wrote since. @returns the new revision, or undefined */
