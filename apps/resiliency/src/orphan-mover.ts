@@ -58,7 +58,7 @@ interface Lost {
  * (it holds the payload), record, delete. Every step looks before it writes, so a repetition goes on where the last one
  * stopped. Crash before the dead letter: nothing happened. After the dead letter: the next mover finds it (or the server
  * knows its id) and goes on with the record. After the record: it goes on with the delete. After the delete: it finds
- * nothing. Tests: resiliency.spec "killed after …".
+ * nothing. Tests: resiliency-crash.spec.
  */
 export class OrphanMover {
   private readonly store: TaskStore;

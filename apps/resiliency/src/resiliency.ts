@@ -54,12 +54,6 @@ export class Resiliency {
     await this.loop.stop();
   }
 
-  /** Drops everything without an ack, as a crash would: for tests. */
-  abandon(): void {
-    void this.sweeper.stop();
-    this.loop.abandon();
-  }
-
   /** One sweep now. @returns how many orphans were dealt with */
   sweep(): Promise<number> {
     return this.sweeper.sweep();
@@ -70,7 +64,7 @@ export class Resiliency {
   }
 
   // Crash before the ack, at whatever step of the move: the advisory comes again and the move goes on where it stopped.
-  // Tests: resiliency.spec "killed after …".
+  // Tests: resiliency-crash.spec.
   private async handle(delivery: Delivery): Promise<void> {
     const advisory = readAdvisory(delivery);
     if (!advisory) this.options.log.warn({ subject: delivery.subject }, 'advisory:unreadable');

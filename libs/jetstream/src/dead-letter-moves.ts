@@ -1,4 +1,5 @@
 import {
+  briefHistory,
   HEADER,
   type HeaderPair,
   headerValue,
@@ -144,12 +145,13 @@ function livingHeaders(headers: readonly HeaderPair[], payload: RedriveChange['p
 
 function discardedRecord(stored: StoredMessage, letter: ReturnType<typeof viewDeadLetter>, record: StateRecord | undefined): StateRecord {
   const header = (name: string) => headerValue(stored.headers, name);
-  const { id, hop, lane, type, group, attempt, error, reason, history, deadAt } = letter;
+  const { id, hop, lane, type, group, attempt, error, reason, deadAt } = letter;
   const created = Number(header(HEADER.createdAt)) || undefined;
   const known = record?.hop === hop && record.state === 'dead' ? record : undefined;
   return {
     ...known,
-    ...{ id, hop, lane, type, group, state: 'dead', attempt, error, reason, history },
+    ...{ id, hop, lane, type, group, state: 'dead', attempt, error, reason },
+    history: briefHistory(header(HEADER.errors)),
     at: { ...(known?.at ?? { created, finished: deadAt }), discarded: Date.now() },
     hash: header(HEADER.hash) ?? record?.hash,
     trace: header(HEADER.traceparent)?.split('-')[1],

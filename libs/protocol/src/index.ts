@@ -75,6 +75,7 @@ export {
   type AttemptError,
   appendHistory,
   asciiJson,
+  briefHistory,
   decodeRecord,
   type ErrorRecord,
   fingerprint,

@@ -132,6 +132,11 @@ export function parseHistory(history: string | undefined): AttemptError[] {
   }
 }
 
+/** The attempts without their stacks, for records; undefined when there is no history. */
+export function briefHistory(history: string | undefined): AttemptError[] | undefined {
+  return history === undefined ? undefined : parseHistory(history).map(({ stack: _stack, ...attempt }) => attempt);
+}
+
 function isAttempt(value: unknown): value is AttemptError {
   if (typeof value !== 'object' || value === null) return false;
   const { attempt, at, name, message, worker, code } = value as Partial<AttemptError>;

@@ -2,6 +2,7 @@ import { type Connection, leaderGet, TaskStore } from '@jetlane/jetstream';
 import {
   appendHistory,
   asciiJson,
+  briefHistory,
   decodeHeaders,
   type ErrorRecord,
   encodeHeaders,
@@ -9,7 +10,6 @@ import {
   HEADER,
   type HeaderPair,
   JetlaneError,
-  parseHistory,
   QueueFullError,
   type TaskState,
   toErrorRecord,
@@ -266,12 +266,9 @@ function recordOf(
     worker,
     trace,
     hash: headers.hash,
-    history: historyOf(task),
+    history: briefHistory(headers.errors),
   };
 }
-
-/** What went wrong before: on a record, since the message is gone once it is written. */
-const historyOf = ({ headers }: HeldTask) => (headers.errors === undefined ? undefined : parseHistory(headers.errors));
 
 /**
  * The record of a completed task, written as text: this is the one object that every task serializes, and building and
@@ -284,7 +281,7 @@ function encodeCompleted(task: HeldTask, workerSuffix: string, trace: string | u
     const rare =
       headers.group === undefined && headers.hash === undefined && headers.errors === undefined
         ? ''
-        : `${optional('group', headers.group)}${optional('hash', headers.hash)}${optional('history', historyOf(task))}`;
+        : `${optional('group', headers.group)}${optional('hash', headers.hash)}${optional('history', briefHistory(headers.errors))}`;
     const body = `{"id":${quoted(task.id)},"hop":${headers.hop},"lane":"${task.lane}","type":${quoted(task.type)},${rare}"state":"completed","attempt":${headers.attempt},"at":{${created}"stored":${delivery.storedAt},"fetched":${task.fetchedAt},"started":${task.startedAt},"finished":${task.finishedAt}},${optional('result', result)}${workerSuffix}${trace ? `,"trace":"${trace}"}` : '}'}`;
     if (body.length * 3 <= RESULT_LIMIT || Buffer.byteLength(body) <= RESULT_LIMIT) return body;
     return new JetlaneError(
