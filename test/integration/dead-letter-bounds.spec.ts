@@ -39,7 +39,8 @@ describe('bounds of the dead letters', () => {
 
   it('that the server has no room for are told, and do not keep the service from its work', async () => {
     const { events, watch } = await look({ maxAgeMs: 0, maxBytes: 2 ** 49 });
-    expect(events).toEqual(['dead-letters:not-watched']);
+    expect(events).toEqual(['dead-letters:bounds-not-set']);
+    expect(watch.totals?.bounds).toEqual(NONE);
     await watch.start();
     watch.stop();
   });

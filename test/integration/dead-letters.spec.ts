@@ -168,7 +168,7 @@ describe('get and export', () => {
   it('says what is not there, and what is no id', async () => {
     const letters = await startDeadLetters();
     await expect(letters.get({ id: `${queue}.none` })).rejects.toMatchObject({ code: 'dead-letter-not-found' });
-    for (const id of ['x', `${queue}.*`, `${queue}.>`, 'Q.k', '.', `${queue}.a.b`])
+    for (const id of ['', `${queue}.*`, `${queue}.>`, '.', `${queue}. `, `${queue}..a`, 'x'.repeat(301)])
       await expect(letters.get({ id }), id).rejects.toMatchObject({ code: 'invalid-argument' });
     for (const input of [{}, { id: 5 }, null, undefined])
       await expect(letters.get(input)).rejects.toMatchObject({ code: 'invalid-argument' });
@@ -196,6 +196,21 @@ describe('discard', () => {
     await letters.discard({ id });
     expect((await site.store.record(queue, 'went-on')).record).toMatchObject({ hop: 2, state: 'completed' });
     expect(await site.dead(queue, 'went-on')).toBeUndefined();
+  });
+});
+
+describe('what a stranger wrote', () => {
+  it('can be shown and discarded, whatever its subject; redriven, if it is a task', async () => {
+    const letters = await startDeadLetters();
+    const odd = `${queue}.a"b'ä`;
+    const ids = [odd, queue, `${queue}.b.c`];
+    for (const id of ids) await connection.publish(connection.names.pattern(`dead.${id}`), '{}');
+    for (const id of ids) expect(await letters.get({ id })).toMatchObject({ id, queue });
+    await expect(letters.redrive({ id: queue })).rejects.toMatchObject({ code: 'invalid-argument' });
+    expect(await letters.redrive({ id: odd })).toMatchObject({ id: odd, hop: 2 });
+    expect(await site.takeAll(queue, 1)).toEqual([`a"b'ä#2`]);
+    for (const id of ids.slice(1)) expect(await letters.discard({ id })).toEqual({ id, discarded: true });
+    expect((await letters.list({ reason: 'unknown', queue })).items).toEqual([]);
   });
 });
 

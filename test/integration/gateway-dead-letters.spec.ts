@@ -136,7 +136,7 @@ describe('GET', () => {
     ['?from=soon', 'from'],
     ['?queue=default', 'queue'],
     ['/export?limit=5', 'limit'],
-    ['/default', 'task_id'],
+    ['/default..x', 'task_id'],
     ['/default.*', 'task_id'],
   ])('refuses %s', async (tail, path) => {
     const { status, body } = await gateway.get(PATH + tail);
@@ -240,6 +240,14 @@ describe('redrive and discard', () => {
     ).toBe(400);
     expect((await gateway.post(`${PATH}/discard`, 'x'.repeat(2_000_000))).body.code).toBe('payload-too-large');
     expect((await gateway.post(`${PATH}/redrive`, { task_id: 'default.none' })).body.code).toBe('dead-letter-not-found');
+  });
+});
+
+describe('metrics of the resiliency service', () => {
+  it('tell how many there are, what they take, and how old the oldest is', async () => {
+    const text = await (await fetch(`${resiliency.url}/metrics`)).text();
+    for (const name of ['stored', 'stored_bytes', 'oldest_age_seconds'])
+      expect(text).toMatch(new RegExp(`^jetlane_dead_letters_${name} [\\d.]+$`, 'm'));
   });
 });
 

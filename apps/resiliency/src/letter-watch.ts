@@ -38,7 +38,7 @@ export class LetterWatch {
   async look(): Promise<void> {
     if (this.connection.state !== 'connected') return;
     try {
-      if (!this.bound) this.bound = await this.setBounds();
+      if (!this.bound) await this.setBounds();
       this.totals = await deadLetterTotals(this.connection);
       this.compare(this.totals);
     } catch (error) {
@@ -47,15 +47,14 @@ export class LetterWatch {
   }
 
   /** What cannot be set is told and tried again: a service that does not start would help nobody. */
-  private async setBounds(): Promise<boolean> {
+  private async setBounds(): Promise<void> {
     const { bounds } = this.options;
-    const set = await boundDeadLetters(this.connection, bounds);
-    if (!set)
-      this.warn('dead-letters:bounds-not-set', {
-        ...bounds,
-        why: 'what is stored does not fit; redrive, export or discard some, or raise the bounds',
-      });
-    return set;
+    const why = await boundDeadLetters(this.connection, bounds).then(
+      (set) => (set ? undefined : 'what is stored does not fit; redrive, export or discard some, or raise the bounds'),
+      (error: unknown) => (error instanceof Error ? error.message : String(error)),
+    );
+    this.bound = why === undefined;
+    if (why !== undefined) this.warn('dead-letters:bounds-not-set', { ...bounds, why });
   }
 
   private compare({ count, bytes, oldestAt, bounds }: DeadLetterTotals): void {

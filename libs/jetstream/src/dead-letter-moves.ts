@@ -7,8 +7,8 @@ import {
   JetlaneError,
   type Lane,
   type Names,
-  parseTaskId,
   type StateRecord,
+  type TaskId,
   WrongSequenceError,
   withHeaders,
 } from '@jetlane/protocol';
@@ -40,10 +40,10 @@ export class DeadLetterMover {
     this.store = new TaskStore(connection);
   }
 
-  /** The dead letter of a task, from the stream's leader. */
-  find(id: string): Promise<StoredMessage | undefined> {
-    const { queue, key } = parseTaskId(id);
-    return leaderGet(this.connection, this.connection.names.deadLetters, this.connection.names.dead(queue, key));
+  /** The dead letter of a task, from the stream's leader. @throws JetlaneError `invalid-argument` for what cannot be an id */
+  async find(id: string): Promise<StoredMessage | undefined> {
+    if (id.length > LONGEST_ID || !ID.test(id)) throw wrongId(id);
+    return leaderGet(this.connection, this.connection.names.deadLetters, this.connection.names.pattern(`dead.${id}`));
   }
 
   /**
@@ -57,7 +57,7 @@ export class DeadLetterMover {
    * @throws QueueFullError, JetlaneError `payload-too-large`, `no-responders`, `publish-timeout`: the letter stays
    */
   async redrive(id: string, change: RedriveChange = {}, sequence?: number): Promise<Redriven> {
-    const { queue, key } = parseTaskId(id);
+    const { queue, key } = taskOf(id);
     const traces = await this.store.traces(queue, key, leaderGet);
     const letter = letterIn(traces, sequence);
     if (!letter) return { fate: 'gone', hop: 0, lane: change.lane ?? 'normal' };
@@ -70,7 +70,7 @@ export class DeadLetterMover {
 
   /** @returns false when somebody else was first */
   private async publish(id: string, letter: TaskCopy, lane: Lane, payload: RedriveChange['payload'], traces: TaskTraces): Promise<boolean> {
-    const { queue, key } = parseTaskId(id);
+    const { queue, key } = taskOf(id);
     await this.removeSource(letter, traces);
     const hop = letter.hop + 1;
     const headers = livingHeaders(letter.stored.headers, payload);
@@ -104,24 +104,45 @@ export class DeadLetterMover {
    * @param keepMs how long the record is kept
    */
   async discard(id: string, keepMs: number, sequence?: number): Promise<'discarded' | 'gone'> {
-    const { queue, key } = parseTaskId(id);
     const stored = await this.find(id);
     if (!stored || (sequence !== undefined && stored.sequence !== sequence)) return 'gone';
+    // A stranger's message that names no task has no record either.
+    if (TASK.test(id)) await this.recordDiscard(id, stored, keepMs);
+    await deleteMessage(this.connection, this.connection.names.deadLetters, stored.sequence);
+    return 'discarded';
+  }
+
+  private async recordDiscard(id: string, stored: StoredMessage, keepMs: number): Promise<void> {
+    const { queue, key } = taskOf(id);
     const letter = viewDeadLetter(this.connection.names, stored);
     for (;;) {
-      const { record, sequence: standing } = await this.store.record(queue, key, leaderGet);
-      if (record && (record.hop > letter.hop || (record.hop === letter.hop && isFinal(record.state) && record.state !== 'dead'))) break;
+      const { record, sequence } = await this.store.record(queue, key, leaderGet);
+      if (record && (record.hop > letter.hop || (record.hop === letter.hop && isFinal(record.state) && record.state !== 'dead'))) return;
       try {
-        await this.store.writeRecord(queue, key, discardedRecord(stored, letter, record), keepMs, standing);
-        break;
+        await this.store.writeRecord(queue, key, discardedRecord(stored, letter, record), keepMs, sequence);
+        return;
       } catch (error) {
         if (!(error instanceof WrongSequenceError)) throw error;
       }
     }
-    await deleteMessage(this.connection, this.connection.names.deadLetters, stored.sequence);
-    return 'discarded';
   }
 }
+
+/** Strangers may have used keys, and subjects, that the API would not take: what became a dead letter can be dealt with all the same. */
+const ID = /^[^\s.*>]+(\.[^\s.*>]+)*$/;
+const TASK = /^[^\s.*>]+\.[^\s.*>]+$/;
+const LONGEST_ID = 300;
+
+function taskOf(id: string): TaskId {
+  if (id.length > LONGEST_ID || !TASK.test(id)) throw wrongId(id);
+  const dot = id.indexOf('.');
+  return { queue: id.slice(0, dot), key: id.slice(dot + 1) };
+}
+
+const wrongId = (id: string): JetlaneError =>
+  new JetlaneError('invalid-argument', `expected a task id of the form <queue>.<key>, got ${JSON.stringify(id.slice(0, 200))}`, {
+    details: { field: 'task_id' },
+  });
 
 const letterIn = ({ copies }: TaskTraces, sequence?: number): TaskCopy | undefined =>
   copies.find(({ place, stored }) => place === 'dead' && (sequence === undefined || stored.sequence === sequence));

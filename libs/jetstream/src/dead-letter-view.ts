@@ -3,7 +3,6 @@ import {
   type DeadLetter,
   type DeadLetterDetail,
   type ErrorRecord,
-  formatTaskId,
   HEADER,
   headerValue,
   isLane,
@@ -16,14 +15,14 @@ import { hopOf } from './task-store.js';
 
 /** A stored dead letter as people see it. Whatever a stranger wrote into its headers, this reads it. */
 export function viewDeadLetter(names: Names, stored: StoredMessage): DeadLetter {
-  const [queue = '', key = ''] = names.tokens(stored.subject);
+  const tokens = names.tokens(stored.subject);
   const header = (name: string) => headerValue(stored.headers, name);
   const source = header(HEADER.deadSource);
   const lane = names.parseLaneStream(source?.slice(0, source.lastIndexOf(':')) ?? '')?.lane ?? '';
   return defined({
-    id: formatTaskId(queue, key),
+    id: tokens.join('.'),
     sequence: stored.sequence,
-    queue,
+    queue: tokens[0] ?? '',
     lane: isLane(lane) ? lane : DEFAULT_LANE,
     type: header(HEADER.type),
     group: header(HEADER.group),

@@ -1,4 +1,4 @@
-import { discardSchema, JetlaneError, parseTaskId, type RedriveInput, redriveSchema } from '@jetlane/protocol';
+import { discardSchema, JetlaneError, type RedriveInput, redriveSchema } from '@jetlane/protocol';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import type { FieldProblem } from '../http/problem.js';
@@ -98,7 +98,6 @@ export function deadLetterMoveRoutes(gateway: Gateway): ApiRoute[] {
       problems: [...SERVICE_PROBLEMS, 'dead-letter-not-found'],
       handler: async (request) => {
         const id = (request.params as { '*': string })['*'];
-        parseTaskId(id);
         assertConnected(gateway);
         await gateway.client.deadLetters.discard(id, { by: request.id });
         return { task_id: id, discarded: true };

@@ -1,5 +1,5 @@
 import type { DeadLetterDetail } from '@jetlane/protocol';
-import { DEAD_LETTER_LIMITS, JetlaneError, parseTaskId } from '@jetlane/protocol';
+import { DEAD_LETTER_LIMITS, JetlaneError } from '@jetlane/protocol';
 import type { FastifyReply } from 'fastify';
 import { z } from 'zod';
 import { LineStream } from '../batch/line-stream.js';
@@ -77,7 +77,6 @@ export function deadLetterRoutes(gateway: Gateway): ApiRoute[] {
       answers: { 200: [{ description: 'The dead letter.', schema: detailSchema }] },
       handler: async (request) => {
         const id = (request.params as { '*': string })['*'];
-        parseTaskId(id);
         assertConnected(gateway);
         return detailView(await gateway.client.deadLetters.get(id));
       },
