@@ -21,6 +21,15 @@ const ROUTES = [
   ['POST', '/api/queue/example/credit-purchase'],
   ['POST', '/api/queue/example/user-registration'],
   ['POST', '/api/queue/example/credit-update'],
+  ['GET', '/api/v1/dead-letters'],
+  ['GET', '/api/v1/dead-letters/export'],
+  ['GET', '/api/v1/dead-letters/default.x'],
+  ['DELETE', '/api/v1/dead-letters/default.x'],
+  ['POST', '/api/v1/dead-letters/redrive'],
+  ['POST', '/api/v1/dead-letters/discard'],
+  ['GET', '/api/v1/dead-letters/jobs'],
+  ['GET', '/api/v1/dead-letters/jobs/x'],
+  ['DELETE', '/api/v1/dead-letters/jobs/x'],
 ] as const;
 
 describe('with API keys', () => {

@@ -1,5 +1,8 @@
-import { type Connection, consumerState } from '@jetlane/jetstream';
+import { type Connection, consumerState, deathHeaders, ensureQueue } from '@jetlane/jetstream';
+import type { HeaderPair, Lane } from '@jetlane/protocol';
 import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest';
+import { DeadLetters, type DeadLettersOptions } from '../../apps/resiliency/src/dead-letters.js';
+import { Queues } from '../../apps/resiliency/src/queues.js';
 import { Resiliency, type ResiliencyOptions } from '../../apps/resiliency/src/resiliency.js';
 import { eventually, Installation, keepingLog } from './services-fixture.js';
 
@@ -9,8 +12,8 @@ export const NEVER = 3_600_000;
 export let site: Installation;
 export let connection: Connection;
 export let queue = '';
-const running: Resiliency[] = [];
-const log = keepingLog();
+const running: { stop(): Promise<void> | void }[] = [];
+export const log = keepingLog();
 let deadBefore = 0;
 
 /** One installation for a spec file, a fresh queue for each of its tests. */
@@ -22,22 +25,68 @@ export function useResiliency(namespace: string): void {
   });
   beforeEach(async () => {
     queue = `q${count++}`;
-    await site.queue({ name: queue, lease: '1s', maxDeliveries: 5 });
+    await ensureQueue(connection, { name: queue, lease: '1s', maxDeliveries: 5 });
     deadBefore = (await state(connection.names.deadLetters)).last_seq;
   });
   afterEach(async () => {
-    await Promise.all(running.splice(0).map((resiliency) => resiliency.stop()));
+    await Promise.all(running.splice(0).map((part) => part.stop()));
     await (await connection.admin()).streams.purge(connection.names.advisories);
   });
   afterAll(() => site.close());
 }
 
-export async function startResiliency(options: Partial<ResiliencyOptions> = {}): Promise<Resiliency> {
-  const resiliency = new Resiliency(await site.link(), { log, sweepMs: NEVER, ...options });
+export async function startResiliency(options: Partial<ResiliencyOptions> = {}, link?: Connection): Promise<Resiliency> {
+  const own = link ?? (await site.link());
+  const resiliency = new Resiliency(own, { log, sweepMs: NEVER, queues: await startQueues(own), ...options });
   running.push(resiliency);
   await resiliency.start();
   return resiliency;
 }
+
+/** The commands of one copy of the service. */
+export async function startDeadLetters(options: Partial<DeadLettersOptions> = {}, link?: Connection): Promise<DeadLetters> {
+  const own = link ?? (await site.link());
+  const letters = new DeadLetters(own, { log, saveMs: 100, queues: await startQueues(own), ...options });
+  running.push(letters);
+  await letters.start();
+  return letters;
+}
+
+async function startQueues(link: Connection): Promise<Queues> {
+  const queues = new Queues(link);
+  running.push(queues);
+  await queues.start();
+  return queues;
+}
+
+/** What a dead letter made by hand says. */
+export interface LetterOptions {
+  readonly queue?: string;
+  readonly type?: string;
+  readonly reason?: string;
+  readonly lane?: Lane;
+  readonly message?: string;
+  readonly hop?: number;
+  readonly source?: number;
+  readonly body?: string | Uint8Array;
+  readonly headers?: HeaderPair[];
+}
+
+/** A dead letter as workers write them. @returns its id */
+export async function bury(key: string, options: LetterOptions = {}): Promise<string> {
+  const { queue: name = queue, type = 'mail', reason = 'attempts-exhausted', lane = 'normal', hop = 1, source = 7 } = options;
+  const error = { name: 'Error', message: options.message ?? 'no luck' };
+  const stream = connection.names.lane(name, lane).stream;
+  await site.store.publishDead(name, key, {
+    headers: [['Task-Type', type], ['Task-Attempt', '5'], ...(options.headers ?? [])],
+    data: options.body ?? `{"key":"${key}"}`,
+    hop,
+    extra: deathHeaders({ reason, error, at: Date.now(), source: { stream, sequence: source }, type }),
+  });
+  return `${name}.${key}`;
+}
+
+export const keysOf = (count: number, name = 'k'): string[] => Array.from({ length: count }, (_, i) => `${name}${i}`);
 
 export const streamOf = (name: string) => connection.names.lane(name, 'normal').stream;
 const state = async (stream: string) => (await (await connection.admin()).streams.info(stream)).state;

@@ -1,6 +1,5 @@
-import { consumerState } from '@jetlane/jetstream';
+import { consumerState, scanDeadLetters, viewDeadLetter } from '@jetlane/jetstream';
 import { describe, expect, it } from 'vitest';
-import { DeadLetters } from '../../apps/resiliency/src/dead-letters.js';
 import {
   connection,
   exhaust,
@@ -130,5 +129,6 @@ function busyLane(name: string) {
 }
 
 async function letters() {
-  return (await new DeadLetters(connection).list({ queue, limit: 1000 })).items;
+  const { letters: stored } = await scanDeadLetters(connection, { queue }, { limit: 1000 });
+  return stored.map((letter) => viewDeadLetter(connection.names, letter));
 }

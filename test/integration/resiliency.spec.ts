@@ -1,7 +1,4 @@
-import { deleteMessage, leaderGetSequence } from '@jetlane/jetstream';
 import { describe, expect, it } from 'vitest';
-import { DeadLetters } from '../../apps/resiliency/src/dead-letters.js';
-import { OrphanMover, type OrphanStep } from '../../apps/resiliency/src/orphan-mover.js';
 import { connection, exhaust, NEVER, queue, site, startResiliency, stored, streamOf, useResiliency } from './resiliency-fixture.js';
 import { eventually } from './services-fixture.js';
 
@@ -112,91 +109,5 @@ describe('advisories', () => {
     await eventually('the advisory is settled', async () => (await site.messages(connection.names.advisories)) === 0);
     expect(await stored()).toBe(0);
     expect(await site.takeAll(queue, 1)).toEqual(['revived#1']);
-  });
-
-  it.each<OrphanStep>(['read', 'buried', 'recorded', 'deleted'])(
-    'killed after "%s": one dead letter, nothing left in the lane',
-    async (last) => {
-      const [sequence = 0] = await exhaust(queue, ['crash']);
-      const mover = new OrphanMover(connection, {
-        keepMs: () => 60_000,
-        onStep: (step) => {
-          if (step === last) throw new Error('killed');
-        },
-      });
-      await expect(mover.move({ stream: streamOf(queue), sequence })).rejects.toThrow('killed');
-      for (let i = 0; i < 2; i++) await startResiliency();
-      await eventually('the advisory is settled', async () => (await site.messages(connection.names.advisories)) === 0);
-      expect(await stored()).toBe(1);
-      expect(await leaderGetSequence(connection, streamOf(queue), sequence)).toBeUndefined();
-      expect((await site.store.record(queue, 'crash')).record?.state).toBe('dead');
-    },
-  );
-});
-
-describe('dead letters', () => {
-  it('lists, shows and redrives; history stays, attempts start anew', async () => {
-    await startResiliency();
-    const history = '[{"attempt":1,"at":5,"name":"Error","message":"first"}]';
-    await exhaust(
-      queue,
-      ['again', 'other'],
-      [
-        ['Task-Type', 'mail'],
-        ['Task-Attempt', '3'],
-        ['Task-Errors', history],
-      ],
-    );
-    await eventually('the dead letters stand', async () => (await stored()) === 2 && (await site.depth(queue)) === 0);
-    const dead = new DeadLetters(connection);
-    const page = await dead.list({ queue, limit: 1 });
-    expect(page.items).toHaveLength(1);
-    expect((await dead.list({ queue, after: page.next })).items).toHaveLength(1);
-    expect(await dead.get({ id: `${queue}.again` })).toMatchObject({
-      reason: 'deliveries-exhausted',
-      lane: 'normal',
-      attempt: 3,
-      data: { key: 'again' },
-      history: [{ message: 'first' }],
-    });
-    await expect(dead.get({ id: `${queue}.none` })).rejects.toMatchObject({ code: 'task-not-found' });
-    await expect(dead.list({ limit: 0 })).rejects.toMatchObject({ code: 'invalid-argument' });
-
-    expect(await dead.redrive({ id: `${queue}.again` })).toMatchObject({ hop: 2, lane: 'normal', duplicate: false });
-    const back = await site.inLane(queue, 'again');
-    expect(Object.fromEntries(back?.headers ?? [])).toEqual({
-      'Nats-Msg-Id': 'again#2',
-      'Task-Type': 'mail',
-      'Task-Errors': history,
-      'Task-Hop': '2',
-    });
-    expect(await site.dead(queue, 'again')).toBeUndefined();
-    expect(await site.dead(queue, 'other')).toBeDefined();
-  });
-
-  it('redrive after a crash between publish and delete, and twice at once: one task', async () => {
-    await startResiliency();
-    await exhaust(queue, ['half', 'twice']);
-    await eventually('the dead letters stand', async () => (await stored()) === 2 && (await site.depth(queue)) === 0);
-    await site.enqueue(queue, 'half', { hop: 2 });
-    const dead = new DeadLetters(connection);
-    expect(await dead.redrive({ id: `${queue}.half` })).toMatchObject({ hop: 2, duplicate: true });
-    const both = await Promise.allSettled([dead.redrive({ id: `${queue}.twice` }), dead.redrive({ id: `${queue}.twice` })]);
-    expect(both.some(({ status }) => status === 'fulfilled')).toBe(true);
-    expect((await site.takeAll(queue, 2)).sort()).toEqual(['half#2', 'twice#2']);
-    expect(await site.depth(queue)).toBe(0);
-  });
-
-  it('a full lane keeps the dead letter', async () => {
-    await startResiliency();
-    await exhaust(queue, ['stays']);
-    await eventually('the dead letter stands', async () => (await stored()) === 1 && (await site.depth(queue)) === 0);
-    await site.queue({ name: queue, lease: '1s', maxDeliveries: 5, maxDepth: 1 });
-    const blocker = await site.enqueue(queue, 'blocker');
-    await expect(new DeadLetters(connection).redrive({ id: `${queue}.stays` })).rejects.toMatchObject({ code: 'queue-full' });
-    expect(await site.dead(queue, 'stays')).toBeDefined();
-    await deleteMessage(connection, connection.names.lane(queue, 'normal').stream, blocker.seq);
-    await new DeadLetters(connection).redrive({ id: `${queue}.stays` });
-    expect(await site.takeAll(queue, 1)).toEqual(['stays#2']);
   });
 });

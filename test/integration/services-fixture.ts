@@ -46,9 +46,9 @@ export class Installation {
     return installation;
   }
 
-  /** Another link to the same installation, as another process would have. */
-  async link(): Promise<Connection> {
-    const link = await connect({ servers: this.server.url, namespace: this.namespace });
+  /** Another link to the same installation, as another process would have. @param url of what stands before the server */
+  async link(url = this.server.url): Promise<Connection> {
+    const link = await connect({ servers: url, namespace: this.namespace });
     this.connections.push(link);
     return link;
   }

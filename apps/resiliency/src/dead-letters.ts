@@ -1,179 +1,218 @@
-import { type Connection, deleteMessage, directGetNext, hopOf, leaderGet, type StoredMessage, TaskStore } from '@jetlane/jetstream';
 import {
-  type AttemptError,
-  DEFAULT_LANE,
-  type ErrorRecord,
-  formatTaskId,
-  HEADER,
-  type HeaderPair,
-  headerValue,
-  isLane,
-  isQueueName,
+  type Connection,
+  DeadLetterMover,
+  detailDeadLetter,
+  type RedriveChange,
+  type StoredMessage,
+  scanDeadLetters,
+  totalOf,
+  viewDeadLetter,
+} from '@jetlane/jetstream';
+import {
+  type Count,
+  DEAD_LETTER_LIMITS,
+  type DeadLetter,
+  type DeadLetterDetail,
+  type DeadLetterFilter,
+  type DeadLetterJob,
+  type DeadLetterPage,
+  type DeadLetterPreview,
+  type DiscardInput,
+  discardSchema,
+  idInputSchema,
   JetlaneError,
-  type Lane,
-  parseHistory,
-  parseTaskId,
+  JSON_CONTENT_TYPE,
+  listDeadLettersSchema,
+  type RedriveAnswer,
+  type RedriveInput,
+  redriveSchema,
 } from '@jetlane/protocol';
-import { z } from 'zod';
+import { readInput } from './input.js';
+import type { LetterFate } from './jobs/job-runner.js';
+import { Jobs, type JobsOptions } from './jobs/jobs.js';
+import type { Queues } from './queues.js';
 
-/** A dead letter as people see it. */
-export interface DeadLetter {
-  readonly id: string;
-  readonly queue: string;
-  readonly lane: Lane;
-  readonly type?: string;
-  readonly group?: string;
-  readonly hop: number;
-  readonly attempt: number;
-  readonly reason: string;
-  readonly error?: ErrorRecord;
-  readonly history: readonly AttemptError[];
-  readonly fingerprint?: string;
-  /** When it was given up, ms since 1970. */
-  readonly deadAt: number;
-  /** Stream and sequence it came from. */
-  readonly source?: string;
-  readonly bytes: number;
+export interface DeadLettersOptions extends Pick<JobsOptions, 'log' | 'saveMs' | 'takeOverMs'> {
+  readonly queues: Pick<Queues, 'keepMs' | 'has' | 'assertDefined'>;
 }
 
-/** With its payload: JSON as a value, anything else in base64. */
-export type DeadLetterDetail = DeadLetter & { readonly contentType: string } & ({ readonly data: unknown } | { readonly base64: string });
+/** An answer over NATS must fit into one message (1 MiB by default, in which NDJSON is quoted once more): a page ends at this size. */
+const PAGE_BYTES = 400 * 1024;
+const SAMPLE = 20;
+/** A preview looks at dead letters for this long at most, ms: its caller waits. */
+const PREVIEW_MS = 3000;
 
-const listInput = z.strictObject({
-  queue: z.string().refine(isQueueName, 'expected a queue name').optional(),
-  limit: z.int().min(1).max(1000).default(100),
-  after: z.int().min(0).default(0).describe('`next` of the page before.'),
-});
-const idInput = z.strictObject({ id: z.string() });
-
-/** Reads dead letters and sends them back. */
+/** The commands about dead letters: each takes what came over the wire. */
 export class DeadLetters {
-  private readonly store: TaskStore;
+  private readonly mover: DeadLetterMover;
+  private readonly jobs: Jobs;
 
-  constructor(private readonly connection: Connection) {
-    this.store = new TaskStore(connection);
+  constructor(
+    private readonly connection: Connection,
+    private readonly options: DeadLettersOptions,
+  ) {
+    this.mover = new DeadLetterMover(connection);
+    this.jobs = new Jobs(connection, { ...options, act: (job, letter) => this.act(job, letter) });
   }
 
-  /** A page, oldest first. `next` is there when there may be more. */
-  async list(input: unknown): Promise<{ items: DeadLetter[]; next?: number }> {
-    const { queue, limit, after } = check(listInput, input ?? {});
-    const { names } = this.connection;
-    const items: DeadLetter[] = [];
-    let last = after;
-    while (items.length < limit) {
-      const stored = await directGetNext(
-        this.connection,
-        names.deadLetters,
-        last + 1,
-        queue ? names.dead(queue, '*') : names.pattern('dead.>'),
-      );
-      if (!stored) return { items };
-      last = stored.sequence;
-      items.push(this.read(stored));
-    }
-    return { items, next: last };
+  start(): Promise<void> {
+    return this.jobs.start();
   }
 
-  /** @throws JetlaneError `task-not-found` */
+  stop(): Promise<void> {
+    return this.jobs.stop();
+  }
+
+  /** A page, oldest first. @throws JetlaneError `invalid-argument` */
+  async list(input: unknown): Promise<DeadLetterPage> {
+    const { limit, after, ...filter } = readInput(listDeadLettersSchema, input ?? {});
+    const page = await scanDeadLetters(this.connection, filter, { after, limit });
+    const items = page.letters.map((stored) => viewDeadLetter(this.connection.names, stored));
+    const fitting = fits(items, JSON.stringify);
+    const next = fitting.length < items.length ? fitting.at(-1)?.sequence : page.next;
+    return {
+      items: fitting,
+      ...(next === undefined ? {} : { next }),
+      scanned: page.scanned,
+      total: await totalOf(this.connection, filter, after, page),
+    };
+  }
+
+  /** A page as NDJSON, payloads included: a line per dead letter. @throws JetlaneError `invalid-argument` */
+  async export(input: unknown): Promise<{ ndjson: string; count: number; next?: number }> {
+    const { limit, after, ...filter } = readInput(listDeadLettersSchema, input ?? {});
+    const page = await scanDeadLetters(this.connection, filter, { after, limit });
+    const line = (stored: StoredMessage) => `${JSON.stringify(detailDeadLetter(this.connection.names, stored))}\n`;
+    const fitting = fits(page.letters, line);
+    const next = fitting.length < page.letters.length ? fitting.at(-1)?.sequence : page.next;
+    return { ndjson: fitting.map(line).join(''), count: fitting.length, ...(next === undefined ? {} : { next }) };
+  }
+
+  /** @throws JetlaneError `dead-letter-not-found` */
   async get(input: unknown): Promise<DeadLetterDetail> {
-    const stored = await this.find(check(idInput, input).id);
-    const contentType = headerValue(stored.headers, HEADER.contentType) ?? 'application/json';
-    return { ...this.read(stored), contentType, ...payload(stored.data, contentType) };
+    return detailDeadLetter(this.connection.names, await this.find(readInput(idInputSchema, input).id));
   }
 
   /**
-   * Sends a dead letter back to its lane under the next hop, with its attempts reset and its history kept.
-   *
-   * Crash before the publish: nothing happened. Between publish and delete: the letter stands beside a task of a higher
-   * hop; the next redrive finds that task, or what became of it, and only deletes. The letter is deleted by its sequence,
-   * so a later death of the same task, which replaced it, stays. Test: resiliency.spec "redrive".
-   * @throws JetlaneError `task-not-found`; QueueFullError, then the letter stays
+   * One dead letter: sends it back. A filter: starts a job that does so. With `dryRun`: tells what would be done.
+   * @throws JetlaneError `dead-letter-not-found`, `unknown-queue`, `queue-full`, `payload-too-large`, `too-many-jobs`
    */
-  async redrive(input: unknown): Promise<{ id: string; hop: number; lane: Lane; duplicate: boolean }> {
-    const { id } = check(idInput, input);
-    const { queue, key } = parseTaskId(id);
-    const letter = await this.find(id);
-    const hop = hopOf(letter) + 1;
-    const { lane } = this.read(letter);
-    let duplicate = await this.wasRedriven(queue, key, hop);
-    if (!duplicate) {
-      const ack = await this.store.publishTask(queue, lane, key, { headers: livingHeaders(letter.headers), data: letter.data, hop });
-      duplicate = ack.duplicate === true;
-      if (duplicate && !(await this.wasRedriven(queue, key, hop))) {
-        throw new JetlaneError('publish-timeout', `task "${id}" was sent back a moment ago and cannot be seen; try again in a minute`, {
-          details: { id },
-        });
-      }
-    }
-    await deleteMessage(this.connection, this.connection.names.deadLetters, letter.sequence);
-    return { id, hop, lane, duplicate };
+  async redrive(input: unknown): Promise<RedriveAnswer | DeadLetterJob | DeadLetterPreview> {
+    const asked = readInput(redriveSchema, input);
+    if (asked.id !== undefined) return this.redriveOne(asked.id, asked);
+    const { filter = {}, lane, rate = DEAD_LETTER_LIMITS.rate, after = 0, dryRun, by } = asked;
+    if (filter.queue !== undefined) await this.options.queues.assertDefined(filter.queue);
+    if (dryRun) return this.preview(filter, after, true);
+    return this.jobs.begin({ kind: 'redrive', filter, rate, after, ...(lane ? { lane } : {}), ...(by ? { by } : {}) });
   }
 
-  private async wasRedriven(queue: string, key: string, hop: number): Promise<boolean> {
-    const traces = await this.store.traces(queue, key, leaderGet);
-    return traces.copies.some((copy) => copy.hop >= hop) || (traces.record?.hop ?? 0) >= hop;
+  /** One dead letter: throws it away. A filter: starts a job that does so. @throws JetlaneError `dead-letter-not-found`, `too-many-jobs` */
+  async discard(input: unknown): Promise<{ id: string; discarded: boolean; dryRun?: true } | DeadLetterJob | DeadLetterPreview> {
+    const asked = readInput(discardSchema, input);
+    if (asked.id !== undefined) return this.discardOne(asked.id, asked);
+    const { filter = {}, rate = DEAD_LETTER_LIMITS.rate, after = 0, dryRun, by } = asked;
+    if (dryRun) return this.preview(filter, after, false);
+    return this.jobs.begin({ kind: 'discard', filter, rate, after, ...(by ? { by } : {}) });
+  }
+
+  /** @throws JetlaneError `job-not-found` */
+  async job(input: unknown): Promise<DeadLetterJob> {
+    return this.jobs.get(readInput(idInputSchema, input).id);
+  }
+
+  async listJobs(): Promise<{ jobs: DeadLetterJob[] }> {
+    return { jobs: await this.jobs.list() };
+  }
+
+  /** @throws JetlaneError `job-not-found` */
+  async cancel(input: unknown): Promise<DeadLetterJob> {
+    return this.jobs.cancel(readInput(idInputSchema, input).id);
+  }
+
+  private async redriveOne(id: string, asked: RedriveInput): Promise<RedriveAnswer> {
+    const { lane: wanted, dryRun, by } = asked;
+    const letter = viewDeadLetter(this.connection.names, await this.find(id));
+    await this.options.queues.assertDefined(letter.queue);
+    if (dryRun) return { id, hop: letter.hop + 1, lane: wanted ?? letter.lane, duplicate: false, dryRun };
+    const payload = payloadOf(asked);
+    const { fate, hop, lane } = await this.mover.redrive(id, { lane: wanted, payload });
+    if (fate === 'gone') throw notFound(id);
+    this.options.log.info({ id, hop, lane, edited: payload !== undefined, fate, by }, 'dead-letter:redriven');
+    return { id, hop, lane, duplicate: fate === 'duplicate' };
+  }
+
+  private async discardOne(id: string, { dryRun, by }: DiscardInput): Promise<{ id: string; discarded: boolean; dryRun?: true }> {
+    const letter = viewDeadLetter(this.connection.names, await this.find(id));
+    if (dryRun) return { id, discarded: false, dryRun };
+    if ((await this.throwAway(letter, { by })) === 'skipped') throw notFound(id);
+    return { id, discarded: true };
+  }
+
+  private async act(job: DeadLetterJob, letter: DeadLetter): Promise<LetterFate> {
+    if (job.kind === 'discard') return this.throwAway(letter, { job: job.id, by: job.by });
+    await this.options.queues.assertDefined(letter.queue);
+    const { fate } = await this.mover.redrive(letter.id, { lane: job.lane }, letter.sequence);
+    return fate === 'moved' ? 'moved' : 'skipped';
+  }
+
+  /** Every discard leaves a line in the log: it is the last that is heard of a payload. */
+  private async throwAway(letter: DeadLetter, asked: { job?: string; by?: string | undefined }): Promise<LetterFate> {
+    const { id, sequence, queue, hop, type, reason, fingerprint } = letter;
+    if ((await this.mover.discard(id, this.options.queues.keepMs(queue), sequence)) === 'gone') return 'skipped';
+    this.options.log.info({ id, hop, type, reason, fingerprint, ...asked }, 'dead-letter:discarded');
+    return 'moved';
+  }
+
+  private async preview(filter: DeadLetterFilter, after: number, redrive: boolean): Promise<DeadLetterPreview> {
+    const deadline = performance.now() + PREVIEW_MS;
+    const sample: (DeadLetter & { problem?: string })[] = [];
+    let count = 0;
+    let matched: Count | undefined;
+    let next: number | undefined = after;
+    while (next !== undefined && matched === undefined && performance.now() < deadline) {
+      const page = await scanDeadLetters(this.connection, filter, { after: next, limit: DEAD_LETTER_LIMITS.longestPage });
+      for (const stored of page.letters.slice(0, SAMPLE - sample.length)) sample.push(viewDeadLetter(this.connection.names, stored));
+      count += page.letters.length;
+      const total = await totalOf(this.connection, filter, next, page);
+      if (after === 0 && next === 0 && total.exact) matched = total;
+      next = page.next;
+    }
+    if (redrive) for (const letter of sample) if (!(await this.options.queues.has(letter.queue))) letter.problem = 'unknown-queue';
+    const found = matched ?? { count, exact: next === undefined };
+    return { dryRun: true, matched: found, sample, ...(next === undefined || matched ? {} : { next }) };
   }
 
   private async find(id: string): Promise<StoredMessage> {
-    const { queue, key } = parseTaskId(id);
-    const { names } = this.connection;
-    const stored = await leaderGet(this.connection, names.deadLetters, names.dead(queue, key));
-    if (!stored) throw new JetlaneError('task-not-found', `there is no dead letter of task "${id}"`, { details: { id } });
+    const stored = await this.mover.find(id);
+    if (!stored) throw notFound(id);
     return stored;
   }
-
-  private read(stored: StoredMessage): DeadLetter {
-    const { names } = this.connection;
-    const [queue = '', key = ''] = names.tokens(stored.subject);
-    const header = (name: string) => headerValue(stored.headers, name);
-    const source = header(HEADER.deadSource);
-    const lane = names.parseLaneStream(source?.slice(0, source.lastIndexOf(':')) ?? '')?.lane ?? '';
-    return {
-      id: formatTaskId(queue, key),
-      queue,
-      lane: isLane(lane) ? lane : DEFAULT_LANE,
-      type: header(HEADER.type),
-      group: header(HEADER.group),
-      hop: hopOf(stored),
-      attempt: Number(header(HEADER.attempt) ?? 1),
-      reason: header(HEADER.deadReason) ?? 'unknown',
-      error: parseError(header(HEADER.deadError)),
-      history: parseHistory(header(HEADER.errors)),
-      fingerprint: header(HEADER.fingerprint),
-      deadAt: Number(header(HEADER.deadAt) ?? stored.storedAt),
-      source,
-      bytes: stored.data.length,
-    };
-  }
 }
 
-const DEATH = new Set<string>([HEADER.deadReason, HEADER.deadError, HEADER.deadAt, HEADER.deadSource, HEADER.fingerprint, HEADER.attempt]);
+const notFound = (id: string): JetlaneError =>
+  new JetlaneError(
+    'dead-letter-not-found',
+    `there is no dead letter of task "${id}"; it was redriven or discarded, or the task is not dead`,
+    {
+      details: { id },
+    },
+  );
 
-/** The headers of a task that lives again: no word of its death but the history, and the first attempt. */
-const livingHeaders = (headers: readonly HeaderPair[]): HeaderPair[] => headers.filter(([name]) => !DEATH.has(name));
-
-function payload(data: Uint8Array, contentType: string): { data: unknown } | { base64: string } {
-  try {
-    if (contentType.startsWith('application/json')) return { data: JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(data)) };
-  } catch {
-    // Not what its content type says: shown as bytes.
+/** The first of them whose texts fit into a page; at least one. */
+function fits<T>(list: readonly T[], text: (item: T) => string): T[] {
+  const fitting: T[] = [];
+  let bytes = 0;
+  for (const item of list) {
+    bytes += Buffer.byteLength(text(item));
+    if (bytes > PAGE_BYTES && fitting.length > 0) break;
+    fitting.push(item);
   }
-  return { base64: Buffer.from(data).toString('base64') };
+  return fitting;
 }
 
-function parseError(text: string | undefined): ErrorRecord | undefined {
-  try {
-    return text ? (JSON.parse(text) as ErrorRecord) : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-function check<S extends z.ZodType>(schema: S, input: unknown): z.output<S> {
-  const parsed = schema.safeParse(input);
-  if (parsed.success) return parsed.data;
-  const issues = parsed.error.issues.map(({ path, message }) => ({ path: path.join('.'), message }));
-  throw new JetlaneError('invalid-argument', issues.map(({ path, message }) => (path ? `${path}: ${message}` : message)).join('; '), {
-    details: { issues },
-  });
+function payloadOf(asked: RedriveInput): RedriveChange['payload'] {
+  if (Object.hasOwn(asked, 'data')) return { data: JSON.stringify(asked.data), contentType: undefined };
+  if (asked.base64 === undefined) return undefined;
+  const contentType = asked.contentType === JSON_CONTENT_TYPE ? undefined : asked.contentType;
+  return { data: Buffer.from(asked.base64, 'base64'), contentType };
 }

@@ -31,9 +31,6 @@ export const DELIVERIES_EXHAUSTED = 'deliveries-exhausted';
  */
 export type OrphanFate = 'moved' | 'known' | 'over' | 'gone';
 
-/** A point between two writes of a move; a test that throws there stops the move like a crash. */
-export type OrphanStep = 'read' | 'buried' | 'recorded' | 'deleted';
-
 /** A message of a lane that the server will never hand out again. */
 export interface Orphan {
   readonly stream: string;
@@ -45,8 +42,6 @@ export interface OrphanMoverOptions {
   readonly keepMs: (queue: string) => number;
   /** Told of every dead letter that this mover stored. */
   readonly onDead?: (queue: string, reason: string) => void;
-  /** For tests: told after each step. */
-  readonly onStep?: (step: OrphanStep) => void;
 }
 
 interface Lost {
@@ -63,7 +58,7 @@ interface Lost {
  * (it holds the payload), record, delete. Every step looks before it writes, so a repetition goes on where the last one
  * stopped. Crash before the dead letter: nothing happened. After the dead letter: the next mover finds it (or the server
  * knows its id) and goes on with the record. After the record: it goes on with the delete. After the delete: it finds
- * nothing. Tests: resiliency.spec "killed after …".
+ * nothing. Tests: resiliency-crash.spec.
  */
 export class OrphanMover {
   private readonly store: TaskStore;
@@ -79,13 +74,9 @@ export class OrphanMover {
   async move(orphan: Orphan): Promise<OrphanFate> {
     const lost = await this.read(orphan);
     if (!lost) return 'gone';
-    this.options.onStep?.('read');
     const fate = await this.bury(lost);
-    this.options.onStep?.('buried');
     if (fate !== 'over') await this.writeRecord(lost);
-    this.options.onStep?.('recorded');
     await deleteMessage(this.connection, orphan.stream, orphan.sequence);
-    this.options.onStep?.('deleted');
     return fate;
   }
 

@@ -1,18 +1,17 @@
 import { type Connection, type Delivery, PullLoop, type PullLoopHealth, provisionBase } from '@jetlane/jetstream';
 import { type Advisory, isOutdated, readAdvisory } from './advisory.js';
 import { LaneConsumers } from './lane-consumers.js';
-import { OrphanMover, type OrphanStep } from './orphan-mover.js';
-import { RecordAges } from './record-ages.js';
+import { OrphanMover } from './orphan-mover.js';
+import type { Queues } from './queues.js';
 import { Sweeper } from './sweeper.js';
 
 export interface ResiliencyOptions {
+  readonly queues: Pick<Queues, 'keepMs'>;
   readonly log: { warn(facts: object, event: string): void };
   /** Told of every dead letter that was stored here. */
   readonly onDead?: (queue: string, reason: string) => void;
   /** Pause between two sweeps, in ms. Default 10,000. */
   readonly sweepMs?: number;
-  /** For tests: told after each step of a move. */
-  readonly onStep?: (step: OrphanStep) => void;
 }
 
 /** Advisories in hand at a time: several movers share the consumer's limit of 256. */
@@ -20,7 +19,6 @@ const SLOTS = 64;
 
 /** Turns what the server gave up into dead letters: by its advisories, and by sweeps where those were lost. */
 export class Resiliency {
-  private readonly ages: RecordAges;
   private readonly consumers: LaneConsumers;
   private readonly mover: OrphanMover;
   private readonly loop: PullLoop;
@@ -31,9 +29,8 @@ export class Resiliency {
     private readonly options: ResiliencyOptions,
   ) {
     const { names } = connection;
-    this.ages = new RecordAges(connection);
     this.consumers = new LaneConsumers(connection);
-    this.mover = new OrphanMover(connection, { keepMs: this.ages.of, onDead: options.onDead, onStep: options.onStep });
+    this.mover = new OrphanMover(connection, { keepMs: options.queues.keepMs, ...(options.onDead ? { onDead: options.onDead } : {}) });
     this.sweeper = new Sweeper(connection, { mover: this.mover, intervalMs: options.sweepMs, log: options.log });
     this.loop = new PullLoop(connection, {
       stream: names.advisories,
@@ -47,7 +44,6 @@ export class Resiliency {
 
   async start(): Promise<void> {
     await provisionBase(this.connection);
-    await this.ages.start();
     this.loop.start();
     this.sweeper.start();
   }
@@ -56,14 +52,6 @@ export class Resiliency {
   async stop(): Promise<void> {
     await this.sweeper.stop();
     await this.loop.stop();
-    this.ages.stop();
-  }
-
-  /** Drops everything without an ack, as a crash would: for tests. */
-  abandon(): void {
-    void this.sweeper.stop();
-    this.loop.abandon();
-    this.ages.stop();
   }
 
   /** One sweep now. @returns how many orphans were dealt with */
@@ -76,7 +64,7 @@ export class Resiliency {
   }
 
   // Crash before the ack, at whatever step of the move: the advisory comes again and the move goes on where it stopped.
-  // Tests: resiliency.spec "killed after …".
+  // Tests: resiliency-crash.spec.
   private async handle(delivery: Delivery): Promise<void> {
     const advisory = readAdvisory(delivery);
     if (!advisory) this.options.log.warn({ subject: delivery.subject }, 'advisory:unreadable');

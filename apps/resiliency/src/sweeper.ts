@@ -1,5 +1,6 @@
-import { type Connection, consumerState, directGetNext, type ListedLane, listLanes } from '@jetlane/jetstream';
+import { type Connection, type ConsumerState, consumerState, directGetBatch, type ListedLane, listLanes } from '@jetlane/jetstream';
 import type { OrphanMover } from './orphan-mover.js';
+import { MOST_WATCHED, SilenceWatch } from './silence.js';
 
 export interface SweeperOptions {
   readonly mover: OrphanMover;
@@ -10,6 +11,7 @@ export interface SweeperOptions {
 
 /** Most orphans that one sweep moves out of one lane. */
 const BATCH = 5000;
+const BATCH_BYTES = 4 * 1024 * 1024;
 const AT_ONCE = 16;
 
 /**
@@ -22,9 +24,12 @@ const AT_ONCE = 16;
  *
  * A message that is in hand or still to be delivered is in neither set; resiliency-sweeper.spec lets the rules loose on a busy
  * lane. The floor passes an orphan as soon as an earlier task is settled after the orphan's end, or the lane has nothing
- * in hand for a moment; an orphan that is itself the oldest of a lane that never rests waits for that moment.
+ * in hand for a moment; for one that is itself among the oldest of a lane that never rests there is
+ *
+ * 3. no sign of life for as long as all its deliveries can last: see {@link SilenceWatch}.
  */
 export class Sweeper {
+  private readonly silence: SilenceWatch;
   private timer: NodeJS.Timeout | undefined;
   private sweeping: Promise<number> | undefined;
   private suspects = new Set<string>();
@@ -33,7 +38,9 @@ export class Sweeper {
   constructor(
     private readonly connection: Connection,
     private readonly options: SweeperOptions,
-  ) {}
+  ) {
+    this.silence = new SilenceWatch(connection);
+  }
 
   start(): void {
     const next = () => {
@@ -49,6 +56,7 @@ export class Sweeper {
     this.stopped = true;
     clearTimeout(this.timer);
     await this.sweeping;
+    this.silence.close();
   }
 
   /** One round over all lanes. Never throws. @returns how many orphans were dealt with */
@@ -76,35 +84,51 @@ export class Sweeper {
     return found;
   }
 
-  /** Stream and consumer are asked one after the other and race each other: only a lane that looks odd twice is scanned. */
+  /** Stream and consumer are asked one after the other and race each other: only a lane that looks odd twice is judged by the state. */
   private async look(lane: ListedLane, suspect: boolean): Promise<number> {
     const state = await consumerState(this.connection, lane.stream, this.connection.names.consumer);
     if (!state) return 0;
     const odd = state.redelivered > state.ackPending || lane.depth > state.pending + state.ackPending;
-    if (!odd) return 0;
-    this.suspects.add(lane.stream);
+    if (odd) this.suspects.add(lane.stream);
+    if (!odd && !this.silence.listens(lane.stream)) return 0;
+    const { epoch } = this.connection;
     const limit = state.ackPending === 0 ? state.deliveredSequence : state.ackFloor;
-    if (!suspect || limit < lane.firstSequence) return 0;
-    return this.scan(lane, limit);
+    const sure = suspect && odd && limit >= lane.firstSequence ? await this.stored(lane, 1, limit, BATCH) : [];
+    return this.move(lane, [...sure, ...(await this.silent(lane, state, odd))], epoch);
   }
 
-  private async scan(lane: ListedLane, limit: number): Promise<number> {
-    const epoch = this.connection.epoch;
-    const orphans: number[] = [];
-    for (let from = lane.firstSequence; from <= limit && orphans.length < BATCH; from++) {
-      const message = await directGetNext(this.connection, lane.stream, from, this.connection.names.laneSubjects(lane.queue, lane.lane));
-      if (!message || message.sequence > limit) break;
-      from = message.sequence;
-      orphans.push(from);
+  private async silent(lane: ListedLane, state: ConsumerState, odd: boolean): Promise<number[]> {
+    const front = state.ackPending === 0 ? [] : await this.stored(lane, state.ackFloor + 1, state.deliveredSequence, MOST_WATCHED);
+    return this.silence.observe(lane.stream, state, front, odd);
+  }
+
+  /** Sequences of the first messages of a lane between two, both of them included. */
+  private async stored({ stream, queue, lane }: ListedLane, from: number, until: number, most: number): Promise<number[]> {
+    const subject = this.connection.names.laneSubjects(queue, lane);
+    const found: number[] = [];
+    let last = from - 1;
+    while (last < until && found.length < most) {
+      const batch = Math.min(500, most - found.length);
+      const { messages, pending } = await directGetBatch(this.connection, stream, {
+        subject,
+        from: { sequence: last + 1 },
+        batch,
+        maxBytes: BATCH_BYTES,
+      });
+      found.push(...messages.flatMap(({ sequence }) => (sequence <= until ? [sequence] : [])));
+      last = messages.at(-1)?.sequence ?? last;
+      if (pending === 0) break;
     }
-    if (orphans.length > 0) this.options.log.warn({ queue: lane.queue, lane: lane.lane, orphans: orphans.length }, 'sweep:orphans-found');
+    return found;
+  }
+
+  private async move({ stream, queue, lane }: ListedLane, orphans: readonly number[], epoch: number): Promise<number> {
+    if (orphans.length > 0) this.options.log.warn({ queue, lane, orphans: orphans.length }, 'sweep:orphans-found');
     let moved = 0;
     for (let i = 0; i < orphans.length; i += AT_ONCE) {
       // After a reconnect the server may have been restarted, and then it may hand out anew what it had given up.
       if (this.connection.epoch !== epoch || this.stopped) break;
-      const fates = await Promise.all(
-        orphans.slice(i, i + AT_ONCE).map((sequence) => this.options.mover.move({ stream: lane.stream, sequence })),
-      );
+      const fates = await Promise.all(orphans.slice(i, i + AT_ONCE).map((sequence) => this.options.mover.move({ stream, sequence })));
       moved += fates.filter((fate) => fate !== 'gone').length;
     }
     return moved;

@@ -1,3 +1,4 @@
+export { DeadLetterAdmin, type ManyOptions, type PageOptions, type RedriveOptions } from './dead-letters.js';
 export type { NewTask, Receipt } from './new-task.js';
 export type { LaneStats, QueueStats } from './queue-stats.js';
 export { readQueueStats } from './queue-stats.js';

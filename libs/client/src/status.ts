@@ -73,7 +73,7 @@ function statusOf(queue: string, key: string, traces: TaskTraces, running: Runni
   const dead = copies.find((copy) => copy.place === 'dead');
   if (record && (!best || beliefOf(record) > rank(best))) {
     const { id, hop, state, lane, type, group, attempt, at, result, error, reason, worker, trace } = record;
-    const history = dead && dead.hop >= hop ? parseHistory(headerOf(dead, HEADER.errors)) : [];
+    const history = dead && dead.hop >= hop ? parseHistory(headerOf(dead, HEADER.errors)) : (record.history ?? []);
     return clean({ id, queue, state, lane, type, group, attempt, hop, at, result, error, reason, worker, trace, history });
   }
   return best && fromCopy(queue, key, best, running);

@@ -10,6 +10,7 @@ import {
   toMs,
 } from '@jetlane/protocol';
 import { type ActiveSend, startSend } from '@jetlane/telemetry';
+import { DeadLetterAdmin } from './dead-letters.js';
 import { enqueueOnce, publishFirst } from './idempotency.js';
 import { firstHop, type NewTask, type PreparedTask, prepareTask, type Receipt } from './new-task.js';
 import { QueueDirectory } from './queue-directory.js';
@@ -41,6 +42,8 @@ export interface EnqueueSummary {
 
 /** Enqueues tasks and looks after them. One per connection is enough; it may be used from everywhere at once. */
 export class TaskClient {
+  /** Tasks that were given up: list, redrive, discard, export. */
+  readonly deadLetters: DeadLetterAdmin;
   private readonly store: TaskStore;
   private readonly directory: QueueDirectory;
   private readonly running: RunningTasks;
@@ -48,6 +51,7 @@ export class TaskClient {
   private readonly laneStreams = new Map<string, Partial<Record<Lane, BulkStream>>>();
 
   constructor(private readonly connection: Connection) {
+    this.deadLetters = new DeadLetterAdmin(connection);
     this.store = new TaskStore(connection);
     this.directory = new QueueDirectory(connection);
     this.running = new RunningTasks(connection);

@@ -3,6 +3,10 @@ export { bodyText, Connection, type ConnectionState, type CoreMessage, connect }
 export type { ConnectOptions } from './connection-options.js';
 export { ConnectionPool, type PooledConnection } from './connection-pool.js';
 export { type Death, deathHeaders, isOver } from './dead-letter.js';
+export { boundDeadLetters, type DeadLetterBounds, type DeadLetterTotals, deadLetterTotals } from './dead-letter-bounds.js';
+export { DeadLetterMover, type RedriveChange, type Redriven } from './dead-letter-moves.js';
+export { countDeadLetters, isCountable, type ScanOptions, type ScanPage, scanDeadLetters, totalOf } from './dead-letter-scan.js';
+export { detailDeadLetter, viewDeadLetter } from './dead-letter-view.js';
 export { Delivery } from './delivery.js';
 export { type BucketChange, type BucketEntry, JsonBucket } from './json-bucket.js';
 export { countMessages, type LaneInfo, laneInfo } from './lane-info.js';
@@ -14,6 +18,7 @@ export { Publisher, type PublisherOptions } from './publisher.js';
 export { PullLoop, type PullLoopHealth, type PullLoopOptions } from './pull-loop.js';
 export { MISSED_HEARTBEATS, type PullEnd, Puller, type PullerOptions, type PullMode } from './puller.js';
 export { ensureQueue, openQueueBucket } from './queue-registry.js';
+export { type CommandAnswer, type CommandError, callService } from './service-call.js';
 export {
   deleteMessage,
   directGet,
@@ -24,5 +29,6 @@ export {
   purgeSubject,
   type StoredMessage,
 } from './stored.js';
+export { type Batch, type BatchRequest, directGetBatch } from './stored-batch.js';
 export { type FollowOptions, StreamFollower } from './stream-follower.js';
 export { hopOf, type Reader, type TaskCopy, TaskStore, type TaskTraces, type TimerRequest } from './task-store.js';

@@ -1,6 +1,9 @@
+import { JetStreamApiError } from '@nats-io/jetstream';
 import { type KV, type KvEntry, Kvm, type KvWatchEntry } from '@nats-io/kv';
 import type { Connection } from './connection.js';
 import { listenerThrew } from './listener-error.js';
+
+const WRONG_SEQUENCE = 10071;
 
 /** A value of a bucket with the revision that a compare-and-set must name. */
 export interface BucketEntry<T> {
@@ -16,9 +19,12 @@ export type BucketChange<T> = { readonly key: string; readonly value: T | undefi
 export class JsonBucket<T> {
   private constructor(private readonly kv: KV) {}
 
-  /** Opens the bucket, creating it when it is missing. */
-  static async open<T>(connection: Connection, name: string, history = 8): Promise<JsonBucket<T>> {
-    return new JsonBucket<T>(await new Kvm(connection.raw()).create(name, { history, replicas: connection.replicas }));
+  /**
+   * Opens the bucket, creating it when it is missing.
+   * @param maxAgeMs how long a value stays after its last change; default: for ever
+   */
+  static async open<T>(connection: Connection, name: string, history = 8, maxAgeMs = 0): Promise<JsonBucket<T>> {
+    return new JsonBucket<T>(await new Kvm(connection.raw()).create(name, { history, ttl: maxAgeMs, replicas: connection.replicas }));
   }
 
   async get(key: string): Promise<BucketEntry<T> | undefined> {
@@ -28,6 +34,16 @@ export class JsonBucket<T> {
   /** Writes whatever stands there. */
   put(key: string, value: T): Promise<number> {
     return this.kv.put(key, JSON.stringify(value));
+  }
+
+  /** Writes only if nobody wrote since; the new revision, or undefined when somebody did. */
+  async update(key: string, value: T, revision: number): Promise<number | undefined> {
+    try {
+      return await this.kv.update(key, JSON.stringify(value), revision);
+    } catch (error) {
+      if (error instanceof JetStreamApiError && error.code === WRONG_SEQUENCE) return undefined;
+      throw error;
+    }
   }
 
   /** Writes only if the key is new; false when it is not. */

@@ -61,6 +61,11 @@ export interface ConsumerState {
   readonly ackFloor: number;
   /** When it was made, ms since 1970: a consumer that was deleted and made again hands everything out anew. */
   readonly createdAt: number;
+  /** Name of the server that leads it; empty on a single server. */
+  readonly leader: string;
+  /** How long after each delivery the server waits for a sign of life, in ms; the last entry holds for all further ones. */
+  readonly backoffMs: readonly number[];
+  readonly maxDeliveries: number;
 }
 
 /** The state of a consumer, or `undefined` when it or its stream is missing. One API request. */
@@ -85,6 +90,9 @@ function stateOf(info: ConsumerInfo): ConsumerState {
     deliveredSequence: info.delivered.stream_seq,
     ackFloor: info.ack_floor.stream_seq,
     createdAt: Date.parse(String(info.created)),
+    leader: info.cluster?.leader ?? '',
+    backoffMs: (info.config.backoff?.length ? info.config.backoff : [info.config.ack_wait ?? 0]).map((nanos) => nanos / 1_000_000),
+    maxDeliveries: info.config.max_deliver ?? -1,
   };
 }
 

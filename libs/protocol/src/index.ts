@@ -1,3 +1,26 @@
+export type {
+  Count,
+  DeadLetter,
+  DeadLetterDetail,
+  DeadLetterFilter,
+  DeadLetterJob,
+  DeadLetterJobState,
+  DeadLetterPage,
+  DeadLetterPreview,
+  RedriveAnswer,
+} from './dead-letter.js';
+export {
+  DEAD_LETTER_LIMITS,
+  DEAD_LETTER_SERVICE,
+  type DiscardInput,
+  deadLetterFilterSchema,
+  discardSchema,
+  idInputSchema,
+  type ListDeadLettersInput,
+  listDeadLettersSchema,
+  type RedriveInput,
+  redriveSchema,
+} from './dead-letter-commands.js';
 export { type Duration, durationSchema, formatMs, toMs } from './duration.js';
 export { type EnqueueRequest, enqueueRequestSchema } from './enqueue.js';
 export {
@@ -52,6 +75,7 @@ export {
   type AttemptError,
   appendHistory,
   asciiJson,
+  briefHistory,
   decodeRecord,
   type ErrorRecord,
   fingerprint,

@@ -67,7 +67,7 @@ export class Names {
   }
 
   /** Name of a KV bucket. */
-  bucket(name: 'queues' | 'schedule_specs' | 'limits' | 'alerts' | 'audit'): string {
+  bucket(name: 'queues' | 'schedule_specs' | 'limits' | 'alerts' | 'audit' | 'jobs'): string {
     return `${this.bar}${name}`;
   }
 

@@ -17,6 +17,8 @@ export interface HopTimes {
   fetched?: number | undefined;
   started?: number | undefined;
   finished?: number | undefined;
+  /** When the task's dead letter was thrown away: nothing can bring the task back. */
+  discarded?: number | undefined;
 }
 
 /** An error as records, dead letters and problem documents carry it. */
@@ -52,6 +54,8 @@ export interface StateRecord {
   readonly trace?: string;
   /** Why a task is cancelled or dead. */
   readonly reason?: string;
+  /** Attempts that failed before, oldest first; of a finished task whose message told them. */
+  readonly history?: readonly AttemptError[];
   /** How many deliveries are suspected to have killed their worker. */
   readonly crashes?: number;
   /** State `accepted`: the producer's random claim, and the hash of the payload. */
@@ -126,6 +130,11 @@ export function parseHistory(history: string | undefined): AttemptError[] {
   } catch {
     return [];
   }
+}
+
+/** The attempts without their stacks, for records; undefined when there is no history. */
+export function briefHistory(history: string | undefined): AttemptError[] | undefined {
+  return history === undefined ? undefined : parseHistory(history).map(({ stack: _stack, ...attempt }) => attempt);
 }
 
 function isAttempt(value: unknown): value is AttemptError {

@@ -1,4 +1,4 @@
-import { type ErrorRecord, JetlaneError, type TaskState } from '@jetlane/protocol';
+import { briefHistory, type ErrorRecord, JetlaneError, type TaskState } from '@jetlane/protocol';
 import type { HeldTask } from './held-task.js';
 
 /** Longest JSON of a result in a record, in bytes. */
@@ -22,6 +22,7 @@ export function recordOf(task: HeldTask, state: TaskState, worker: string, resul
     worker,
     trace: task.span?.traceId,
     hash: headers.hash,
+    history: briefHistory(headers.errors),
   };
 }
 
@@ -35,9 +36,9 @@ export function encodeCompleted(task: HeldTask, workerSuffix: string, result: un
     const trace = task.span?.traceId;
     const created = headers.createdAt === undefined ? '' : `"created":${headers.createdAt},`;
     const rare =
-      headers.group === undefined && headers.hash === undefined
+      headers.group === undefined && headers.hash === undefined && headers.errors === undefined
         ? ''
-        : `${optional('group', headers.group)}${optional('hash', headers.hash)}`;
+        : `${optional('group', headers.group)}${optional('hash', headers.hash)}${optional('history', briefHistory(headers.errors))}`;
     const body = `{"id":${quoted(task.id)},"hop":${headers.hop},"lane":"${task.lane}","type":${quoted(task.type)},${rare}"state":"completed","attempt":${headers.attempt},"at":{${created}"stored":${delivery.storedAt},"fetched":${task.fetchedAt},"started":${task.startedAt},"finished":${task.finishedAt}},${optional('result', result)}${workerSuffix}${trace ? `,"trace":"${trace}"}` : '}'}`;
     if (body.length * 3 <= RESULT_LIMIT || Buffer.byteLength(body) <= RESULT_LIMIT) return body;
     return new JetlaneError(

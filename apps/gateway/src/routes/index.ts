@@ -1,4 +1,7 @@
 import { batchRoute } from './batch.js';
+import { deadLetterJobRoutes } from './dead-letter-jobs.js';
+import { deadLetterMoveRoutes } from './dead-letter-moves.js';
+import { deadLetterRoutes } from './dead-letters.js';
 import { enqueueRoute } from './enqueue.js';
 import { exampleRoutes } from './examples.js';
 import type { ApiRoute, Gateway } from './route.js';
@@ -7,5 +10,14 @@ import { statusRoute } from './status.js';
 
 /** All routes of the API. */
 export function apiRoutes(gateway: Gateway): ApiRoute[] {
-  return [enqueueRoute(gateway), batchRoute(gateway), statusRoute(gateway), ...statsRoutes(gateway), ...exampleRoutes(gateway)];
+  return [
+    enqueueRoute(gateway),
+    batchRoute(gateway),
+    statusRoute(gateway),
+    ...statsRoutes(gateway),
+    ...deadLetterRoutes(gateway),
+    ...deadLetterMoveRoutes(gateway),
+    ...deadLetterJobRoutes(gateway),
+    ...exampleRoutes(gateway),
+  ];
 }

@@ -27,7 +27,7 @@ export const taskSchema = z
     attempt: z.int().describe('Counts runs of the handler, from 1.'),
     hop: z.int().describe('Counts publications of the task, from 1.'),
     at: z
-      .object({ created: ms, stored: ms, fetched: ms, started: ms, finished: ms, scheduled_for: ms })
+      .object({ created: ms, stored: ms, fetched: ms, started: ms, finished: ms, scheduled_for: ms, discarded: ms })
       .partial()
       .describe("When each hop was reached. `created` is the producer's clock, `stored` the server's, the rest the worker's."),
     result: z.unknown().optional().describe('What the handler returned.'),

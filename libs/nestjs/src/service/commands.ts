@@ -1,17 +1,7 @@
-import { bodyText, type Connection, type CoreMessage } from '@jetlane/jetstream';
-import { ERROR_CODES, type ErrorCode, JetlaneError } from '@jetlane/protocol';
+import { bodyText, type CommandAnswer, type CommandError, type Connection, type CoreMessage } from '@jetlane/jetstream';
+import { JetlaneError } from '@jetlane/protocol';
 
-/** An error as a service's answer carries it. */
-interface CommandError {
-  readonly code: string;
-  readonly message: string;
-  readonly details?: Readonly<Record<string, unknown>>;
-}
-
-interface Answer {
-  readonly result?: unknown;
-  readonly error?: CommandError;
-}
+export { callService } from '@jetlane/jetstream';
 
 /** Carries out one command. What it throws travels to the caller: a JetlaneError as it is, any other as `internal`. */
 export type CommandHandler = (input: unknown) => Promise<unknown>;
@@ -28,16 +18,16 @@ async function answer(connection: Connection, message: CoreMessage, handler: Com
   if (!message.reply) return;
   let text: string;
   try {
-    text = JSON.stringify({ result: await handler(readInput(message)) } satisfies Answer);
+    text = JSON.stringify({ result: await handler(readInput(message)) } satisfies CommandAnswer);
   } catch (error) {
-    text = JSON.stringify({ error: toCommandError(error) } satisfies Answer);
+    text = JSON.stringify({ error: toCommandError(error) } satisfies CommandAnswer);
   }
   try {
     connection.send(message.reply, text);
   } catch (error) {
     // Larger than the server takes: the caller must hear something.
     const why = `the answer of ${Buffer.byteLength(text)} bytes cannot be sent: ${(error as Error).message}; ask for less`;
-    connection.send(message.reply, JSON.stringify({ error: { code: 'payload-too-large', message: why } } satisfies Answer));
+    connection.send(message.reply, JSON.stringify({ error: { code: 'payload-too-large', message: why } } satisfies CommandAnswer));
   }
 }
 
@@ -55,37 +45,3 @@ function toCommandError(error: unknown): CommandError {
   if (error instanceof JetlaneError) return { code: error.code, message: error.message, details: error.details };
   return { code: 'internal', message: error instanceof Error ? error.message : String(error) };
 }
-
-/**
- * Calls a command of a service.
- * @param timeoutMs default 2,000
- * @throws JetlaneError `service-unavailable` when nobody answers in time; else the error that the service threw, under its code
- */
-export async function callService(
-  connection: Connection,
-  service: string,
-  command: string,
-  input?: unknown,
-  timeoutMs = 2000,
-): Promise<unknown> {
-  const subject = connection.names.service(service, command);
-  const message = await connection.request(subject, input === undefined ? '' : JSON.stringify(input), timeoutMs).catch((error: unknown) => {
-    throw unavailable(service, command, error);
-  });
-  const { result, error } = JSON.parse(bodyText(message)) as Answer;
-  if (error)
-    throw new JetlaneError(isCode(error.code) ? error.code : 'internal', error.message, { details: { ...error.details, service } });
-  return result;
-}
-
-const SILENT: ReadonlySet<string> = new Set(['no-responders', 'request-timeout', 'not-connected', 'connection-closed']);
-
-function unavailable(service: string, command: string, error: unknown): unknown {
-  if (!(error instanceof JetlaneError) || !SILENT.has(error.code)) return error;
-  return new JetlaneError('service-unavailable', `the service "${service}" does not answer "${command}" (${error.code}); is it running?`, {
-    cause: error,
-    details: { service, command },
-  });
-}
-
-const isCode = (code: string): code is ErrorCode => code in ERROR_CODES;

@@ -1,0 +1,46 @@
+import { type Connection, type JsonBucket, openQueueBucket } from '@jetlane/jetstream';
+import { isQueueName, LANE_DEFAULTS, type QueueDefinition, toMs, UnknownQueueError } from '@jetlane/protocol';
+
+/** The queue definitions, kept current by a watch. */
+export class Queues {
+  private readonly definitions = new Map<string, QueueDefinition>();
+  private bucket: JsonBucket<QueueDefinition> | undefined;
+  private stopWatching: () => void = () => undefined;
+
+  constructor(private readonly connection: Connection) {}
+
+  async start(): Promise<void> {
+    this.bucket = await openQueueBucket(this.connection);
+    const { ready, stop } = await this.bucket.watch(({ key, value }) => {
+      if (value?.name === key) this.definitions.set(key, value);
+      else this.definitions.delete(key);
+    });
+    this.stopWatching = stop;
+    await ready;
+  }
+
+  stop(): void {
+    this.stopWatching();
+  }
+
+  /** How long this queue keeps its records, in ms; the default for a queue that is not defined, or whose definition cannot be read. */
+  readonly keepMs = (queue: string): number => {
+    try {
+      const age = this.definitions.get(queue)?.keepRecords;
+      return age === undefined ? LANE_DEFAULTS.keepRecordsMs : toMs(age);
+    } catch {
+      return LANE_DEFAULTS.keepRecordsMs;
+    }
+  };
+
+  /** True when the queue is defined; asks the server before it says no. */
+  async has(queue: string): Promise<boolean> {
+    if (this.definitions.has(queue)) return true;
+    return isQueueName(queue) && (await this.bucket?.get(queue))?.value.name === queue;
+  }
+
+  /** @throws UnknownQueueError */
+  async assertDefined(queue: string): Promise<void> {
+    if (!(await this.has(queue))) throw new UnknownQueueError(queue, this.definitions.keys());
+  }
+}

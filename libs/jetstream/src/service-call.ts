@@ -1,0 +1,51 @@
+import { ERROR_CODES, type ErrorCode, JetlaneError } from '@jetlane/protocol';
+import { bodyText, type Connection } from './connection.js';
+import { publishError } from './publish-errors.js';
+
+/** An error as a service's answer carries it. */
+export interface CommandError {
+  readonly code: string;
+  readonly message: string;
+  readonly details?: Readonly<Record<string, unknown>>;
+}
+
+/** What a service answers to a command. */
+export interface CommandAnswer {
+  readonly result?: unknown;
+  readonly error?: CommandError;
+}
+
+/**
+ * Calls a command of a service.
+ * @param timeoutMs default 2,000
+ * @throws JetlaneError `service-unavailable` when nobody answers in time; else the error that the service threw, under its code
+ */
+export async function callService(
+  connection: Connection,
+  service: string,
+  command: string,
+  input?: unknown,
+  timeoutMs = 2000,
+): Promise<unknown> {
+  const subject = connection.names.service(service, command);
+  const message = await connection.request(subject, input === undefined ? '' : JSON.stringify(input), timeoutMs).catch((error: unknown) => {
+    throw unavailable(service, command, error);
+  });
+  const { result, error } = JSON.parse(bodyText(message)) as CommandAnswer;
+  if (error)
+    throw new JetlaneError(isCode(error.code) ? error.code : 'internal', error.message, { details: { ...error.details, service } });
+  return result;
+}
+
+const SILENT: ReadonlySet<string> = new Set(['no-responders', 'request-timeout', 'not-connected', 'connection-closed']);
+
+function unavailable(service: string, command: string, error: unknown): unknown {
+  if (!(error instanceof JetlaneError)) return publishError(`${service}.${command}`, error);
+  if (!SILENT.has(error.code)) return error;
+  return new JetlaneError('service-unavailable', `the service "${service}" does not answer "${command}" (${error.code}); is it running?`, {
+    cause: error,
+    details: { service, command },
+  });
+}
+
+const isCode = (code: string): code is ErrorCode => code in ERROR_CODES;
