@@ -80,9 +80,10 @@ export class Installation {
     });
   }
 
-  enqueue(queue: string, key: string, options: { lane?: Lane; hop?: number; body?: string; headers?: [string, string][] } = {}) {
+  async enqueue(queue: string, key: string, options: { lane?: Lane; hop?: number; body?: string; headers?: [string, string][] } = {}) {
     const { lane = 'normal', hop = 1, body = '{}', headers = [['Task-Type', 'noop']] } = options;
-    return this.store.publishTask(queue, lane, key, { headers, data: new TextEncoder().encode(body), hop });
+    const ack = await this.store.publishTask(queue, lane, key, { headers, data: new TextEncoder().encode(body), hop });
+    return { ...ack, stream: this.connection.names.lane(queue, lane).stream };
   }
 
   inLane(queue: string, key: string, lane: Lane = 'normal'): Promise<StoredMessage | undefined> {
