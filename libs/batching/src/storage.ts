@@ -1,3 +1,5 @@
+import type { CompiledOptions } from './compile.js';
+
 /** One accepted item as a storage keeps it. */
 export interface StoredItem<T> {
   /** Unique within the storage key; rises with acceptance. */
@@ -52,19 +54,8 @@ export interface BatchHandle<R = void> {
   readonly result: Promise<R>;
 }
 
-/** What a broker knows of the queue that it serves. */
-export interface BrokerLink<T, R> {
-  readonly storageKey: string;
-  readonly batchSize: number;
-  readonly concurrency: number;
-  readonly priorityLevels: number;
-  readonly retry: {
-    readonly maxRetries: number;
-    readonly initialMs: number;
-    readonly multiplier: number;
-    readonly maxMs: number;
-    readonly jitter: number;
-  };
+/** What a broker knows of the queue that it serves: its options, and where to bring items. */
+export interface BrokerLink<T, R> extends Pick<CompiledOptions<T, R>, 'storageKey' | 'batchSize' | 'concurrency' | 'levels' | 'retry'> {
   /** Hands over a delivered item; rejects with an ItemFailedError whose `retryable` says whether the item may come again. */
   deliver(item: T, about: { readonly priority: number; readonly attempt: number }): Promise<R>;
 }
@@ -91,9 +82,7 @@ export function memoryStorage<T>(): BatchStorage<T> {
       keys.set(key, open);
       return { items: [...open.values()], damage: [] };
     },
-    async append(changes) {
-      applyChanges(open, changes);
-    },
+    append: async (changes) => applyChanges(open, changes),
     async replace(items) {
       open.clear();
       applyChanges(open, items);
