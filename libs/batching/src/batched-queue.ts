@@ -34,7 +34,7 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
     return this.core.size;
   }
 
-  /** Items that were given up while nobody took them over (`onDead`), oldest first, at most 10,000. On JetStream the engine keeps them. */
+  /** Items that were given up while nobody took them over (`onDead`), oldest first. They count towards no limit: take them. On JetStream the engine keeps them. */
   get deadLetters(): readonly DeadItem<T>[] {
     return [...this.core.dead];
   }
@@ -86,7 +86,9 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
   async processAll(source: Source<T>, options: ProcessAllOptions<T> = {}): Promise<Progress> {
     if (this.broker) throw new BatchingError('invalid-options', 'processAll does not go over JetStream; use enqueueMany');
     const run = new Run(options);
-    const refused = (error: unknown) => Promise.reject(error);
+    const refused = (error: unknown) => {
+      throw error;
+    };
     await this.pour(source, options.cursor ?? 0, options, refused, (size) => run.chunk(size));
     this.core.hurry();
     return run.over();
@@ -228,10 +230,7 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
   private async shut(): Promise<void> {
     const { core, broker } = this;
     const { closeMs, clock, name } = this.options;
-    const opened = await this.opening?.then(
-      () => true,
-      () => false,
-    );
+    const opened = (await this.opening?.catch(() => undefined)) !== undefined;
     try {
       if (opened && broker) {
         core.drains++;
@@ -244,7 +243,7 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
       core.controller.abort(closedError(name));
       const until = clock.now() + closeMs;
       for (let rest = closeMs; core.active.length > 0 && rest > 0; rest = until - clock.now()) await core.nextStep(rest);
-      await this.leave(opened === true);
+      await this.leave(opened);
     }
   }
 

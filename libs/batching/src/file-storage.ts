@@ -104,11 +104,10 @@ class FileStorage<T> implements BatchStorage<T> {
 
 /** In parts, since a write per line is slow and one string has a greatest length. */
 function* textOf<T>(items: readonly StoredItem<T>[]): Generator<string> {
-  for (let at = 0; at < items.length; at += 1000)
-    yield items
-      .slice(at, at + 1000)
-      .map(encode)
-      .join('');
+  for (let at = 0; at < items.length; at += 1000) {
+    const part = items.slice(at, at + 1000);
+    yield part.map(encode).join('');
+  }
 }
 
 function encode<T>(change: StorageChange<T>): string {

@@ -71,18 +71,12 @@ class JetStreamBroker<T, R> implements BatchBroker<T, R> {
     const { storageKey, levels } = this.link;
     const { id } = await this.client.enqueue(storageKey, { type: this.type, data: item, lane: laneOf(priority, levels) });
     let result: Promise<R> | undefined;
-    const ask = () => {
-      result = this.result(id);
+    const get = () => {
+      result ??= this.result(id);
       result.catch(() => undefined);
       return result;
     };
-    return {
-      id,
-      priority,
-      get result() {
-        return result ?? ask();
-      },
-    };
+    return Object.defineProperty({ id, priority } as BatchHandle<R>, 'result', { get, enumerable: true });
   }
 
   async depth(): Promise<number> {

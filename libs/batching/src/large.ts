@@ -36,12 +36,13 @@ export async function* chunks<T>(source: Source<T>, cursor: number, size: number
   let chunk: T[] = [];
   let breath = performance.now();
   // By hand, since `for await` waits at each item also where the source does not.
-  const iterator = Symbol.asyncIterator in items ? items[Symbol.asyncIterator]() : items[Symbol.iterator]();
+  const isAsync = Symbol.asyncIterator in items;
+  const iterator = isAsync ? items[Symbol.asyncIterator]() : items[Symbol.iterator]();
   let open = true;
   try {
     while (open) {
       const next = iterator.next();
-      const { done, value } = 'then' in next ? await next : next;
+      const { done, value } = isAsync ? await next : (next as IteratorResult<T>);
       open = !done;
       if (open && skip-- <= 0) chunk.push(value);
       if (chunk.length < size && (open || chunk.length === 0)) continue;

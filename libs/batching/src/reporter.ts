@@ -27,15 +27,13 @@ export class Reporter<T, R> {
   /** @param expected a failure of an item or a batch, which the queue deals with: no need to warn when nobody listens */
   async problem(error: unknown, about: About<T, R>, expected = false): Promise<void> {
     const { onError } = this.hooks;
+    const warn = (during: string, { message }: Error) =>
+      process.emitWarning(`queue "${this.queue}", ${during}: ${message}`, 'BatchingWarning');
     try {
       if (onError) await onError(errorOf(error), about);
-      else if (!expected) this.warn(about.during, error);
+      else if (!expected) warn(about.during, errorOf(error));
     } catch (thrown) {
-      this.warn('onError', thrown);
+      warn('onError', errorOf(thrown));
     }
-  }
-
-  private warn(during: string, error: unknown): void {
-    process.emitWarning(`queue "${this.queue}", ${during}: ${errorOf(error).message}`, 'BatchingWarning');
   }
 }
