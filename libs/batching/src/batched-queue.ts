@@ -9,6 +9,9 @@ import type { BatchBroker, BatchHandle, StorageDamage } from './storage.js';
 /** How often a drain asks a broker that other processes share, in ms. */
 const ASK_MS = 100;
 
+/** Longest time in ms that a source without pauses may keep timers and sockets from their turn. */
+const BREATH_MS = 10;
+
 /**
  * Collects items and hands them to a processor in batches.
  * States: open → closing → closed; only `close` changes them. A queue with a storage opens it with the first call that needs it.
@@ -195,6 +198,7 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
     begin: (size: number) => Watcher | undefined,
   ): Promise<void> {
     const { batchSize, concurrency, maxSize } = this.options;
+    let breath = performance.now();
     const window = Math.min(maxSize, Math.max(1000, 4 * batchSize * (concurrency + 1)));
     for await (const items of chunks(source, cursor, Math.min(batchSize, window))) {
       if (signal?.aborted) return;
@@ -210,6 +214,9 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
           refused(error, item);
         }
       await Promise.all(open);
+      if (performance.now() - breath < BREATH_MS) continue;
+      await new Promise(setImmediate);
+      breath = performance.now();
     }
   }
 
