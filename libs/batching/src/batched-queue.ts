@@ -69,16 +69,12 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
    */
   async enqueueMany(source: Source<T>, options: EnqueueManyOptions<T> = {}): Promise<{ accepted: number; rejected: number }> {
     await this.loadState();
-    const count = { read: 0, rejected: 0 };
-    const refused = (error: unknown, item: T) => {
-      count.rejected++;
+    let rejected = 0;
+    const read = await this.pour(source, 0, options, (error, item) => {
+      rejected++;
       void this.core.reporter.problem(error, { during: 'enqueueMany', items: [item] });
-    };
-    await this.pour(source, 0, options, refused, (size) => {
-      count.read += size;
-      return undefined;
     });
-    return { accepted: count.read - count.rejected, rejected: count.rejected };
+    return { accepted: read - rejected, rejected };
   }
 
   /**
@@ -132,7 +128,8 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
         const left = Math.max(shared ?? 0, core.size + core.running);
         const rest = until - clock.now();
         if (left === 0) return;
-        if (!(rest > 0) || this.closing) throw new DrainTimeoutError(name, timeoutMs, core.entries(), left);
+        const held = () => core.entries().map(({ item }) => item);
+        if (!(rest > 0) || this.closing) throw new DrainTimeoutError(name, timeoutMs, held(), left);
         await core.nextStep(broker ? Math.min(rest, ASK_MS) : rest);
       }
     } finally {
@@ -189,21 +186,23 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
     throw new BatchingError('invalid-options', `expected priority to be a whole number from 0 to ${levels - 1}; got ${priority}`);
   }
 
-  /** Offers a source in chunks, each when there is room for it. @param begin told of each chunk, gives who watches its items */
+  /** Offers a source in chunks, each when there is room for it. @param begin gives who watches a chunk @returns how many there were */
   private async pour(
     source: Source<T>,
     cursor: number,
     { priority = this.options.defaultPriority, signal }: EnqueueManyOptions<T>,
     refused: (error: unknown, item: T) => void,
-    begin: (size: number) => Watcher | undefined,
-  ): Promise<void> {
+    begin?: (size: number) => Watcher,
+  ): Promise<number> {
     const { batchSize, concurrency, maxSize } = this.options;
+    let read = 0;
     let breath = performance.now();
     const window = Math.min(maxSize, Math.max(1000, 4 * batchSize * (concurrency + 1)));
     for await (const items of chunks(source, cursor, Math.min(batchSize, window))) {
-      if (signal?.aborted) return;
+      if (signal?.aborted) break;
+      read += items.length;
       while (this.size > 0 && this.size + items.length > window && !this.closing) await this.core.nextStep();
-      const watcher = begin(items.length);
+      const watcher = begin?.(items.length);
       const open: Promise<unknown>[] = [];
       for (const item of items)
         try {
@@ -218,11 +217,14 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
       await new Promise(setImmediate);
       breath = performance.now();
     }
+    return read;
   }
 
   private async open(): Promise<{ restored: number; damage: readonly StorageDamage[] }> {
-    const { core, options } = this;
-    await this.broker?.open({ ...options, deliver: (item, { priority, attempt }) => core.resume(item, priority, attempt - 1).result });
+    const { core } = this;
+    const { storageKey, batchSize, concurrency, levels: priorityLevels, retry } = this.options;
+    const deliver = (item: T, about: { priority: number; attempt: number }) => core.resume(item, about.priority, about.attempt - 1).result;
+    await this.broker?.open({ storageKey, batchSize, concurrency, priorityLevels, retry, deliver });
     const { items, damage } = (await core.journal?.load()) ?? { items: [], damage: [] };
     for (const about of damage) {
       const error = new BatchingError('storage-failed', `${about.where}: ${about.reason}`, { ...about });

@@ -58,19 +58,18 @@ export class ItemFailedError extends BatchingError {
 
 /** `drain` ran out of time; the items stay in the queue. */
 export class DrainTimeoutError<T = unknown> extends BatchingError {
-  /** Items that are not settled, as far as this process holds them. */
-  readonly left: readonly T[];
-
-  /** @param leftCount how many there are in all, also elsewhere when several processes share the queue */
+  /**
+   * @param left items that are not settled, as far as this process holds them
+   * @param leftCount how many there are in all, also elsewhere when several processes share the queue
+   */
   constructor(
     queue: string,
     timeoutMs: number,
-    held: readonly { readonly item: T }[],
+    readonly left: readonly T[],
     readonly leftCount: number,
   ) {
     const message = `queue "${queue}" still has ${leftCount} item(s) after ${timeoutMs} ms; they stay in it`;
     super('drain-timeout', message, { leftCount, timeoutMs });
-    this.left = held.map(({ item }) => item);
   }
 }
 

@@ -2,26 +2,30 @@ import type { CompiledOptions } from './compile.js';
 import type { Entry } from './entry.js';
 import { BatchingError } from './errors.js';
 import type { BatchContext, BatchResult } from './options.js';
-import type { Reporter } from './reporter.js';
+
+type Results<R> = readonly BatchResult<R>[];
 
 /** Calls the processor. Never throws or rejects: whatever goes wrong is a failed result per item. */
 export function execute<T, R>(
   items: readonly T[],
-  { name, processor }: CompiledOptions<T, R>,
+  options: CompiledOptions<T, R>,
   context: BatchContext,
-): readonly BatchResult<R>[] | Promise<readonly BatchResult<R>[]> {
-  const failed = (error: unknown, retryable?: boolean) =>
-    items.map(() => ({ success: false as const, error, ...(retryable === undefined ? {} : { retryable }) }));
+): Results<R> | Promise<Results<R>> {
+  const failed = (error: unknown, how = {}) => items.map(() => ({ success: false as const, error, ...how }));
   const checked = (results: unknown) => {
-    if (fits(results, items.length)) return results as readonly BatchResult<R>[];
+    if (fits(results, items.length)) return results as Results<R>;
     // The effects of such a call are unknown and the next one would end the same way: the items are given up, not repeated.
     const got = Array.isArray(results) ? `${results.length} results, some perhaps without a boolean \`success\`` : String(results);
-    const message = `the processor of queue "${name}" must return one { success } per item, ${items.length} for batch ${context.batch}; got ${got}`;
-    return failed(new BatchingError('invalid-results', message, { batch: context.batch, expected: items.length }), false);
+    const message = `the processor of queue "${context.queue}" must return one { success } per item, ${items.length} for batch ${context.batch}; got ${got}`;
+    return failed(new BatchingError('invalid-results', message, { batch: context.batch, expected: items.length }), { retryable: false });
   };
   try {
-    const results = processor(items, context);
-    return Array.isArray(results) ? checked(results) : Promise.resolve(results).then(checked).catch(failed);
+    const results = options.processor(items, context);
+    return Array.isArray(results)
+      ? checked(results)
+      : Promise.resolve(results)
+          .then(checked)
+          .catch((error: unknown) => failed(error));
   } catch (error) {
     return failed(error);
   }
@@ -50,22 +54,6 @@ export function plan<T, R>(entries: readonly Entry<T, R>[], { name, strategy }: 
   const planned = batches.map((batch: readonly T[]) => batch.map((item) => waiting.get(item)?.pop()));
   if (planned.some((batch) => batch.includes(undefined))) throw refuse('returned an item that is not waiting, or one of them twice');
   return ((planned.find(({ length }) => length > 0) ?? []) as Entry<T, R>[]).slice(0, size);
-}
-
-/** Whether a failed item comes again; `attempts` counts the one that just failed. */
-export function mayRetry<T, R>(
-  { retryable, error }: BatchResult<R> & { readonly success: false },
-  attempts: number,
-  { check, maxRetries }: CompiledOptions<T, R>['retry'],
-  reporter: Reporter<T, R>,
-): boolean {
-  if (attempts > maxRetries) return false;
-  try {
-    return retryable ?? check?.(error) ?? true;
-  } catch (thrown) {
-    void reporter.problem(thrown, { during: 'retryableCheck' });
-    return true;
-  }
 }
 
 /** Delay before the retry after so many attempts, in ms: within the jitter of the curve, never above the cap. */

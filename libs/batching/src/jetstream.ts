@@ -68,8 +68,8 @@ class JetStreamBroker<T, R> implements BatchBroker<T, R> {
   }
 
   async enqueue(item: T, priority: number): Promise<BatchHandle<R>> {
-    const { storageKey, levels } = this.link;
-    const { id } = await this.client.enqueue(storageKey, { type: this.type, data: item, lane: laneOf(priority, levels) });
+    const { storageKey, priorityLevels } = this.link;
+    const { id } = await this.client.enqueue(storageKey, { type: this.type, data: item, lane: laneOf(priority, priorityLevels) });
     let result: Promise<R> | undefined;
     const get = () => {
       result ??= this.result(id);
@@ -100,7 +100,7 @@ class JetStreamBroker<T, R> implements BatchBroker<T, R> {
   /** One delivery: the engine keeps its lease while it waits in a batch, and settles it by how this ends. */
   private async run(item: T, { lane, attempt }: TaskContext): Promise<R> {
     try {
-      return await this.link.deliver(item, { priority: levelOf(lane, this.link.levels), attempt });
+      return await this.link.deliver(item, { priority: levelOf(lane, this.link.priorityLevels), attempt });
     } catch (error) {
       if (error instanceof ItemFailedError && !error.retryable) throw new FatalError(error.message, { cause: error.cause });
       throw error instanceof ItemFailedError ? error.cause : error;

@@ -1,5 +1,3 @@
-import type { CompiledOptions } from './compile.js';
-
 /** One accepted item as a storage keeps it. */
 export interface StoredItem<T> {
   /** Unique within the storage key; rises with acceptance. */
@@ -54,8 +52,13 @@ export interface BatchHandle<R = void> {
   readonly result: Promise<R>;
 }
 
-/** What a broker knows of the queue that it serves: its options, and where to bring items. */
-export interface BrokerLink<T, R> extends Pick<CompiledOptions<T, R>, 'storageKey' | 'batchSize' | 'concurrency' | 'levels' | 'retry'> {
+/** What a broker knows of the queue that it serves. */
+export interface BrokerLink<T, R> {
+  readonly storageKey: string;
+  readonly batchSize: number;
+  readonly concurrency: number;
+  readonly priorityLevels: number;
+  readonly retry: Readonly<Record<'maxRetries' | 'initialMs' | 'multiplier' | 'maxMs' | 'jitter', number>>;
   /** Hands over a delivered item; rejects with an ItemFailedError whose `retryable` says whether the item may come again. */
   deliver(item: T, about: { readonly priority: number; readonly attempt: number }): Promise<R>;
 }

@@ -1,6 +1,7 @@
 import { BatchedQueue, type BatchResult } from '@jetlane/batching';
 import { BATCH_SIZE, type Item, itemOf, parts, WINDOW } from '../batching/load.js';
 import { expectCount, type Job, type Measurement } from '../harness/contract.js';
+import { Stopwatch } from '../harness/measure.js';
 
 /** RSS may grow by so much over what it is after the first tenth, in MB: garbage that was not collected yet, not items. */
 const FLAT_MB = 64;
@@ -26,13 +27,13 @@ export async function run(job: Job): Promise<Measurement> {
     return answer(items);
   };
   const queue: Queue = new BatchedQueue({ name: 'bench', batchSize: BATCH_SIZE, processor });
-  const startedAt = performance.now();
+  const watch = new Stopwatch(job.natsPid);
   const more = await VARIANTS[job.variant as keyof typeof VARIANTS](queue, job.count);
   await queue.drain();
-  const rate = job.count / ((performance.now() - startedAt) / 1000);
+  const values = watch.stop(job.count);
   expectCount('processed items', processed, job.count);
   await queue.close();
-  return { values: { rate, ...more } };
+  return { values: { ...values, ...more } };
 }
 
 const VARIANTS = { many, single, results, iterable };
