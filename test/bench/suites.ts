@@ -136,6 +136,7 @@ const status: Suite = {
 };
 
 const ITEMS = { field: 'rate', unit: 'items/s' };
+const ITEMS_CPU = { field: 'clientCpu', unit: 'ms/1000 items' };
 
 const batching: Suite = {
   count: [10_000_000, 1_000_000],
@@ -154,6 +155,9 @@ const batching: Suite = {
     { metric: 'enqueueMany', run: 'many', ...ITEMS, against: { 'async 3.2.6 cargoQueue': 'async-many' } },
     { metric: 'enqueue', run: 'single', ...ITEMS, against: { 'async 3.2.6 cargoQueue': 'async-single' } },
     { metric: 'enqueue, every result awaited', run: 'results', ...ITEMS, against: { 'dataloader 2.2.3': 'dataloader' } },
+    { metric: 'enqueueMany: CPU', run: 'many', ...ITEMS_CPU, against: { 'async 3.2.6 cargoQueue': 'async-many' } },
+    { metric: 'enqueue: CPU', run: 'single', ...ITEMS_CPU, against: { 'async 3.2.6 cargoQueue': 'async-single' } },
+    { metric: 'every result awaited: CPU', run: 'results', ...ITEMS_CPU, against: { 'dataloader 2.2.3': 'dataloader' } },
     { metric: 'processAll of an async iterable', run: 'iterable', ...ITEMS },
     { metric: 'processAll: growth of RSS', run: 'iterable', field: 'growth', unit: 'MB' },
     { metric: 'cargoQueue push of arrays', run: 'async-many', ...ITEMS },

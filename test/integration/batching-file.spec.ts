@@ -146,6 +146,50 @@ describe('fileSystemStorage', () => {
     await queue.close();
   });
 
+  it('a crash between a new snapshot and the emptying of the log brings back what the log has, and loses nothing', async () => {
+    const directory = folder();
+    const first = queueOn(directory);
+    first.queue.pause();
+    await first.queue.loadState();
+    for (const id of [1, 2]) await first.queue.enqueue({ id });
+    let old = '';
+    const readLog = async () => {
+      old = await readFile(await fileOf(directory, '.log'), 'utf8');
+      return old;
+    };
+    await expect.poll(readLog).toContain('"id":2');
+    first.queue.resume();
+    await first.queue.drain();
+    first.queue.pause();
+    await first.queue.enqueue({ id: 3 });
+    await first.queue.close();
+    // The snapshot has item 3 alone; the log is what it was before items 1 and 2 were settled.
+    await writeFile(await fileOf(directory, '.log'), old);
+    const second = queueOn(directory);
+    expect(await second.queue.loadState()).toEqual({ restored: 3, damage: [] });
+    await second.queue.drain();
+    expect(second.processed).toEqual([1, 2, 3]);
+    await second.queue.close();
+  });
+
+  it('one of two that start at once is refused, or both are: never do both write', async () => {
+    const directory = folder();
+    const children = await Promise.all(
+      [0, 1_000_000].map((from) =>
+        Child.start('test/integration/batching-file-child.ts', { directory, sync: true, saveInterval: 20, from }),
+      ),
+    );
+    let over = 0;
+    for (const { exited } of children) void exited.then(() => over++);
+    await expect.poll(() => over + children.filter((child) => child.of('accepted').length > 0).length, { timeout: 20_000 }).toBe(2);
+    expect(over).toBeGreaterThanOrEqual(1);
+    for (const child of children) if (child.of('accepted').length === 0) expect(child.errors.join()).toContain('storage-locked');
+    await Promise.all(children.map((child) => child.end()));
+    const last = queueOn(directory);
+    await last.queue.loadState();
+    await last.queue.close();
+  });
+
   it('a storage that fails is reported; with sync nothing is accepted that is not safe', async () => {
     let broken = true;
     const storage = memoryStorage<Order>();

@@ -1,93 +1,64 @@
 import type { Entry } from './entry.js';
 
-/** Slots that an empty ring keeps for the next burst. */
-const MOST_KEPT = 65_536;
-
-/** First in, first out, in a ring that doubles when it is full. */
-class Ring<E> {
-  private slots: (E | undefined)[] = new Array(16);
-  private head = 0;
-  length = 0;
-
-  push(entry: E): void {
-    if (this.length === this.slots.length) this.grow();
-    this.slots[(this.head + this.length++) & (this.slots.length - 1)] = entry;
-  }
-
-  shift(): E | undefined {
-    if (this.length === 0) return undefined;
-    const entry = this.slots[this.head];
-    this.slots[this.head] = undefined;
-    this.head = (this.head + 1) & (this.slots.length - 1);
-    // A burst must not hold its memory for ever.
-    if (--this.length === 0 && this.slots.length > MOST_KEPT) this.slots = new Array(16);
-    if (this.length === 0) this.head = 0;
-    return entry;
-  }
-
-  at(index: number): E | undefined {
-    return this.slots[(this.head + index) & (this.slots.length - 1)];
-  }
-
-  private grow(): void {
-    const ordered = Array.from({ length: this.length }, (_, index) => this.at(index));
-    ordered.length *= 2;
-    this.slots = ordered;
-    this.head = 0;
-  }
+/** Entries of one priority in order of arrival: a chain, so that a deep queue has no table that must grow. */
+interface Level<T, R> {
+  head: Entry<T, R> | undefined;
+  tail: Entry<T, R> | undefined;
 }
 
 /** Waiting entries by priority, each level in order of arrival. */
 export class Backlog<T, R> {
-  private levels: Ring<Entry<T, R>>[];
   size = 0;
+  private readonly levels: readonly Level<T, R>[];
 
   constructor(levels: number) {
-    this.levels = Array.from({ length: levels }, () => new Ring());
+    this.levels = Array.from({ length: levels }, () => ({ head: undefined, tail: undefined }));
   }
 
   push(entry: Entry<T, R>): void {
-    this.levels[entry.priority]!.push(entry);
+    const level = this.levels[entry.priority]!;
+    if (level.tail) level.tail.next = entry;
+    else level.head = entry;
+    level.tail = entry;
     this.size++;
   }
 
   /** The first `count` by priority, then arrival. */
   take(count: number): Entry<T, R>[] {
     const taken: Entry<T, R>[] = [];
-    for (const level of this.levels) {
-      while (taken.length < count && level.length > 0) taken.push(level.shift()!);
-      if (taken.length === count) break;
-    }
-    this.size -= taken.length;
+    for (const level of this.levels) while (taken.length < count && level.head) taken.push(this.shift(level, level.head));
     return taken;
+  }
+
+  remove(entries: ReadonlySet<Entry<T, R>>): void {
+    for (const entry of this.take(this.size)) if (!entries.has(entry)) this.push(entry);
   }
 
   /** The one that has waited longest on the lowest level that has any. */
   dropOldest(): Entry<T, R> | undefined {
-    const entry = this.levels.findLast(({ length }) => length > 0)?.shift();
-    if (entry) this.size--;
-    return entry;
-  }
-
-  /** Takes out what is no longer waiting. */
-  sweep(): void {
-    const waiting = this.all().filter(({ state }) => state === 'waiting');
-    this.levels = this.levels.map(() => new Ring());
-    this.size = 0;
-    for (const entry of waiting) this.push(entry);
+    const level = this.levels.findLast(({ head }) => head);
+    return level?.head && this.shift(level, level.head);
   }
 
   /** The one that came first of all. */
   first(): Entry<T, R> | undefined {
     let first: Entry<T, R> | undefined;
-    for (const level of this.levels) {
-      const head = level.at(0);
-      if (head && head.seq < (first?.seq ?? Number.POSITIVE_INFINITY)) first = head;
-    }
+    for (const { head } of this.levels) if (head && !(first && first.seq < head.seq)) first = head;
     return first;
   }
 
   all(): Entry<T, R>[] {
-    return this.levels.flatMap((level) => Array.from({ length: level.length }, (_, index) => level.at(index)!));
+    const entries: Entry<T, R>[] = [];
+    for (const { head } of this.levels) for (let entry = head; entry; entry = entry.next) entries.push(entry);
+    return entries;
+  }
+
+  private shift(level: Level<T, R>, head: Entry<T, R>): Entry<T, R> {
+    level.head = head.next;
+    if (!head.next) level.tail = undefined;
+    // Else one old entry that something still holds would keep all that came after it.
+    head.next = undefined;
+    this.size--;
+    return head;
   }
 }

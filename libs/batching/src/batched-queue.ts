@@ -1,18 +1,16 @@
-import { Admission } from './admission.js';
-import { toMs } from './check.js';
-import { type CompiledOptions, compileOptions } from './compile.js';
-import { Engine } from './engine.js';
-import { Entry, type Watcher } from './entry.js';
-import { BatchingError, DrainTimeoutError, errorOf } from './errors.js';
-import { Reporter } from './hooks.js';
-import { Journal } from './journal.js';
-import { type EnqueueManyOptions, feed, type ProcessAllOptions, type Progress, Run, type Source } from './large.js';
-import type { BatchedQueueOptions, BatchResult, DeadItem, Duration } from './options.js';
-import { Settlement, stored } from './settlement.js';
-import type { BatchBroker, BatchHandle, StorageDamage, StoredItem } from './storage.js';
+import { type CompiledOptions, compileOptions, toMs } from './compile.js';
+import { Core } from './core.js';
+import type { Watcher } from './entry.js';
+import { BatchingError, closedError, DrainTimeoutError } from './errors.js';
+import { chunks, type EnqueueManyOptions, type ProcessAllOptions, type Progress, Run, type Source } from './large.js';
+import type { BatchedQueueOptions, DeadItem, Duration } from './options.js';
+import type { BatchBroker, BatchHandle, StorageDamage } from './storage.js';
 
 /** How often a drain asks a broker that other processes share, in ms. */
 const ASK_MS = 100;
+
+/** Longest time in ms that a source without pauses may keep timers and sockets from their turn. */
+const BREATH_MS = 10;
 
 /**
  * Collects items and hands them to a processor in batches.
@@ -21,53 +19,34 @@ const ASK_MS = 100;
 export class BatchedQueue<T, R = void> implements AsyncDisposable {
   readonly name: string;
   private readonly options: CompiledOptions<T, R>;
-  private readonly reporter: Reporter<T, R>;
-  private readonly engine: Engine<T, R>;
-  private readonly journal: Journal<T> | undefined;
+  private readonly core: Core<T, R>;
   private readonly broker: BatchBroker<T, R> | undefined;
-  private readonly settlement: Settlement<T, R>;
-  private readonly admission: Admission<T, R>;
-  private readonly controller = new AbortController();
   private opening: Promise<{ restored: number; damage: readonly StorageDamage[] }> | undefined;
   private closing: Promise<void> | undefined;
-  private steps: (() => void)[] = [];
-  private drains = 0;
 
   /** @throws BatchingError `invalid-options` with all problems at once */
   constructor(options: BatchedQueueOptions<T, R>) {
     this.options = compileOptions(options);
     this.name = this.options.name;
-    this.reporter = new Reporter(this.name, this.options.hooks);
-    const outlets = {
-      settle: (entry: Entry<T, R>, result: BatchResult<R>) => this.settlement.settle(entry, result),
-      stepped: () => this.stepped(),
-    };
-    this.engine = new Engine(this.options, this.reporter, outlets, this.controller.signal);
-    const { storage, storageKey: key, saveMs, clock } = this.options;
-    const failed = (error: Error) => this.reporter.problem(error, { during: 'save' });
-    if (storage?.kind === 'broker') this.broker = storage;
-    if (storage?.kind === 'journal') this.journal = new Journal(storage, { key, saveMs, clock, live: () => this.live(), failed });
-    const { engine, journal, reporter } = this;
-    const again = (entry: Entry<T, R>, delayMs: number) => engine.addLater(entry, delayMs);
-    this.settlement = new Settlement(this.options, { reporter, journal, broker: this.broker !== undefined, again });
-    this.admission = new Admission(this.options, { engine, settlement: this.settlement, journal, reporter });
-    if (!storage) this.opening = Promise.resolve({ restored: 0, damage: [] });
+    this.core = new Core(this.options);
+    if (this.options.storage?.kind === 'broker') this.broker = this.options.storage;
   }
 
   /** Items that wait in this process, also for a retry. */
   get size(): number {
-    return this.admission.size;
+    return this.core.size;
   }
 
-  /** Items that were given up while nobody took them over (`onDead`), oldest first, at most 10,000. On JetStream the engine keeps them. */
+  /** Items that were given up while nobody took them over (`onDead`), oldest first. They count towards no limit: take them. On JetStream the engine keeps them. */
   get deadLetters(): readonly DeadItem<T>[] {
-    return this.settlement.dead;
+    return [...this.core.dead];
   }
 
   /** Empties `deadLetters`, also in the storage, and hands them to the caller. */
   takeDeadLetters(): DeadItem<T>[] {
-    for (const { id } of this.settlement.dead) this.journal?.record(id);
-    return this.settlement.dead.splice(0);
+    const letters = [...this.core.dead];
+    for (const letter of letters) this.core.release(letter);
+    return letters;
   }
 
   /**
@@ -76,12 +55,12 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
    */
   async enqueue(item: T, priority = this.options.defaultPriority): Promise<BatchHandle<R>> {
     this.check(priority);
-    if (!this.journal && !this.broker) return this.admission.admit(item, priority, this.options.drop);
-    await this.loadState();
-    this.check(priority);
-    return this.broker
-      ? this.admission.tellEnqueued(item, await this.broker.enqueue(item, priority))
-      : this.admission.admit(item, priority, this.options.drop);
+    if (this.options.storage) {
+      await this.loadState();
+      this.check(priority);
+    }
+    if (this.broker) return this.core.enqueued(item, await this.broker.enqueue(item, priority));
+    return this.core.admit(item, priority, this.options.drop);
   }
 
   /**
@@ -90,21 +69,12 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
    */
   async enqueueMany(source: Source<T>, options: EnqueueManyOptions<T> = {}): Promise<{ accepted: number; rejected: number }> {
     await this.loadState();
-    const count = { accepted: 0, rejected: 0 };
-    const accepted = () => void count.accepted++;
-    const refused = (error: unknown, item: T) => {
-      count.rejected++;
-      this.reporter.problem(error, { during: 'enqueueMany', items: [item] });
-    };
-    await this.read(source, 0, options, (item, priority) => {
-      try {
-        const taken = this.broker ? this.enqueue(item, priority) : this.admission.admit(item, this.check(priority), 'wait');
-        return taken instanceof Promise ? taken.then(accepted, (error: unknown) => refused(error, item)) : accepted();
-      } catch (error) {
-        return refused(error, item);
-      }
+    let rejected = 0;
+    const read = await this.pour(source, 0, options, (error, item) => {
+      rejected++;
+      void this.core.reporter.problem(error, { during: 'enqueueMany', items: [item] });
     });
-    return count;
+    return { accepted: read - rejected, rejected };
   }
 
   /**
@@ -115,30 +85,28 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
   async processAll(source: Source<T>, options: ProcessAllOptions<T> = {}): Promise<Progress> {
     if (this.broker) throw new BatchingError('invalid-options', 'processAll does not go over JetStream; use enqueueMany');
     const run = new Run(options);
-    await this.read(
-      source,
-      run.cursor,
-      options,
-      (item, priority, watcher) => this.admission.admit(item, this.check(priority), 'wait', watcher),
-      run,
-    );
-    void this.engine.flush();
+    const refused = (error: unknown) => {
+      throw error;
+    };
+    await this.pour(source, options.cursor ?? 0, options, refused, (size) => run.chunk(size));
+    this.core.hurry();
     return run.over();
   }
 
   /** Starts no more batches until `resume`; what runs ends, what comes is accepted. On JetStream: this process only. */
   pause(): void {
-    this.engine.pause();
+    this.core.turn('paused');
   }
 
   resume(): void {
-    this.engine.resume();
+    this.core.turn('running');
   }
 
   /** Sends what waits now without waiting for batches to fill; resolves when these batches have ended. Limits and pauses hold. */
   async flush(): Promise<void> {
     await this.loadState();
-    return this.engine.flush();
+    const mark = this.core.hurry();
+    while (this.core.oldest() <= mark) await this.core.nextStep();
   }
 
   /**
@@ -148,17 +116,24 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
   async drain(timeout: Duration = 30_000): Promise<void> {
     await this.loadState();
     const timeoutMs = toMs(timeout);
-    const until = this.options.clock.now() + timeoutMs;
-    this.drains++;
-    this.engine.hurry(true);
+    const { core, broker } = this;
+    const { clock, name } = this.options;
+    const until = clock.now() + timeoutMs;
+    core.drains++;
+    core.hurry();
     try {
-      for (let left = await this.left(); left > 0; left = await this.left()) {
-        const rest = until - this.options.clock.now();
-        if (!(rest > 0) || this.closing) throw new DrainTimeoutError(this.name, timeoutMs, this.held(), left);
-        await this.nextStep(this.broker ? Math.min(rest, ASK_MS) : rest);
+      for (;;) {
+        const shared = await broker?.depth();
+        // Nothing may be awaited between this look and the wait for the next step.
+        const left = Math.max(shared ?? 0, core.size + core.running);
+        const rest = until - clock.now();
+        if (left === 0) return;
+        const held = () => core.entries().map(({ item }) => item);
+        if (!(rest > 0) || this.closing) throw new DrainTimeoutError(name, timeoutMs, held(), left);
+        await core.nextStep(broker ? Math.min(rest, ASK_MS) : rest);
       }
     } finally {
-      if (--this.drains === 0) this.engine.hurry(false);
+      core.drains--;
     }
   }
 
@@ -174,14 +149,14 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
   /** Drains for up to `closeTimeout`, then closes. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (!this.closing && !this.broker)
-      await this.drain(this.options.closeMs).catch((error: unknown) => this.reporter.problem(error, { during: 'dispose' }));
+      await this.drain(this.options.closeMs).catch((error: unknown) => this.core.reporter.problem(error, { during: 'dispose' }));
     await this.close();
   }
 
   /** Writes everything to the storage now. @throws BatchingError `storage-failed` */
   async saveState(): Promise<void> {
     await this.loadState();
-    await this.journal?.snapshot();
+    await this.core.journal?.save(true);
   }
 
   /**
@@ -198,151 +173,100 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
 
   /** Counts and times (ms) of this process since its start. `successRate` is of items settled by the processor, 1 when there were none. */
   stats() {
-    const { engine, size } = this;
-    const { counts } = this.settlement;
+    const { counts, size, running, aside, bytes, waitTimes, runTimes } = this.core;
     const settled = counts.succeeded + counts.dead;
-    return {
-      ...counts,
-      size,
-      running: engine.running,
-      delayed: engine.delayed,
-      bytes: engine.bytes,
-      batches: engine.batches,
-      successRate: settled === 0 ? 1 : counts.succeeded / settled,
-      waitMs: engine.waitTimes.summary(),
-      runMs: engine.runTimes.summary(),
-    };
+    const successRate = settled === 0 ? 1 : counts.succeeded / settled;
+    return { ...counts, size, running, delayed: aside.size, bytes, successRate, waitMs: waitTimes.summary(), runMs: runTimes.summary() };
   }
 
   private check(priority: number): number {
-    if (this.closing) throw this.closedError();
-    if (Number.isInteger(priority) && priority >= 0 && priority < this.options.levels) return priority;
-    throw new BatchingError(
-      'invalid-options',
-      `expected priority to be a whole number from 0 to ${this.options.levels - 1}; got ${priority}`,
-    );
+    const { name, levels } = this.options;
+    if (this.closing) throw closedError(name);
+    if (Number.isInteger(priority) && priority >= 0 && priority < levels) return priority;
+    throw new BatchingError('invalid-options', `expected priority to be a whole number from 0 to ${levels - 1}; got ${priority}`);
   }
 
-  /** A batch began, which made room, or ended. */
-  private stepped(): void {
-    this.admission.release();
-    for (const step of this.steps.splice(0)) step();
-  }
-
-  private nextStep(ms = Number.POSITIVE_INFINITY): Promise<void> {
-    return new Promise((resolve) => {
-      const off = ms === Number.POSITIVE_INFINITY ? undefined : this.options.clock.after(ms, resolve);
-      this.steps.push(() => {
-        off?.();
-        resolve();
-      });
-    });
-  }
-
-  private async read(
+  /** Offers a source in chunks, each when there is room for it. @param begin gives who watches a chunk @returns how many there were */
+  private async pour(
     source: Source<T>,
     cursor: number,
     { priority = this.options.defaultPriority, signal }: EnqueueManyOptions<T>,
-    admit: (item: T, priority: number, watcher: Watcher | undefined) => unknown,
-    run?: Run,
-  ): Promise<void> {
+    refused: (error: unknown, item: T) => void,
+    begin?: (size: number) => Watcher,
+  ): Promise<number> {
     const { batchSize, concurrency, maxSize } = this.options;
+    let read = 0;
+    let breath = performance.now();
     const window = Math.min(maxSize, Math.max(1000, 4 * batchSize * (concurrency + 1)));
-    const size = Math.min(batchSize, window);
-    await feed(source, cursor, size, async (items) => {
-      if (signal?.aborted) return false;
-      while (this.size > 0 && this.size + items.length > window && !this.closing) await this.nextStep();
-      const watcher = run?.chunk(items.length);
-      const waiting: unknown[] = [];
-      for (const item of items) {
-        const taken = admit(item, typeof priority === 'function' ? priority(item) : priority, watcher);
-        if (taken instanceof Promise) waiting.push(taken);
-      }
-      if (waiting.length > 0) await Promise.all(waiting);
-      return true;
-    });
-  }
-
-  private held(): T[] {
-    return [...this.admission.saving, ...this.engine.entries(), ...this.admission.turns.map(({ entry }) => entry)].map(({ item }) => item);
-  }
-
-  private async left(): Promise<number> {
-    const here = this.size + this.engine.running + this.admission.turns.length;
-    return this.broker ? Math.max(here, await this.broker.depth()) : here;
-  }
-
-  /** What the next process must find. */
-  private live(): StoredItem<T>[] {
-    const waiting = [...this.admission.saving, ...this.engine.entries()].filter(({ watcher }) => !watcher);
-    return [...waiting.map(stored), ...this.settlement.dead.map(({ error, ...about }) => ({ ...about, dead: errorOf(error).message }))];
+    for await (const items of chunks(source, cursor, Math.min(batchSize, window))) {
+      if (signal?.aborted) break;
+      read += items.length;
+      while (this.size > 0 && this.size + items.length > window && !this.closing) await this.core.nextStep();
+      const watcher = begin?.(items.length);
+      const open: Promise<unknown>[] = [];
+      for (const item of items)
+        try {
+          const level = this.check(typeof priority === 'function' ? priority(item) : priority);
+          const taken = this.broker ? this.enqueue(item, level) : this.core.admit(item, level, 'wait', watcher);
+          if (taken instanceof Promise) open.push(taken.catch((error: unknown) => refused(error, item)));
+        } catch (error) {
+          refused(error, item);
+        }
+      await Promise.all(open);
+      if (performance.now() - breath < BREATH_MS) continue;
+      await new Promise(setImmediate);
+      breath = performance.now();
+    }
+    return read;
   }
 
   private async open(): Promise<{ restored: number; damage: readonly StorageDamage[] }> {
-    const { batchSize, concurrency, levels: priorityLevels, retry, storageKey } = this.options;
-    const deliver = (item: T, about: { readonly priority: number; readonly attempt: number }) => this.deliver(item, about);
+    const { core } = this;
+    const { storageKey, batchSize, concurrency, levels: priorityLevels, retry } = this.options;
+    const deliver = (item: T, about: { priority: number; attempt: number }) => core.resume(item, about.priority, about.attempt - 1).result;
     await this.broker?.open({ storageKey, batchSize, concurrency, priorityLevels, retry, deliver });
-    if (!this.journal) return { restored: 0, damage: [] };
-    const { items, damage } = await this.journal.load();
-    for (const about of damage)
-      this.reporter.problem(new BatchingError('storage-failed', `${about.where}: ${about.reason}`, { ...about }), {
-        during: 'load',
-        damage: about,
-      });
-    for (const { id, item, priority, attempts, dead } of items) {
-      this.admission.lastId = Math.max(this.admission.lastId, id);
-      const level = Math.min(priority, this.options.levels - 1);
-      if (dead !== undefined) this.settlement.dead.push({ item, id, priority: level, attempts, error: new Error(dead) });
-      else this.engine.add(Object.assign(new Entry<T, R>(id, item, level, 0, undefined), { attempts }));
+    const { items, damage } = (await core.journal?.load()) ?? { items: [], damage: [] };
+    for (const about of damage) {
+      const error = new BatchingError('storage-failed', `${about.where}: ${about.reason}`, { ...about });
+      void core.reporter.problem(error, { during: 'load', damage: about });
     }
+    for (const { dead, ...rest } of items)
+      if (dead === undefined) core.resume(rest.item, rest.priority, rest.attempts, rest.id);
+      else core.dead.add({ ...rest, error: new Error(dead) });
     return { restored: items.length, damage };
   }
 
-  private deliver(item: T, { priority, attempt }: { readonly priority: number; readonly attempt: number }): Promise<R> {
-    const entry = new Entry<T, R>(++this.admission.lastId, item, priority, 0, undefined);
-    entry.attempts = attempt - 1;
-    this.engine.add(entry);
-    return entry.result;
-  }
-
   private async shut(): Promise<void> {
-    const opened = await this.opening?.catch(() => undefined);
+    const { core, broker } = this;
+    const { closeMs, clock, name } = this.options;
+    const opened = (await this.opening?.catch(() => undefined)) !== undefined;
     try {
-      if (opened && this.broker) {
-        this.engine.hurry(true);
-        await this.broker.close(this.options.closeMs);
+      if (opened && broker) {
+        core.drains++;
+        core.hurry();
+        await broker.close(closeMs);
       }
-      if (opened) await this.journal?.flush();
+      if (opened) await core.journal?.save();
     } finally {
-      this.engine.stop();
-      this.controller.abort(this.closedError());
-      for (const { refuse } of this.admission.turns.splice(0)) refuse(this.closedError());
-      await this.endOfBatches();
-      await this.leave(opened !== undefined);
+      core.turn('stopped');
+      core.controller.abort(closedError(name));
+      const until = clock.now() + closeMs;
+      for (let rest = closeMs; core.active.length > 0 && rest > 0; rest = until - clock.now()) await core.nextStep(rest);
+      await this.leave(opened);
     }
-  }
-
-  private async endOfBatches(): Promise<void> {
-    const until = this.options.clock.now() + this.options.closeMs;
-    for (let rest = this.options.closeMs; this.engine.active.length > 0 && rest > 0; rest = until - this.options.clock.now())
-      await this.nextStep(rest);
   }
 
   /** Lets go of what is not settled: the storage has it, or `onDrop` is told. */
   private async leave(opened: boolean): Promise<void> {
-    const left = this.engine.entries();
+    const left = this.core.entries();
     try {
-      if (opened) await this.journal?.close();
+      if (opened) await this.core.journal?.close();
     } finally {
       for (const entry of left) {
-        entry.fail(this.closedError(), false);
-        if (!this.options.storage) this.settlement.drop(entry.item, 'closed');
+        entry.fail(closedError(this.name), true);
+        if (!this.options.storage) this.core.drop(entry.item, 'closed');
       }
-      this.stepped();
+      this.core.wake();
     }
-  }
-
-  private closedError(): BatchingError {
-    return new BatchingError('queue-closed', `queue "${this.name}" is closed; its storage, if it has one, keeps what was left`);
   }
 }

@@ -16,30 +16,3 @@ export const systemClock: Clock = {
     return () => clearTimeout(timer);
   },
 };
-
-/** One call at a time, at the earliest moment asked for. */
-export class Alarm {
-  private at = Number.POSITIVE_INFINITY;
-  private off: (() => void) | undefined;
-
-  constructor(
-    private readonly clock: Clock,
-    private readonly call: () => void,
-  ) {}
-
-  in(ms: number): void {
-    const at = this.clock.now() + ms;
-    if (at >= this.at || ms === Number.POSITIVE_INFINITY) return;
-    this.stop();
-    this.at = at;
-    this.off = this.clock.after(ms, () => {
-      this.at = Number.POSITIVE_INFINITY;
-      this.call();
-    });
-  }
-
-  stop(): void {
-    this.off?.();
-    this.at = Number.POSITIVE_INFINITY;
-  }
-}

@@ -1,31 +1,23 @@
-import type { BatchHandle } from './storage.js';
+import type { BatchHandle, StoredItem } from './storage.js';
 
-/** Hears of items when they are settled. Its source has them, so no storage keeps them. */
-export interface Watcher {
-  /** @param error of an item that failed; `given`: for good, rather than left undone */
-  settled(error?: Error, given?: boolean): void;
-}
-
-/** What an item is doing. Only the queue changes it: waiting ↔ running → settled or failed. */
-export type EntryState = 'waiting' | 'running' | 'settled' | 'failed';
-
-interface Waiter<R> {
-  readonly promise: Promise<R>;
-  resolve(value: R): void;
-  reject(error: unknown): void;
-}
+/** Hears that an item is settled, with the error when it failed; `undone`: it was not, and goes back to its source, which keeps it. */
+export type Watcher = (error?: Error, undone?: boolean) => void;
 
 /** An accepted item, and the handle that its producer holds. */
 export class Entry<T, R> implements BatchHandle<R> {
-  state: EntryState = 'waiting';
+  /** Only the queue changes it: waiting ↔ running → settled or failed. */
+  state: 'waiting' | 'running' | 'settled' | 'failed' = 'waiting';
   attempts = 0;
   /** Place in the order of arrival; a retry gets a new one. */
   seq = 0;
   /** When it began to wait. */
   since = 0;
+  /** The one behind it in the backlog. */
+  next: Entry<T, R> | undefined;
   /** The value, or the error when it failed: one field, since there is one of these per item. */
   private outcome: unknown;
-  private waiter: Waiter<R> | undefined;
+  private promise: Promise<R> | undefined;
+  private answer: (() => void) | undefined;
 
   constructor(
     readonly id: number,
@@ -35,40 +27,38 @@ export class Entry<T, R> implements BatchHandle<R> {
     readonly watcher: Watcher | undefined,
   ) {}
 
-  /** The promise is made when somebody asks for it: most items are never asked. */
+  /** The promise is made when somebody asks for it: most items are never asked, and most of the others when they are settled. */
   get result(): Promise<R> {
-    if (this.waiter) return this.waiter.promise;
-    let resolve!: (value: R) => void;
-    let reject!: (error: unknown) => void;
-    const promise = new Promise<R>((fulfil, refuse) => {
-      resolve = fulfil;
-      reject = refuse;
-    });
-    this.waiter = { promise, resolve, reject };
-    this.answer();
-    return promise;
+    if (this.promise) return this.promise;
+    if (this.state === 'settled') this.promise = Promise.resolve(this.outcome as R);
+    else
+      this.promise = new Promise((resolve, reject) => {
+        this.answer = () => (this.state === 'settled' ? resolve(this.outcome as R) : reject(this.outcome));
+      });
+    if (this.state === 'failed') this.settle('failed', this.outcome);
+    return this.promise;
   }
 
   succeed(value: R): void {
-    this.state = 'settled';
-    this.outcome = value;
-    this.watcher?.settled();
-    this.answer();
+    this.settle('settled', value);
+    this.watcher?.();
   }
 
-  /** @param given for good, rather than left undone */
-  fail(error: Error, given = true): void {
-    this.state = 'failed';
-    this.outcome = error;
-    this.watcher?.settled(error, given);
-    this.answer();
+  fail(error: Error, undone = false): void {
+    this.settle('failed', error);
+    this.watcher?.(error, undone);
   }
 
-  private answer(): void {
-    if (!this.waiter) return;
-    if (this.state === 'settled') this.waiter.resolve(this.outcome as R);
-    if (this.state !== 'failed') return;
-    this.waiter.promise.catch(() => undefined);
-    this.waiter.reject(this.outcome);
+  /** As a storage keeps it. @param error why it was given up */
+  stored(error?: Error): StoredItem<T> {
+    const { id, priority, attempts, item } = this;
+    return { id, priority, attempts, item, ...(error && { dead: error.message }) };
+  }
+
+  private settle(state: 'settled' | 'failed', outcome: unknown): void {
+    this.state = state;
+    this.outcome = outcome;
+    if (state === 'failed') this.promise?.catch(() => undefined);
+    this.answer?.();
   }
 }

@@ -35,44 +35,45 @@ export class BatchingError extends Error {
 /** `dropBehavior: 'reject-new'` and no room. */
 export class QueueFullError extends BatchingError {
   constructor(queue: string, limit: 'maxQueueSize' | 'maxBytes', value: number) {
-    super('queue-full', `queue "${queue}" has reached ${limit} (${value}); try later, raise it, or use dropBehavior "wait"`, {
-      limit,
-      value,
-    });
+    const message = `queue "${queue}" has reached ${limit} (${value}); try later, raise it, or use dropBehavior "wait"`;
+    super('queue-full', message, { limit, value });
   }
 }
 
 /** What a handle's `result` rejects with when the item failed for good; `cause` is the processor's error. */
 export class ItemFailedError extends BatchingError {
+  /** @param attempts times the item was in a batch that the processor was called with */
   constructor(
     queue: string,
     id: number | string,
-    /** Times the item was in a batch that the processor was called with. */
     readonly attempts: number,
     cause: unknown,
     /** Told to a broker, which decides about its items' retries: this one may come again. */
     override readonly retryable = false,
   ) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    super('item-failed', `item ${id} of queue "${queue}" failed after ${attempts} attempt(s): ${why}`, { id, attempts }, cause);
+    const message = `item ${id} of queue "${queue}" failed after ${attempts} attempt(s): ${errorOf(cause).message}`;
+    super('item-failed', message, { id, attempts }, cause);
   }
 }
 
 /** `drain` ran out of time; the items stay in the queue. */
 export class DrainTimeoutError<T = unknown> extends BatchingError {
+  /**
+   * @param left items that are not settled, as far as this process holds them
+   * @param leftCount how many there are in all, also elsewhere when several processes share the queue
+   */
   constructor(
     queue: string,
     timeoutMs: number,
-    /** Items that are not settled, as far as this process holds them. */
     readonly left: readonly T[],
-    /** How many there are in all, also elsewhere when several processes share the queue. */
     readonly leftCount: number,
   ) {
-    super('drain-timeout', `queue "${queue}" still has ${leftCount} item(s) after ${timeoutMs} ms; they stay in it`, {
-      leftCount,
-      timeoutMs,
-    });
+    const message = `queue "${queue}" still has ${leftCount} item(s) after ${timeoutMs} ms; they stay in it`;
+    super('drain-timeout', message, { leftCount, timeoutMs });
   }
 }
+
+export const closedError = (queue: string): BatchingError =>
+  new BatchingError('queue-closed', `queue "${queue}" is closed; its storage, if it has one, keeps what was left`);
 
 export const errorOf = (thrown: unknown): Error => (thrown instanceof Error ? thrown : new Error(String(thrown)));

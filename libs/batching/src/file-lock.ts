@@ -1,58 +1,47 @@
-import { readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { readdir, rm, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
+import { join } from 'node:path';
 import { BatchingError } from './errors.js';
 
-/** Locks of this process: its own number in a lock file may also be that of a process long gone, as in containers. */
-const held = new Set<string>();
+/** Host, process, and which of the processes that had this number one after the other, as in containers. */
+const OWN = [hostname(), process.pid, randomUUID()].join('@');
 
 /**
- * Locks for one process. A lock whose process is gone is taken over; one of another host is not, since nobody can tell.
+ * Locks a key of a directory for one queue. Each puts its own mark there and then looks for others: of two that start at once none misses
+ * the other. A mark whose process is gone is removed; one of another host is not, since nobody can tell.
  * @returns how to unlock
  * @throws BatchingError `storage-locked`
  */
-export async function lockFile(path: string): Promise<() => Promise<void>> {
-  const own = `${hostname()} ${process.pid}`;
-  for (let round = 0; round < 10; round++) {
-    if (held.has(path)) throw locked(path, 'this process');
-    held.add(path);
-    try {
-      await writeFile(path, own, { flag: 'wx', flush: true });
-      return async () => {
-        await rm(path, { force: true });
-        held.delete(path);
-      };
-    } catch (error) {
-      held.delete(path);
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+export async function lock(directory: string, key: string): Promise<() => Promise<void>> {
+  const prefix = `${key}.lock@`;
+  const locked = (owner: string) => {
+    const message = `${join(directory, key)} is held by "${owner}"; one at a time. If that one is surely gone, delete ${prefix}${owner}`;
+    return new BatchingError('storage-locked', message, { owner });
+  };
+  const own = join(directory, prefix + OWN);
+  await writeFile(own, '', { flag: 'wx' }).catch((error: NodeJS.ErrnoException) => {
+    throw error.code === 'EEXIST' ? locked(OWN) : error;
+  });
+  const unlock = () => rm(own, { force: true });
+  for (const name of await readdir(directory)) {
+    const owner = name.slice(prefix.length);
+    if (!name.startsWith(prefix) || owner === OWN) continue;
+    if (!lives(owner)) await rm(join(directory, name), { force: true });
+    else {
+      await unlock();
+      throw locked(owner);
     }
-    const owner = await readFile(path, 'utf8').catch(() => undefined);
-    if (owner !== undefined && lives(owner)) throw locked(path, owner);
-    if (owner !== undefined) await putAside(path, owner);
   }
-  throw locked(path, 'several processes that start at once');
+  return unlock;
 }
 
 function lives(owner: string): boolean {
-  const [host, pid] = owner.split(' ');
-  if (host !== hostname()) return host !== '';
-  if (Number(pid) === process.pid) return false;
+  const [host, pid] = owner.split('@');
+  if (host !== hostname() || Number(pid) === process.pid) return host !== hostname();
   try {
     return process.kill(Number(pid), 0);
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }
-
-/** Of several that find the same dead lock one moves it; whoever moved a newer one by mistake puts it back. */
-async function putAside(path: string, owner: string): Promise<void> {
-  const aside = `${path}.${process.pid}`;
-  await rename(path, aside).catch(() => undefined);
-  const moved = await readFile(aside, 'utf8').catch(() => undefined);
-  if (moved !== undefined && moved !== owner) await rename(aside, path);
-  else await rm(aside, { force: true });
-}
-
-const locked = (path: string, owner: string) =>
-  new BatchingError('storage-locked', `${path} is held by "${owner}"; one process at a time. If that one is surely gone, delete the file`, {
-    owner,
-  });

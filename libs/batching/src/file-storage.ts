@@ -1,7 +1,7 @@
-import { copyFile, type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { copyFile, type FileHandle, mkdir, open, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { lockFile } from './file-lock.js';
+import { lock } from './file-lock.js';
 import { applyChanges, type BatchStorage, type LoadedState, type StorageChange, type StorageDamage, type StoredItem } from './storage.js';
 
 export interface FileStorageOptions {
@@ -12,9 +12,8 @@ export interface FileStorageOptions {
 }
 
 /**
- * Keeps items in a directory: a snapshot and a log of what came after it, one line per change with its own checksum.
- * `<key>.<n>.log` holds what came after `<key>.<n>.snapshot`; a new snapshot is written aside, fsynced and renamed into place.
- * One process at a time per key. Items must be JSON.
+ * Keeps items in a directory: `<key>.snapshot`, and in `<key>.log` what came after it, one line per change with its own checksum.
+ * A new snapshot is written aside, fsynced and renamed into place, then the log is emptied. One queue at a time per key. Items must be JSON.
  */
 export function fileSystemStorage<T>(options: FileStorageOptions): BatchStorage<T> {
   return new FileStorage<T>(options);
@@ -24,21 +23,25 @@ export function fileSystemStorage<T>(options: FileStorageOptions): BatchStorage<
 class FileStorage<T> implements BatchStorage<T> {
   readonly kind = 'journal';
   readonly sync: boolean;
+  private readonly directory: string;
   private key = '';
-  private generation = 0;
   private log: FileHandle | undefined;
   private unlock: (() => Promise<void>) | undefined;
 
-  constructor(private readonly options: FileStorageOptions) {
-    this.sync = options.sync ?? false;
+  constructor({ directory, sync = false }: FileStorageOptions) {
+    this.directory = directory;
+    this.sync = sync;
   }
 
   async load(key: string): Promise<LoadedState<T>> {
-    await mkdir(this.options.directory, { recursive: true });
+    await mkdir(this.directory, { recursive: true });
     this.key = key;
-    this.unlock = await lockFile(this.path('lock'));
+    this.unlock = await lock(this.directory, key);
     try {
-      const state = await this.read();
+      const items = new Map<number, StoredItem<T>>();
+      const damage = [...(await this.read('snapshot', items)), ...(await this.read('log', items))];
+      this.log = await open(this.path('log'), 'a');
+      const state = { items: [...items.values()].sort((one, other) => one.id - other.id), damage };
       await this.replace(state.items);
       return state;
     } catch (error) {
@@ -49,34 +52,24 @@ class FileStorage<T> implements BatchStorage<T> {
 
   async append(changes: readonly StorageChange<T>[]): Promise<void> {
     // The line feed in front ends what a write that failed half-way may have left.
-    await this.log!.appendFile(`\n${changes.map(encode).join('\n')}\n`);
+    await this.log!.appendFile(`\n${changes.map(encode).join('')}`);
     await this.log!.datasync();
   }
 
-  /** A crash before the rename finds the old snapshot and both logs; after it, the new snapshot and its log. */
+  /**
+   * A crash before the rename leaves the old snapshot with its log; one after it the new snapshot with that log, which changes nothing but
+   * to bring back what was settled since its last line (test: "a crash between a new snapshot and the emptying of the log").
+   */
   async replace(items: readonly StoredItem<T>[]): Promise<void> {
-    const old = this.generation++;
-    const log = await open(this.path(`${this.generation}.log`), 'a');
-    await this.log?.close();
-    this.log = log;
     const aside = this.path('snapshot.new');
-    const file = await open(aside, 'w');
-    try {
-      for (let at = 0; at < items.length; at += 1000)
-        await file.appendFile(
-          `${items
-            .slice(at, at + 1000)
-            .map(encode)
-            .join('\n')}\n`,
-        );
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(aside, this.path(`${this.generation}.snapshot`));
-    await this.syncDirectory();
-    for (const { name, generation } of await this.files())
-      if (generation <= old) await rm(join(this.options.directory, name), { force: true });
+    await writeFile(aside, textOf(items), { flush: true });
+    await rename(aside, this.path('snapshot'));
+    const directory = await open(this.directory);
+    // Not every platform can.
+    await directory.sync().catch(() => undefined);
+    await directory.close();
+    await this.log!.truncate();
+    await this.log!.datasync();
   }
 
   async close(): Promise<void> {
@@ -87,63 +80,39 @@ class FileStorage<T> implements BatchStorage<T> {
   }
 
   private path(suffix: string): string {
-    return join(this.options.directory, `${this.key}.${suffix}`);
-  }
-
-  /** Our snapshots and logs, in the order in which they are read. */
-  private async files() {
-    const found = (await readdir(this.options.directory)).flatMap((name) => {
-      const [, number, kind] = (name.startsWith(`${this.key}.`) && /^(\d+)\.(snapshot|log)$/.exec(name.slice(this.key.length + 1))) || [];
-      return kind ? [{ name, kind, generation: Number(number) }] : [];
-    });
-    return found.sort((one, other) => one.generation - other.generation || other.kind.localeCompare(one.kind));
-  }
-
-  private async read(): Promise<{ items: StoredItem<T>[]; damage: StorageDamage[] }> {
-    const items = new Map<number, StoredItem<T>>();
-    const damage: StorageDamage[] = [];
-    const files = await this.files();
-    const start = files.findLastIndex(({ kind }) => kind === 'snapshot');
-    for (const { name, generation } of files.slice(Math.max(0, start))) {
-      this.generation = Math.max(this.generation, generation);
-      await this.readFile(name, items, damage);
-    }
-    return { items: [...items.values()].sort((one, other) => one.id - other.id), damage };
+    return join(this.directory, `${this.key}.${suffix}`);
   }
 
   /** Each line stands for itself: a damaged one costs what it held, and the original is kept beside. */
-  private async readFile(name: string, items: Map<number, StoredItem<T>>, damage: StorageDamage[]): Promise<void> {
-    const path = join(this.options.directory, name);
-    const file = await open(path);
-    let line = 0;
+  private async read(suffix: string, items: Map<number, StoredItem<T>>): Promise<StorageDamage[]> {
+    const path = this.path(suffix);
+    const file = await open(path, 'a+');
     const bad: { line: number; bytes: number }[] = [];
+    let line = 0;
     for await (const text of file.readLines()) {
       line++;
-      if (text === '') continue;
       const change = decode<T>(text);
-      if (change === undefined) bad.push({ line, bytes: Buffer.byteLength(text) });
-      else applyChanges(items, [change]);
+      if (change !== undefined) applyChanges(items, [change]);
+      else if (text !== '') bad.push({ line, bytes: Buffer.byteLength(text) });
     }
-    if (bad.length === 0) return;
     const keptAs = `${path}.damaged`;
-    await copyFile(path, keptAs);
-    for (const { line: at, bytes } of bad) {
-      const reason = at === line ? 'the last line is cut off or damaged' : 'the line is damaged';
-      damage.push({ where: `${path}:${at}`, bytes, reason, keptAs });
-    }
+    if (bad.length > 0) await copyFile(path, keptAs);
+    const reason = (at: number) => (at === line ? 'the last line is cut off or damaged' : 'the line is damaged');
+    return bad.map(({ line: at, bytes }) => ({ where: `${path}:${at}`, bytes, reason: reason(at), keptAs }));
   }
+}
 
-  private async syncDirectory(): Promise<void> {
-    const directory = await open(this.options.directory);
-    // Not every platform can.
-    await directory.sync().catch(() => undefined);
-    await directory.close();
+/** In parts, since a write per line is slow and one string has a greatest length. */
+function* textOf<T>(items: readonly StoredItem<T>[]): Generator<string> {
+  for (let at = 0; at < items.length; at += 1000) {
+    const part = items.slice(at, at + 1000);
+    yield part.map(encode).join('');
   }
 }
 
 function encode<T>(change: StorageChange<T>): string {
   const text = JSON.stringify(change);
-  return `${crc32(text).toString(16).padStart(8, '0')} ${text}`;
+  return `${crc32(text).toString(16).padStart(8, '0')} ${text}\n`;
 }
 
 function decode<T>(line: string): StorageChange<T> | undefined {

@@ -1,36 +1,26 @@
-/** Says how long the next batch must wait for the throttle and the rate limit. */
+/** At most so many of something in any span of so many ms. */
 export class Gate {
-  private lastStart = Number.NEGATIVE_INFINITY;
-  /** Starts within the last interval, oldest first: time and items. */
-  private readonly starts: { readonly at: number; readonly items: number }[] = [];
-  private started = 0;
+  /** What passed within the last span, oldest first. */
+  private readonly passed: { readonly at: number; readonly count: number }[] = [];
 
   constructor(
-    private readonly throttleMs: number,
-    private readonly rate: { readonly items: number; readonly intervalMs: number } | undefined,
+    private readonly most: number,
+    private readonly spanMs: number,
   ) {}
 
-  /** 0 when a batch of so many items may start now. */
-  waitMs(now: number, items: number): number {
-    const throttle = Math.max(0, this.lastStart + this.throttleMs - now);
-    return this.rate ? Math.max(throttle, this.rateWait(now, items, this.rate)) : throttle;
+  /** 0 when so many may pass now. */
+  waitMs(now: number, count: number): number {
+    while (this.passed.length > 0 && this.passed[0]!.at + this.spanMs <= now) this.passed.shift();
+    let room = this.most - count;
+    // From the newest back: the first that has no room any more must have left the span, and all before it.
+    const first = this.passed.findLast((one) => {
+      room -= one.count;
+      return room < 0;
+    });
+    return first ? first.at + this.spanMs - now : 0;
   }
 
-  start(now: number, items: number): void {
-    this.lastStart = now;
-    if (!this.rate) return;
-    this.starts.push({ at: now, items });
-    this.started += items;
-  }
-
-  private rateWait(now: number, items: number, rate: { readonly items: number; readonly intervalMs: number }): number {
-    while (this.starts.length > 0 && this.starts[0]!.at + rate.intervalMs <= now) this.started -= this.starts.shift()!.items;
-    let over = this.started + items - rate.items;
-    for (const start of this.starts) {
-      if (over <= 0) break;
-      over -= start.items;
-      if (over <= 0) return start.at + rate.intervalMs - now;
-    }
-    return 0;
+  pass(now: number, count: number): void {
+    if (this.spanMs > 0) this.passed.push({ at: now, count });
   }
 }

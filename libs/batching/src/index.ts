@@ -1,13 +1,6 @@
 export { BatchedQueue } from './batched-queue.js';
 export type { Clock } from './clock.js';
-export {
-  BATCHING_ERRORS,
-  BatchingError,
-  type BatchingErrorCode,
-  DrainTimeoutError,
-  ItemFailedError,
-  QueueFullError,
-} from './errors.js';
+export { BATCHING_ERRORS, BatchingError, type BatchingErrorCode, DrainTimeoutError, ItemFailedError, QueueFullError } from './errors.js';
 export { type FileStorageOptions, fileSystemStorage } from './file-storage.js';
 export type { EnqueueManyOptions, ProcessAllOptions, Progress, Source } from './large.js';
 export type {
@@ -21,14 +14,14 @@ export type {
   PersistenceOptions,
   RetryStrategy,
 } from './options.js';
-export {
-  type BatchBroker,
-  type BatchHandle,
-  type BatchStorage,
-  type BrokerLink,
-  type LoadedState,
-  memoryStorage,
-  type StorageChange,
-  type StorageDamage,
-  type StoredItem,
+export type {
+  BatchBroker,
+  BatchHandle,
+  BatchStorage,
+  BrokerLink,
+  LoadedState,
+  StorageChange,
+  StorageDamage,
+  StoredItem,
 } from './storage.js';
+export { memoryStorage } from './storage.js';

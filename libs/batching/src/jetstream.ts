@@ -1,6 +1,6 @@
-import { type Receipt, TaskClient, type TaskStatus } from '@jetlane/client';
+import { TaskClient } from '@jetlane/client';
 import { type Connection, countMessages } from '@jetlane/jetstream';
-import { type Duration, FatalError, LANES, type Lane, type QueueDefinition, toMs } from '@jetlane/protocol';
+import { type Duration, FatalError, LANES, type Lane, type QueueDefinition } from '@jetlane/protocol';
 import { type TaskContext, Worker, type WorkerLog } from '@jetlane/worker';
 import { BatchingError, ItemFailedError } from './errors.js';
 import type { BatchBroker, BatchHandle, BrokerLink } from './storage.js';
@@ -36,45 +36,52 @@ export function jetStreamStorage<T, R = void>(options: JetStreamStorageOptions):
 class JetStreamBroker<T, R> implements BatchBroker<T, R> {
   readonly kind = 'broker';
   private readonly client: TaskClient;
+  private readonly type: string;
   private worker: Worker | undefined;
-  private link: BrokerLink<T, R> | undefined;
+  private link!: BrokerLink<T, R>;
 
   constructor(private readonly options: JetStreamStorageOptions) {
     this.client = new TaskClient(options.connection);
+    this.type = options.type ?? 'batch-item';
   }
 
   async open(link: BrokerLink<T, R>): Promise<void> {
     this.link = link;
-    const { connection, type = 'batch-item', mode = 'strict', definition = {}, log } = this.options;
+    const { connection, consume = true, mode = 'strict', definition = {}, log } = this.options;
     const { maxRetries, initialMs, multiplier, maxMs, jitter } = link.retry;
     const retry = { attempts: maxRetries + 1, initialDelay: initialMs, factor: multiplier, maxDelay: maxMs, jitter };
-    // One batch more than runs, so that the next one gathers meanwhile.
-    const concurrency = Math.min(MOST_SLOTS, link.batchSize * (link.concurrency + 1));
-    if (concurrency < link.batchSize)
-      throw new BatchingError('invalid-options', `expected batchSize to be at most ${MOST_SLOTS} on JetStream`);
-    const handle = (item: T, context: TaskContext) => this.run(item, context, link);
-    const handlers = this.options.consume === false ? {} : { [type]: { handle, retry } };
+    if (link.batchSize > MOST_SLOTS)
+      throw new BatchingError('invalid-options', `expected batchSize to be at most ${MOST_SLOTS} on JetStream; got ${link.batchSize}`);
     const worker = new Worker(connection, {
-      ...{ queue: link.storageKey, concurrency, mode, handlers },
-      definition: { ...definition, mode, retry, defaultType: definition.defaultType ?? type },
+      queue: link.storageKey,
+      // One batch more than runs, so that the next one gathers meanwhile.
+      concurrency: Math.min(MOST_SLOTS, link.batchSize * (link.concurrency + 1)),
+      mode,
+      handlers: consume ? { [this.type]: { handle: (item: T, context: TaskContext) => this.run(item, context), retry } } : {},
+      definition: { ...definition, mode, retry, defaultType: definition.defaultType ?? this.type },
       ...(log ? { log } : {}),
     });
     // Starting it defines the queue, which a producer needs too.
     await worker.start();
-    if (this.options.consume === false) await worker.stop();
-    this.worker = worker;
+    if (consume) this.worker = worker;
+    else await worker.stop();
   }
 
   async enqueue(item: T, priority: number): Promise<BatchHandle<R>> {
-    const { type = 'batch-item' } = this.options;
-    const lane = laneOf(priority, this.link!.priorityLevels);
-    const receipt = await this.client.enqueue(this.link!.storageKey, { type, data: item, lane });
-    return new RemoteHandle(receipt, priority, () => this.result(receipt));
+    const { storageKey, priorityLevels } = this.link;
+    const { id } = await this.client.enqueue(storageKey, { type: this.type, data: item, lane: laneOf(priority, priorityLevels) });
+    let result: Promise<R> | undefined;
+    const get = () => {
+      result ??= this.result(id);
+      result.catch(() => undefined);
+      return result;
+    };
+    return Object.defineProperty({ id, priority } as BatchHandle<R>, 'result', { get, enumerable: true });
   }
 
   async depth(): Promise<number> {
     const { connection } = this.options;
-    const { storageKey } = this.link!;
+    const { storageKey } = this.link;
     // Read along the way of a task, timer → due → lane → timer: read in another order, one that moves meanwhile is seen nowhere.
     const { names } = connection;
     const timers = () => countMessages(connection, names.schedules, names.timer(storageKey, '*'));
@@ -91,44 +98,24 @@ class JetStreamBroker<T, R> implements BatchBroker<T, R> {
   }
 
   /** One delivery: the engine keeps its lease while it waits in a batch, and settles it by how this ends. */
-  private async run(item: T, { lane, attempt }: TaskContext, link: BrokerLink<T, R>): Promise<R> {
+  private async run(item: T, { lane, attempt }: TaskContext): Promise<R> {
     try {
-      return await link.deliver(item, { priority: levelOf(lane, link.priorityLevels), attempt });
+      return await this.link.deliver(item, { priority: levelOf(lane, this.link.priorityLevels), attempt });
     } catch (error) {
       if (error instanceof ItemFailedError && !error.retryable) throw new FatalError(error.message, { cause: error.cause });
       throw error instanceof ItemFailedError ? error.cause : error;
     }
   }
 
-  private async result({ id }: Receipt): Promise<R> {
+  private async result(id: string): Promise<R> {
     const { resultTimeout } = this.options;
-    const status = await this.client.result(id, resultTimeout === undefined ? {} : { timeout: toMs(resultTimeout) });
-    if (status.state === 'completed') return status.result as R;
-    throw new ItemFailedError(this.link!.storageKey, id, status.attempt, causeOf(status));
-  }
-}
-
-function causeOf({ state, error, reason }: TaskStatus): Error {
-  return new Error(error?.message ?? `${state}${reason ? `: ${reason}` : ''}`);
-}
-
-class RemoteHandle<R> implements BatchHandle<R> {
-  private promise: Promise<R> | undefined;
-
-  constructor(
-    private readonly receipt: Receipt,
-    readonly priority: number,
-    private readonly wait: () => Promise<R>,
-  ) {}
-
-  get id(): string {
-    return this.receipt.id;
-  }
-
-  get result(): Promise<R> {
-    this.promise ??= this.wait();
-    this.promise.catch(() => undefined);
-    return this.promise;
+    const { state, result, attempt, error, reason } = await this.client.result(
+      id,
+      resultTimeout === undefined ? {} : { timeout: resultTimeout },
+    );
+    if (state === 'completed') return result as R;
+    const cause = new Error(error?.message ?? `${state}${reason ? `: ${reason}` : ''}`);
+    throw new ItemFailedError(this.link.storageKey, id, attempt, cause);
   }
 }
 

@@ -1,17 +1,8 @@
-import { Alarm, type Clock } from './clock.js';
+import type { CompiledOptions } from './compile.js';
 import { BatchingError } from './errors.js';
 import type { BatchStorage, LoadedState, StorageChange, StoredItem } from './storage.js';
 
-export interface JournalOptions<T> {
-  readonly key: string;
-  readonly saveMs: number;
-  readonly clock: Clock;
-  /** Everything that the next process must find. */
-  readonly live: () => StoredItem<T>[];
-  readonly failed: (error: Error) => void;
-}
-
-/** Changes that make a snapshot worth while. */
+/** Changes that make a snapshot worth while, when they are also twice as many as it last held. */
 const SNAPSHOT_AFTER = 10_000;
 
 /** Brings a queue's changes to its storage: in order, many at a time, one write after the other. */
@@ -19,89 +10,83 @@ export class Journal<T> {
   readonly sync: boolean;
   private changes: StorageChange<T>[] = [];
   private sinceSnapshot = 0;
-  private last: Promise<void> = Promise.resolve();
+  private kept = 0;
+  private anew = false;
+  private last: Promise<unknown> = Promise.resolve();
   /** The write that has not begun: whoever comes now goes along with it. */
   private next: Promise<void> | undefined;
-  private readonly alarm: Alarm;
+  private alarmOff: (() => void) | undefined;
 
+  /** @param live everything that the next process must find; @param failed told when a write failed that nobody waits for */
   constructor(
     private readonly storage: BatchStorage<T>,
-    private readonly options: JournalOptions<T>,
+    private readonly options: Pick<CompiledOptions<T, never>, 'storageKey' | 'saveMs' | 'clock'>,
+    private readonly live: () => StoredItem<T>[],
+    private readonly failed: (error: unknown) => void,
   ) {
     this.sync = storage.sync === true;
-    this.alarm = new Alarm(options.clock, () => void this.flush().catch(options.failed));
   }
 
   load(): Promise<LoadedState<T>> {
-    return this.guard(() => this.storage.load(this.options.key));
+    return this.inTurn(() => this.storage.load(this.options.storageKey));
   }
 
   record(change: StorageChange<T>): void {
     this.changes.push(change);
     // Half of the interval is for waiting, the other half for the write itself.
-    this.alarm.in(this.options.saveMs / 2);
+    this.alarmOff ??= this.options.clock.after(this.options.saveMs / 2, () => void this.save().catch(this.failed));
   }
 
-  /** Resolves when all that was recorded so far is safe. @throws BatchingError `storage-failed` */
-  flush(): Promise<void> {
+  /**
+   * Resolves when all that was recorded so far is safe. @throws BatchingError `storage-failed`
+   * @param anew writes the whole state, which shortens what the next start must read
+   */
+  save(anew = false): Promise<void> {
+    this.anew ||= anew;
     this.next ??= this.inTurn(() => this.write());
     return this.next;
-  }
-
-  /** Writes the state anew, which shortens what the next start must read. @throws BatchingError `storage-failed` */
-  async snapshot(): Promise<void> {
-    await this.flush();
-    return this.inTurn(() => this.rewrite());
   }
 
   /** Saves what is left and lets go of the storage. */
   async close(): Promise<void> {
     try {
-      await this.snapshot();
+      await this.save(true);
     } finally {
-      this.alarm.stop();
-      await this.inTurn(() => this.guard(() => this.storage.close()));
+      this.alarmOff?.();
+      await this.inTurn(() => this.storage.close());
     }
-  }
-
-  private async write(): Promise<void> {
-    this.next = undefined;
-    const changes = this.changes;
-    this.changes = [];
-    if (changes.length === 0) return;
-    try {
-      await this.guard(() => this.storage.append(changes));
-    } catch (error) {
-      // With `sync` the producers of these items are told that they were not accepted: they must not come back later.
-      this.changes = [...(this.sync ? changes.filter((change) => typeof change === 'number') : changes), ...this.changes];
-      if (this.changes.length > 0) this.alarm.in(this.options.saveMs);
-      throw error;
-    }
-    this.sinceSnapshot += changes.length;
-    if (this.sinceSnapshot > SNAPSHOT_AFTER) await this.rewrite(true);
   }
 
   /** Changes recorded meanwhile are appended afterwards: each names the whole state of its item, so that repeating them is harmless. */
-  private async rewrite(onlyIfShorter = false): Promise<void> {
-    const live = this.options.live();
-    if (onlyIfShorter && this.sinceSnapshot < 2 * live.length) return;
-    await this.guard(() => this.storage.replace(live));
-    this.sinceSnapshot = 0;
+  private async write(): Promise<void> {
+    const { changes } = this;
+    const live = this.anew || this.sinceSnapshot > Math.max(SNAPSHOT_AFTER, 2 * this.kept) ? this.live() : undefined;
+    this.alarmOff?.();
+    this.alarmOff = undefined;
+    this.next = undefined;
+    this.anew = false;
+    this.changes = [];
+    try {
+      if (live) await this.storage.replace(live);
+      else if (changes.length > 0) await this.storage.append(changes);
+    } catch (error) {
+      // With `sync` the producers of these items are told that they were not accepted: they must not come back later.
+      const again = [...(this.sync ? changes.filter((change) => typeof change === 'number') : changes), ...this.changes];
+      this.changes = [];
+      for (const change of again) this.record(change);
+      throw error;
+    }
+    this.sinceSnapshot = live ? 0 : this.sinceSnapshot + changes.length;
+    if (live) this.kept = live.length;
   }
 
-  private inTurn(step: () => Promise<void>): Promise<void> {
-    const turn = this.last.then(step);
+  private inTurn<V>(step: () => Promise<V>): Promise<V> {
+    const turn = this.last.then(step).catch((cause: unknown) => {
+      if (cause instanceof BatchingError) throw cause;
+      const { storageKey: key } = this.options;
+      throw new BatchingError('storage-failed', `the storage of "${key}" failed: ${(cause as Error).message}`, { key }, cause);
+    });
     this.last = turn.catch(() => undefined);
     return turn;
-  }
-
-  private async guard<V>(call: () => Promise<V>): Promise<V> {
-    try {
-      return await call();
-    } catch (cause) {
-      if (cause instanceof BatchingError) throw cause;
-      const { key } = this.options;
-      throw new BatchingError('storage-failed', `the storage of "${key}" failed: ${(cause as Error).message}`, { key }, cause);
-    }
   }
 }

@@ -26,89 +26,70 @@ export interface ProcessAllOptions<T> extends EnqueueManyOptions<T> {
   readonly onProgress?: (progress: Progress) => void;
 }
 
-/** Longest time in ms that a source without pauses may keep timers and sockets from their turn. */
-const BREATH_MS = 10;
-
-/** Reads a source in chunks, each when the last was taken, until `take` says no. */
-export async function feed<T>(source: Source<T>, cursor: number, size: number, take: (items: T[]) => Promise<boolean>): Promise<void> {
+/** Reads a source from a cursor on in chunks, each when the one before was taken. */
+export async function* chunks<T>(source: Source<T>, cursor: number, size: number): AsyncGenerator<T[]> {
   const items = typeof source === 'function' ? source(cursor) : source;
   let skip = typeof source === 'function' ? 0 : cursor;
-  let chunk: T[] = [];
-  let breath = performance.now();
-  const more = async (): Promise<boolean> => {
-    const full = chunk;
-    chunk = [];
-    if (!(await take(full))) return false;
-    if (performance.now() - breath < BREATH_MS) return true;
-    await new Promise(setImmediate);
-    breath = performance.now();
-    return true;
-  };
-  const fills = (item: T): boolean => (skip > 0 ? skip-- === 0 : chunk.push(item) === size);
-  if (Symbol.asyncIterator in items) {
-    for await (const item of items) if (fills(item) && !(await more())) return;
-  } else {
-    for (const item of items) if (fills(item) && !(await more())) return;
+  if (Array.isArray(items)) {
+    for (let at = skip; at < items.length; at += size) yield items.slice(at, at + size);
+    return;
   }
-  if (chunk.length > 0) await more();
+  // By hand, since `for await` waits at each item also where the source does not.
+  const isAsync = Symbol.asyncIterator in items;
+  const iterator = isAsync ? items[Symbol.asyncIterator]() : items[Symbol.iterator]();
+  let chunk: T[] = [];
+  let open = true;
+  try {
+    while (open) {
+      const next = iterator.next();
+      const { done, value } = isAsync ? await next : (next as IteratorResult<T>);
+      open = !done;
+      if (open && skip-- <= 0) chunk.push(value);
+      if (chunk.length < size && (open || chunk.length === 0)) continue;
+      yield chunk;
+      chunk = [];
+    }
+  } finally {
+    if (open) await iterator.return?.();
+  }
 }
 
-/** One run over a source: chunks on their way, in order, and the cursor behind which all are settled. */
+/** One run over a source: chunks on their way, and the cursor behind which all are settled. */
 export class Run {
-  cursor: number;
-  succeeded = 0;
-  failed = 0;
-  private readonly chunks: { left: number; readonly end: number }[] = [];
+  private readonly progress: { -readonly [F in keyof Progress]: Progress[F] };
+  /** All chunks so far. Rejects with what ends the run: the queue was closed, or `onProgress` threw. */
+  private last: Promise<unknown> = Promise.resolve();
   private problem: { readonly error: unknown } | undefined;
-  private wake: (() => void) | undefined;
 
   constructor(private readonly options: ProcessAllOptions<never>) {
-    this.cursor = options.cursor ?? 0;
+    this.progress = { cursor: options.cursor ?? 0, succeeded: 0, failed: 0 };
   }
 
   /** Watches one more chunk. @throws what ended the run */
   chunk(size: number): Watcher {
     if (this.problem) throw this.problem.error;
-    const chunk = { left: size, end: (this.chunks.at(-1)?.end ?? this.cursor) + size };
-    this.chunks.push(chunk);
-    return {
-      settled: (error, given) => {
-        if (error && !given) return this.end(error);
-        if (error) this.failed++;
-        else this.succeeded++;
-        if (--chunk.left === 0) this.advance();
-      },
-    };
+    let left = size;
+    let watcher!: Watcher;
+    const settled = new Promise<void>((resolve, reject) => {
+      watcher = (error, undone) => {
+        if (undone) return reject(error);
+        this.progress[error ? 'failed' : 'succeeded']++;
+        if (--left === 0) resolve();
+      };
+    });
+    this.last = Promise.all([this.last, settled]).then(() => {
+      this.progress.cursor += size;
+      this.options.onProgress?.({ ...this.progress });
+    });
+    this.last.catch((error: unknown) => {
+      this.problem = { error };
+    });
+    return watcher;
   }
 
   /** Resolves when every chunk is settled. @throws what ended the run */
   async over(): Promise<Progress> {
-    while (this.chunks.length > 0 && !this.problem)
-      await new Promise<void>((resolve) => {
-        this.wake = resolve;
-      });
-    if (this.problem) throw this.problem.error;
-    return this.progress();
-  }
-
-  private advance(): void {
-    const before = this.cursor;
-    while (this.chunks[0]?.left === 0) this.cursor = this.chunks.shift()!.end;
-    if (this.cursor === before) return;
-    try {
-      this.options.onProgress?.(this.progress());
-    } catch (error) {
-      this.end(error);
-    }
-    this.wake?.();
-  }
-
-  private end(error: unknown): void {
-    this.problem ??= { error };
-    this.wake?.();
-  }
-
-  private progress(): Progress {
-    return { cursor: this.cursor, succeeded: this.succeeded, failed: this.failed };
+    await this.last;
+    return { ...this.progress };
   }
 }

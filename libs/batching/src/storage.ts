@@ -58,13 +58,7 @@ export interface BrokerLink<T, R> {
   readonly batchSize: number;
   readonly concurrency: number;
   readonly priorityLevels: number;
-  readonly retry: {
-    readonly maxRetries: number;
-    readonly initialMs: number;
-    readonly multiplier: number;
-    readonly maxMs: number;
-    readonly jitter: number;
-  };
+  readonly retry: Readonly<Record<'maxRetries' | 'initialMs' | 'multiplier' | 'maxMs' | 'jitter', number>>;
   /** Hands over a delivered item; rejects with an ItemFailedError whose `retryable` says whether the item may come again. */
   deliver(item: T, about: { readonly priority: number; readonly attempt: number }): Promise<R>;
 }
@@ -91,9 +85,7 @@ export function memoryStorage<T>(): BatchStorage<T> {
       keys.set(key, open);
       return { items: [...open.values()], damage: [] };
     },
-    async append(changes) {
-      applyChanges(open, changes);
-    },
+    append: async (changes) => applyChanges(open, changes),
     async replace(items) {
       open.clear();
       applyChanges(open, items);

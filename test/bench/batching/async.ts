@@ -1,5 +1,6 @@
 import { cargoQueue } from 'async';
 import { expectCount, type Job, type Measurement } from '../harness/contract.js';
+import { Stopwatch } from '../harness/measure.js';
 import { BATCH_SIZE, type Item, itemOf, parts, WINDOW } from './load.js';
 
 /** `cargoQueue` of async 3.2.6, payload 100, one worker. Variant `many` pushes arrays, `single` one item at a time with a callback. */
@@ -14,7 +15,7 @@ export async function run(job: Job): Promise<Measurement> {
     BATCH_SIZE,
   );
   const noop = () => undefined;
-  const startedAt = performance.now();
+  const watch = new Stopwatch(job.natsPid);
   if (job.variant === 'many') {
     for (const items of parts(job.count)) {
       cargo.push(items, noop);
@@ -27,7 +28,7 @@ export async function run(job: Job): Promise<Measurement> {
     }
     if (!cargo.idle()) await cargo.drain();
   }
-  const rate = job.count / ((performance.now() - startedAt) / 1000);
+  const values = watch.stop(job.count);
   expectCount('processed items', processed, job.count);
-  return { values: { rate } };
+  return { values };
 }

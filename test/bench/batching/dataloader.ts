@@ -1,5 +1,6 @@
 import DataLoader from 'dataloader';
 import { expectCount, type Job, type Measurement } from '../harness/contract.js';
+import { Stopwatch } from '../harness/measure.js';
 import { BATCH_SIZE, type Item, parts } from './load.js';
 
 /** `load` of dataloader 2.2.3, batches of 100, its cache off. */
@@ -10,9 +11,9 @@ export async function run(job: Job): Promise<Measurement> {
     return items;
   };
   const loader = new DataLoader(load, { maxBatchSize: BATCH_SIZE, cache: false });
-  const startedAt = performance.now();
+  const watch = new Stopwatch(job.natsPid);
   for (const items of parts(job.count)) await Promise.all(items.map((item) => loader.load(item)));
-  const rate = job.count / ((performance.now() - startedAt) / 1000);
+  const values = watch.stop(job.count);
   expectCount('processed items', processed, job.count);
-  return { values: { rate } };
+  return { values };
 }

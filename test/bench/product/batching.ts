@@ -1,40 +1,49 @@
 import { BatchedQueue, type BatchResult } from '@jetlane/batching';
 import { BATCH_SIZE, type Item, itemOf, parts, WINDOW } from '../batching/load.js';
 import { expectCount, type Job, type Measurement } from '../harness/contract.js';
+import { Stopwatch } from '../harness/measure.js';
 
 /** RSS may grow by so much over what it is after the first tenth, in MB: garbage that was not collected yet, not items. */
 const FLAT_MB = 64;
 const MB = 1024 * 1024;
 
+/** Of a queue whose results are the items; the variants that ask for none say only that all went well. */
+type Queue = BatchedQueue<Item, Item | undefined>;
+type Results = readonly BatchResult<Item | undefined>[];
+
 /**
  * The batched queue in memory with a processor that does nothing, batches of 100. Variant `many`: enqueueMany; `single`: one enqueue at a
- * time, all handles kept by nobody; `results`: the result of every item awaited; `iterable`: processAll, with flat memory or it fails.
+ * time, all handles kept by nobody; `results`: each item given back, as dataloader does, and the result of every item awaited;
+ * `iterable`: processAll, with flat memory or it fails.
  */
 export async function run(job: Job): Promise<Measurement> {
   let processed = 0;
-  const good: BatchResult[] = Array.from({ length: BATCH_SIZE }, () => ({ success: true }));
+  const good: Results = Array.from({ length: BATCH_SIZE }, () => ({ success: true, value: undefined }));
+  const giveBack = (items: readonly Item[]): Results => items.map((value) => ({ success: true, value }));
+  const sayGood = (items: readonly Item[]): Results => (items.length === BATCH_SIZE ? good : good.slice(0, items.length));
+  const answer = job.variant === 'results' ? giveBack : sayGood;
   const processor = (items: readonly Item[]) => {
     processed += items.length;
-    return items.length === BATCH_SIZE ? good : good.slice(0, items.length);
+    return answer(items);
   };
-  const queue = new BatchedQueue<Item>({ name: 'bench', batchSize: BATCH_SIZE, processor });
-  const startedAt = performance.now();
+  const queue: Queue = new BatchedQueue({ name: 'bench', batchSize: BATCH_SIZE, processor });
+  const watch = new Stopwatch(job.natsPid);
   const more = await VARIANTS[job.variant as keyof typeof VARIANTS](queue, job.count);
   await queue.drain();
-  const rate = job.count / ((performance.now() - startedAt) / 1000);
+  const values = watch.stop(job.count);
   expectCount('processed items', processed, job.count);
   await queue.close();
-  return { values: { rate, ...more } };
+  return { values: { ...values, ...more } };
 }
 
 const VARIANTS = { many, single, results, iterable };
 
-async function many(queue: BatchedQueue<Item>, count: number): Promise<Record<string, number>> {
+async function many(queue: Queue, count: number): Promise<Record<string, number>> {
   for (const items of parts(count)) await queue.enqueueMany(items);
   return {};
 }
 
-async function single(queue: BatchedQueue<Item>, count: number): Promise<Record<string, number>> {
+async function single(queue: Queue, count: number): Promise<Record<string, number>> {
   for (let id = 0; id < count; id += 1) {
     void queue.enqueue(itemOf(id));
     if (queue.size >= WINDOW) await queue.drain();
@@ -42,7 +51,7 @@ async function single(queue: BatchedQueue<Item>, count: number): Promise<Record<
   return {};
 }
 
-async function results(queue: BatchedQueue<Item>, count: number): Promise<Record<string, number>> {
+async function results(queue: Queue, count: number): Promise<Record<string, number>> {
   for (const items of parts(count)) {
     const handles = await Promise.all(items.map((item) => queue.enqueue(item)));
     await Promise.all(handles.map(({ result }) => result));
@@ -50,7 +59,7 @@ async function results(queue: BatchedQueue<Item>, count: number): Promise<Record
   return {};
 }
 
-async function iterable(queue: BatchedQueue<Item>, count: number): Promise<Record<string, number>> {
+async function iterable(queue: Queue, count: number): Promise<Record<string, number>> {
   let settledRss = 0;
   let peakRss = 0;
   const onProgress = ({ cursor }: { cursor: number }) => {
