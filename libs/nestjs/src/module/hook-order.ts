@@ -1,0 +1,14 @@
+import type { ModulesContainer } from '@nestjs/core';
+
+/**
+ * Where a module stands when Nest calls lifecycle hooks. Nest calls start hooks by falling distance and stop hooks by rising
+ * distance, reading the distance once all providers are made; so a provider may set it in its factory.
+ * `outermost`: starts first, stops last. `innermost`: starts last, stops first.
+ */
+export function placeHooks(modules: ModulesContainer, token: string, place: 'outermost' | 'innermost'): void {
+  for (const module of modules.values()) {
+    if (module.providers.has(token) && !module.providers.get(token)!.isAlias) {
+      module.distance = place === 'outermost' ? Number.MAX_VALUE : -1;
+    }
+  }
+}
