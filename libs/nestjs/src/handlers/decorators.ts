@@ -22,7 +22,7 @@ type AsyncOptions<T> = T | FromContainer<T>;
 type QueueOptions = TaskQueueOptions | (FromContainer<TaskQueueOptions> & Pick<TaskQueueOptions, 'connection'>);
 
 /** A method that a typed decorator may stand on; what it accepts or returns beyond that makes a compile error. */
-type MethodOf<M> = (target: object, key: string | symbol, descriptor: TypedPropertyDescriptor<M>) => void;
+type MethodOf<F> = <M extends F>(target: object, key: string | symbol, descriptor: TypedPropertyDescriptor<M>) => void;
 
 /** A handler of a contract: the payload comes first, the result is one that its schema takes. */
 type HandlerOf<C extends TaskContract> = (data: TaskPayload<C>, ...rest: never[]) => TaskReturn<C> | Promise<TaskReturn<C>>;
