@@ -1,5 +1,5 @@
 import { type Duration, JetlaneError } from '@jetlane/protocol';
-import { type AnyTaskHandler, Worker } from '@jetlane/worker';
+import { type AnyTaskHandler, type TaskHandler, Worker } from '@jetlane/worker';
 import type { BeforeApplicationShutdown, OnApplicationBootstrap, OnModuleInit } from '@nestjs/common';
 import type { TaskContract } from '../contracts/define-task.js';
 import type { Jetlane } from '../module/jetlane.js';
@@ -59,6 +59,11 @@ export class TaskWorkers implements OnModuleInit, OnApplicationBootstrap, Before
   /** The worker of a queue, once the application is initialised; undefined when the queue has no handler here. */
   worker(queue: string): Worker | undefined {
     return this.workers.get(queue);
+  }
+
+  /** A handler as the worker calls it: with its contract, guards, pipes, interceptors and filters. Undefined when there is none. */
+  handler(queue: string, type: string): TaskHandler | undefined {
+    return this.plans.get(queue)?.handlers[type]?.handle as TaskHandler | undefined;
   }
 
   /** Queues that have handlers here. */
