@@ -61,6 +61,12 @@ export class NestSite {
     return app;
   }
 
+  /** Ends one application before the others. */
+  async stop(app: INestApplicationContext): Promise<void> {
+    this.apps.splice(this.apps.indexOf(app), 1);
+    await app.close();
+  }
+
   async close(): Promise<void> {
     await Promise.all(this.apps.map((app) => app.close()));
     await this.scheduler?.stop();

@@ -32,6 +32,7 @@ export function workersModule(name: string, connection: DynamicModule): DynamicM
   const alias: Provider[] = name === DEFAULT_CONNECTION ? [{ provide: TaskWorkers, useExisting: token }] : [];
   return {
     module: JetlaneWorkersModule,
+    global: connection.global ?? false,
     imports: [connection, DiscoveryModule],
     providers: [
       { provide: TaskExplorer, inject: [DiscoveryService, MetadataScanner, ModuleRef], useFactory: makeExplorer },
