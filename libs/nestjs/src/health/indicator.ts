@@ -40,7 +40,10 @@ export class JetlaneHealthIndicator {
     return this.answer(key, async () => {
       const looks = await Promise.all(this.jetlane.queueNames().flatMap((queue) => LANES.map((lane) => this.look(queue, lane))));
       const missing = looks.flatMap(({ queue, lane, consumer }) => (consumer ? [] : [`${queue}.${lane}`]));
-      return { good: missing.length === 0, facts: missing.length > 0 ? { missing } : { queues: this.jetlane.queueNames().length } };
+      return {
+        status: missing.length === 0 ? 'up' : 'down',
+        facts: missing.length > 0 ? { missing } : { queues: this.jetlane.queueNames().length },
+      };
     });
   }
 
@@ -53,22 +56,18 @@ export class JetlaneHealthIndicator {
     return this.answer(key, async () => {
       const problems = await Promise.all(this.workers.queueNames().map((queue) => this.problemsOf(queue)));
       const list = problems.flat();
-      return { good: list.length === 0, facts: list.length > 0 ? { problems: list } : { queues: problems.length } };
+      return { status: list.length === 0 ? 'up' : 'down', facts: list.length > 0 ? { problems: list } : { queues: problems.length } };
     });
   }
 
   /** Degraded while the oldest task of a queue has waited longer than its SLA. @param key default `backlog` */
   async backlogAge({ queue, maxAge, lanes = LANES }: BacklogOptions, key = 'backlog'): Promise<HealthIndicatorResult> {
     const limitMs = toMs(maxAge, 'maxAge');
-    const session = this.indicators.check(key);
-    try {
+    return this.answer(key, async () => {
       const stats = await readQueueStats(this.jetlane.connection, queue);
       const oldestMs = Math.max(0, ...lanes.map((lane) => stats.lanes[lane].oldestAgeMs ?? 0));
-      const facts = { queue, depth: stats.depth, oldestMs, limitMs };
-      return oldestMs > limitMs ? session.degraded(facts) : session.up(facts);
-    } catch (error) {
-      return session.down({ queue, reason: reasonOf(error) });
-    }
+      return { status: oldestMs > limitMs ? 'degraded' : 'up', facts: { queue, depth: stats.depth, oldestMs, limitMs } };
+    });
   }
 
   private async look(queue: string, lane: Lane) {
@@ -95,18 +94,23 @@ export class JetlaneHealthIndicator {
     return [...refused, ...stalled];
   }
 
-  private async answer(
-    key: string,
-    examine: () => Promise<{ readonly good: boolean; readonly facts: Record<string, unknown> }>,
-  ): Promise<HealthIndicatorResult> {
+  /** While the link is down there is no asking: a probe must be answered in time. */
+  private async answer(key: string, examine: () => Promise<Finding>): Promise<HealthIndicatorResult> {
     const session = this.indicators.check(key);
+    const { state } = this.jetlane.connection;
+    if (state !== 'connected') return session.down({ reason: `the connection is ${state}` });
     try {
-      const { good, facts } = await examine();
-      return good ? session.up(facts) : session.down(facts);
+      const { status, facts } = await examine();
+      return session[status](facts);
     } catch (error) {
       return session.down({ reason: reasonOf(error) });
     }
   }
+}
+
+interface Finding {
+  readonly status: 'up' | 'degraded' | 'down';
+  readonly facts: Record<string, unknown>;
 }
 
 const reasonOf = (error: unknown): string =>
