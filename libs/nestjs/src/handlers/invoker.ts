@@ -1,6 +1,4 @@
-import { FatalError } from '@jetlane/protocol';
 import type { TaskContext } from '@jetlane/worker';
-import { HttpException } from '@nestjs/common';
 import { ROUTE_ARGS_METADATA } from '@nestjs/common/constants.js';
 import { ApplicationConfig, type ContextId, ContextIdFactory, ExternalContextCreator, ModuleRef } from '@nestjs/core';
 import { Injector } from '@nestjs/core/injector/injector.js';
@@ -10,6 +8,7 @@ import type { TaskContract } from '../contracts/define-task.js';
 import { acceptPayload, acceptResult } from '../contracts/validate.js';
 import { taskStorage } from './current-task.js';
 import { type Enhancers, enhancersOf } from './enhancers.js';
+import { finalError } from './final-error.js';
 import { markPlainParams, paramsFactory, planParams } from './params.js';
 
 /** The kind of context that guards, interceptors and filters see: `context.getType() === 'task'`. */
@@ -132,12 +131,6 @@ const lastOf = (observable: Parameters<typeof lastValueFrom>[0]): Promise<unknow
 
 const unwrap = (result: unknown): unknown => (isObservable(result) ? lastOf(result) : result);
 
-const FINAL_STATUS: ReadonlySet<number> = new Set([400, 422]);
-
-/** What a validation pipe throws names its findings in the response; no later run can mend them. */
 function rethrow(error: unknown): never {
-  if (!(error instanceof HttpException) || !FINAL_STATUS.has(error.getStatus())) throw error;
-  const response = error.getResponse();
-  const found = typeof response === 'object' && 'message' in response ? [response.message].flat() : [error.message];
-  throw new FatalError(found.join('; '), { code: 'payload-mismatch', cause: error, details: { issues: found } });
+  throw finalError(error);
 }

@@ -101,7 +101,8 @@ export class JetlaneHealthIndicator {
     if (state !== 'connected') return session.down({ reason: `the connection is ${state}` });
     try {
       const { status, facts } = await examine();
-      return session[status](facts);
+      if (status === 'up') return session.up(facts);
+      return status === 'down' ? session.down(facts) : session.degraded(facts);
     } catch (error) {
       return session.down({ reason: reasonOf(error) });
     }
