@@ -1,55 +1,18 @@
-import {
-  JetStreamClient,
-  type JetStreamClientOptions,
-  JetStreamContext,
-  JetStreamRecord,
-  JetStreamServer,
-  type JetStreamServerOptions,
-  listDeadEvents,
-  redriveDeadEvents,
-} from '@jetlane/nestjs/transport';
-import { FatalError, JetlaneError } from '@jetlane/protocol';
-import { BadRequestException, type CanActivate, Controller, type INestMicroservice, type Type, UseGuards } from '@nestjs/common';
-import { Ctx, EventPattern, MessagePattern, Payload, RpcException } from '@nestjs/microservices';
-import { BaseRpcExceptionFilter } from '@nestjs/microservices/exceptions/base-rpc-exception-filter.js';
-import { Test } from '@nestjs/testing';
-import { firstValueFrom, lastValueFrom, of } from 'rxjs';
+import { JetStreamContext, JetStreamRecord, listDeadEvents, redriveDeadEvents } from '@jetlane/nestjs/transport';
+import { FatalError } from '@jetlane/protocol';
+import { BadRequestException, Controller } from '@nestjs/common';
+import { Ctx, EventPattern, Payload } from '@nestjs/microservices';
+import { of } from 'rxjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { rejection } from '../support/wait-until.js';
-import { eventually, Installation } from './services-fixture.js';
-import { deferred } from './worker-fixture.js';
+import { strategyOf, TransportSite } from './nestjs-transport-fixture.js';
+import { eventually } from './services-fixture.js';
 
-let site: Installation;
-let client: JetStreamClient;
-const services: INestMicroservice[] = [];
-
-const link = () => ({ servers: site.server.url, namespace: 'transport' });
-const open = (options: Partial<JetStreamClientOptions> = {}) => new JetStreamClient({ ...link(), ...options });
-
-/** A running service of these controllers. */
-async function serve(service: string, controllers: Type[], options: Partial<JetStreamServerOptions> = {}): Promise<INestMicroservice> {
-  const module = await Test.createTestingModule({ controllers }).compile();
-  const strategy = new JetStreamServer({ ...link(), service, retry: { attempts: 3, initialDelay: 1, maxDelay: 20 }, ...options });
-  const app = module.createNestMicroservice({ strategy, logger: false });
-  await app.listen();
-  services.push(app);
-  return app;
-}
-
-const strategyOf = (app: INestMicroservice) => (app as unknown as { serverInstance: JetStreamServer }).serverInstance;
-const emit = (pattern: string, data: unknown) => lastValueFrom(client.emit(pattern, data));
-const ask = (pattern: string, data: unknown, via = client) => firstValueFrom(via.send<unknown>(pattern, data));
-
+let site: TransportSite;
 beforeAll(async () => {
-  site = await Installation.open('transport');
-  client = open();
-  await client.connect();
+  site = await TransportSite.open('transport');
 });
-afterAll(async () => {
-  await Promise.all(services.map((app) => app.close()));
-  await client.close();
-  await site.close();
-});
+afterAll(() => site.close());
 
 describe('an event', () => {
   it('is stored when emit completes, and waits for a service that is away', async () => {
@@ -61,14 +24,14 @@ describe('an event', () => {
         seen.push([data, context.getSubject(), context.getAttempt(), context.getHeader('Tenant')]);
       }
     }
-    const first = await serve('billing', [Orders]);
-    await emit('orders.created', { id: 1 });
+    const first = await site.serve('billing', [Orders]);
+    await site.emit('orders.created', { id: 1 });
     await eventually('the first is seen', () => seen.length === 1);
     await first.close();
-    const ack = await emit('orders.created', new JetStreamRecord({ id: 2 }, { id: 'order-2', headers: { Tenant: 'acme' } }));
+    const ack = await site.emit('orders.created', new JetStreamRecord({ id: 2 }, { id: 'order-2', headers: { Tenant: 'acme' } }));
     expect(ack).toMatchObject({ stream: 'transport_events' });
-    expect(await emit('orders.created', new JetStreamRecord({ id: 2 }, { id: 'order-2' }))).toMatchObject({ duplicate: true });
-    await serve('billing', [Orders]);
+    expect(await site.emit('orders.created', new JetStreamRecord({ id: 2 }, { id: 'order-2' }))).toMatchObject({ duplicate: true });
+    await site.serve('billing', [Orders]);
     await eventually('the second is seen', () => seen.length === 2);
     expect(seen).toEqual([
       [{ id: 1 }, 'orders.created', 1, undefined],
@@ -98,9 +61,9 @@ describe('an event', () => {
         return of('an observable is waited for');
       }
     }
-    await Promise.all([serve('search', [Search]), serve('search', [Search]), serve('mail', [Mail])]);
-    await emit('shop.user.created', {});
-    await emit('shop.user.deleted.now', {});
+    await Promise.all([site.serve('search', [Search]), site.serve('search', [Search]), site.serve('mail', [Mail])]);
+    await site.emit('shop.user.created', {});
+    await site.emit('shop.user.deleted.now', {});
     await eventually('all have seen it', () => seen.length >= 4);
     expect(seen.sort()).toEqual(['mail', 'search * shop.user.created', 'search > shop.user.created', 'search > shop.user.deleted.now']);
   });
@@ -115,20 +78,20 @@ describe('an event', () => {
           seen.push(`${name} ${key}`);
         }
       }
-      return serve('front', [Cache]);
+      return site.serve('front', [Cache]);
     };
     const [one] = await Promise.all([process('one'), process('two')]);
-    await emit('cache.clear', 'a');
+    await site.emit('cache.clear', 'a');
     await eventually('both have seen it', () => seen.length === 2);
     await one.close();
-    await emit('cache.clear', 'b');
+    await site.emit('cache.clear', 'b');
     await eventually('the other one sees the next', () => seen.length === 3);
     expect(seen.sort()).toEqual(['one a', 'two a', 'two b']);
   });
 
   it('begins with what is still stored when its reader is told so', async () => {
-    await emit('history.made', 1);
-    await emit('history.made', 2);
+    await site.emit('history.made', 1);
+    await site.emit('history.made', 2);
     const seen = { all: [] as unknown[], fresh: [] as unknown[] };
     const reader = (into: unknown[], from: 'all' | 'new') => {
       @Controller()
@@ -138,10 +101,10 @@ describe('an event', () => {
           into.push(data);
         }
       }
-      return serve(`reader-${from}`, [Reader]);
+      return site.serve(`reader-${from}`, [Reader]);
     };
     await Promise.all([reader(seen.all, 'all'), reader(seen.fresh, 'new')]);
-    await emit('history.made', 3);
+    await site.emit('history.made', 3);
     await eventually('both have read', () => seen.all.length === 3 && seen.fresh.length === 1);
     expect(seen).toEqual({ all: [1, 2, 3], fresh: [3] });
   });
@@ -182,11 +145,11 @@ describe('an event', () => {
         attempts.push('bystander');
       }
     }
-    await Promise.all([serve('fragile', [Fragile]), serve('bystander', [Bystander])]);
-    await emit('fragile.later', {});
-    await emit('fragile.never', { n: 7 });
-    await emit('fragile.fatal', {});
-    await emit('fragile.invalid', {});
+    await Promise.all([site.serve('fragile', [Fragile]), site.serve('bystander', [Bystander])]);
+    await site.emit('fragile.later', {});
+    await site.emit('fragile.never', { n: 7 });
+    await site.emit('fragile.fatal', {});
+    await site.emit('fragile.invalid', {});
     await eventually('three are dead', async () => (await listDeadEvents(site.connection)).length === 3);
     await eventually('one made it', () => attempts.includes('later 3'));
     const never = [1, 2, 3].map((n) => `never ${n} fragile.never 7`);
@@ -219,10 +182,10 @@ describe('an event', () => {
         runs++;
       }
     }
-    const first = await serve('deadly', [Deadly]);
+    const first = await site.serve('deadly', [Deadly]);
     const [{ reader } = { reader: '' }] = strategyOf(first).health();
     await first.close();
-    await emit('deadly', {});
+    await site.emit('deadly', {});
     let deliveries = 0;
     const puller = site.connection.puller({
       stream: site.connection.names.events,
@@ -238,7 +201,7 @@ describe('an event', () => {
     await eventually('it was delivered six times', () => deliveries === 6);
     await puller.drain();
     puller.stop();
-    await serve('deadly', [Deadly]);
+    await site.serve('deadly', [Deadly]);
     await eventually('it is dead', async () => (await listDeadEvents(site.connection, { reader })).length === 1);
     expect(await listDeadEvents(site.connection, { reader })).toMatchObject([{ reason: 'poison', attempts: 7 }]);
     expect(runs).toBe(0);
@@ -253,7 +216,7 @@ describe('an event', () => {
         seen.push(data);
       }
     }
-    await serve('strange', [Strange]);
+    await site.serve('strange', [Strange]);
     const before = (await listDeadEvents(site.connection)).length;
     await site.connection.publish(site.connection.names.event('strange.plain'), '{"a":1}');
     await site.connection.publish(site.connection.names.event('strange.empty'), '');
@@ -267,154 +230,6 @@ describe('an event', () => {
   });
 
   it.each(['', 'two words', 'a..b', 'a.*', '>', 'a.\n'])('cannot be called %j', async (pattern) => {
-    expect(await rejection(emit(pattern, {}))).toMatchObject({ code: 'invalid-argument' });
-  });
-});
-
-describe('a request', () => {
-  it('is answered by one process of the service, within its pipeline', async () => {
-    class Admins implements CanActivate {
-      canActivate(context: { switchToRpc(): { getData<T>(): T } }) {
-        return context.switchToRpc().getData<{ admin?: boolean }>().admin !== false;
-      }
-    }
-    let calls = 0;
-    @Controller()
-    @UseGuards(Admins)
-    class Maths {
-      @MessagePattern('maths.sum')
-      sum(@Payload() data: { numbers: number[] }) {
-        calls++;
-        return data.numbers.reduce((a, b) => a + b, 0);
-      }
-
-      @MessagePattern({ cmd: 'double' })
-      async double(@Payload() data: { n: number }) {
-        return { n: data.n * 2 };
-      }
-
-      @MessagePattern('maths.nothing')
-      nothing() {
-        return undefined;
-      }
-
-      @MessagePattern('maths.many')
-      many() {
-        return of(1, 2, 3);
-      }
-    }
-    await Promise.all([serve('maths', [Maths]), serve('maths', [Maths])]);
-    expect(await ask('maths.sum', { numbers: [1, 2, 3] })).toBe(6);
-    expect(calls).toBe(1);
-    expect(await firstValueFrom(client.send({ cmd: 'double' }, { n: 4 }))).toEqual({ n: 8 });
-    expect(await ask('maths.nothing', {})).toBeNull();
-    expect(await ask('maths.many', {})).toBe(3);
-    expect(await rejection(ask('maths.sum', { admin: false }))).toMatchObject({ code: 'internal', message: 'Forbidden resource' });
-  });
-
-  it('fails with the error of the handler, not with a mask', async () => {
-    @Controller()
-    class Failing {
-      @MessagePattern('fail.*')
-      fail(@Payload() kind: string) {
-        if (kind === 'typed') throw new JetlaneError('queue-full', 'no room', { details: { queue: 'q' } });
-        if (kind === 'rpc') throw new RpcException({ code: 'out-of-stock', message: 'none left', sku: 7 });
-        if (kind === 'big') return 'x'.repeat(9_000_000);
-        throw new RangeError('plain');
-      }
-    }
-    await serve('failing', [Failing]);
-    const failure = (kind: string) => rejection(ask('fail.now', kind));
-    expect(await failure('typed')).toMatchObject({
-      code: 'queue-full',
-      retryable: true,
-      message: 'no room',
-      details: { queue: 'q', name: 'JetlaneError' },
-    });
-    expect(await failure('rpc')).toMatchObject({ code: 'internal', message: 'none left', details: { code: 'out-of-stock', sku: 7 } });
-    expect(await failure('plain')).toMatchObject({ code: 'internal', message: 'plain', details: { name: 'RangeError' } });
-    expect(await failure('big')).toMatchObject({ code: 'payload-too-large' });
-  });
-
-  it('leaves the mask to whoever else uses it', async () => {
-    class Probe extends BaseRpcExceptionFilter {
-      override handleUnknownError(_: unknown, status: string) {
-        return of({ status, masked: true }) as never;
-      }
-    }
-    const answer = new Probe().catch(new Error('secret') as never, {} as never);
-    expect(await firstValueFrom(answer)).toEqual({ status: 'error', masked: true });
-  });
-
-  it('that nobody answers fails by code: nobody there, or too slow', async () => {
-    @Controller()
-    class Slow {
-      @MessagePattern('slow')
-      slow() {
-        return new Promise(() => undefined);
-      }
-    }
-    await serve('slow', [Slow], { shutdownTimeout: 0 });
-    expect(await rejection(ask('nobody.home', {}))).toMatchObject({ code: 'no-responders' });
-    const hasty = open({ timeout: 150 });
-    expect(await rejection(ask('slow', {}, hasty))).toMatchObject({ code: 'request-timeout' });
-    await hasty.close();
-  });
-});
-
-describe('a service that closes', () => {
-  it('finishes the events and requests in hand, and takes no more', async () => {
-    const started = { event: deferred(), request: deferred() };
-    const go = deferred();
-    const done: unknown[] = [];
-    @Controller()
-    class Busy {
-      @EventPattern<string>('busy.event')
-      async event(@Payload() data: unknown) {
-        started.event.resolve();
-        await go.promise;
-        done.push(data);
-      }
-
-      @MessagePattern('busy.request')
-      async request() {
-        started.request.resolve();
-        await go.promise;
-        return 'answered';
-      }
-    }
-    const app = await serve('busy', [Busy]);
-    await emit('busy.event', 1);
-    const answer = ask('busy.request', {});
-    await Promise.all([started.event.promise, started.request.promise]);
-    const closing = app.close();
-    await eventually('it takes no more', async () => (await rejection(ask('busy.request', {}))).code === 'no-responders');
-    await emit('busy.event', 2);
-    go.resolve();
-    expect(await answer).toBe('answered');
-    await closing;
-    expect(done).toEqual([1]);
-    await serve('busy', [Busy]);
-    await eventually('the next process goes on', () => done.length === 2);
-    expect(done).toEqual([1, 2]);
-  });
-
-  it('and whose connection breaks goes on reading after it is back', async () => {
-    const seen: unknown[] = [];
-    @Controller()
-    class Steady {
-      @EventPattern<string>('steady')
-      any(@Payload() data: unknown) {
-        seen.push(data);
-      }
-    }
-    const app = await serve('steady', [Steady]);
-    await emit('steady', 'before');
-    site.server.kill('SIGKILL');
-    await site.server.exited;
-    await site.server.start();
-    await emit('steady', 'after');
-    await eventually('the event after the crash is read', () => seen.includes('after'));
-    expect(strategyOf(app).health()).toMatchObject([{ up: true }]);
+    expect(await rejection(site.emit(pattern, {}))).toMatchObject({ code: 'invalid-argument' });
   });
 });

@@ -39,4 +39,12 @@ export type {
   RegisterQueueOptions,
 } from './module/options.js';
 export { type ManyOptions, Queue, type ResultOptions, type TaskOptions, type TaskReceipt } from './module/queue.js';
-export { getJetlaneToken, getQueueToken, getWorkersToken, InjectJetlane, InjectQueue, InjectWorkers } from './module/tokens.js';
+export {
+  getJetlaneToken,
+  getOptionsToken,
+  getQueueToken,
+  getWorkersToken,
+  InjectJetlane,
+  InjectQueue,
+  InjectWorkers,
+} from './module/tokens.js';

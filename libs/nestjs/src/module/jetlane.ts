@@ -79,7 +79,7 @@ export class Jetlane implements OnApplicationShutdown {
     const holds = isBare(stored) && !isBare(wanted) ? await this.define(wanted) : stored;
     const fields = Object.keys(wanted).filter((field) => !same(fieldOf(wanted, field), fieldOf(holds, field)));
     if (fields.length > 0) nestLog.warn({ queue: definition.name, fields }, 'queue:defined-otherwise');
-    return new Queue(holds, this.client);
+    return new Queue(holds, this.client, this.connection);
   }
 
   /** Whoever opened the queue by its name alone said nothing about it, so the definition still counts. */

@@ -1,4 +1,5 @@
 import type { EnqueueManyOptions, EnqueueSummary, NewTask, QueuedTask, QueueStats, Receipt, TaskClient, TaskStatus } from '@jetlane/client';
+import type { Connection } from '@jetlane/jetstream';
 import { type Duration, formatTaskId, JetlaneError, parseTaskId, type QueueDefinition } from '@jetlane/protocol';
 import { isContract, type TaskContract, type TaskInput, type TaskResult } from '../contracts/define-task.js';
 import { checkValue, refusedPayload } from '../contracts/validate.js';
@@ -32,6 +33,8 @@ export class Queue {
     /** The definition that holds. */
     readonly definition: QueueDefinition,
     private readonly client: TaskClient,
+    /** The link that it works over. */
+    readonly connection: Connection,
   ) {
     this.name = definition.name;
   }
