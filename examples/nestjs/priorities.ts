@@ -42,8 +42,8 @@ export async function main(log: (line: string) => void = console.log, options: J
     await queue.enqueue('page', 'boarding pass', { lane: 'high' }),
     await queue.enqueue('page', 'evacuation plan', { lane: 'critical' }),
   );
-  // The worker keeps a few tasks of every lane at hand, so that the highest can go next without a round trip.
-  while (worker.health().lanes.reduce((sum, { buffered }) => sum + buffered, 0) < 4) await sleep(5);
+  // The worker has one task of every other lane at hand, so that the highest can go next without a round trip.
+  while (worker.health().lanes.reduce((sum, { buffered }) => sum + buffered, 0) < 3) await sleep(5);
   paperIsThere();
   await Promise.all(receipts.map((receipt) => queue.result(receipt)));
   await app.close();
