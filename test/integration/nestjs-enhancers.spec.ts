@@ -12,6 +12,7 @@ import {
 import { FatalError, JetlaneError } from '@jetlane/protocol';
 import { RetryLater } from '@jetlane/worker';
 import {
+  type ArgumentMetadata,
   type ArgumentsHost,
   BadRequestException,
   type CallHandler,
@@ -80,8 +81,10 @@ class RefusedFilter implements ExceptionFilter {
   }
 }
 
+const piped: ArgumentMetadata[] = [];
 class Trim implements PipeTransform {
-  transform(value: unknown): unknown {
+  transform(value: unknown, metadata: ArgumentMetadata): unknown {
+    piped.push(metadata);
     return typeof value === 'string' ? value.trim() : value;
   }
 }
@@ -130,6 +133,8 @@ describe('enhancers of a handler', () => {
     });
     expect(await finish(queue, 'guarded', { role: 'guest' })).toMatchObject({ state: 'dead', error: { name: 'ForbiddenException' } });
     expect((await finish(queue, 'piped', '  x ')).result).toEqual({ by: 'Handlers', result: { text: 'x', key: true } });
+    // As an HTTP body, so that a ValidationPipe does its work; the context is none of its business.
+    expect(piped).toMatchObject([{ type: 'body', metatype: String }, { type: 'custom' }]);
     expect((await finish(queue, 'parsed', { count: '41' })).result).toEqual({ by: 'Handlers', result: { next: 42, id: true } });
     expect(await finish(queue, 'parsed', { count: 'many' })).toMatchObject({ state: 'dead', reason: 'payload-mismatch' });
     expect(await finish(queue, 'caught', 1)).toMatchObject({ state: 'completed', result: { refused: 'not today', data: 1, type: 'task' } });

@@ -286,6 +286,20 @@ describe('a start-up error', () => {
     expect(error.message).toMatch(/concurrency 1 from Slow of .* and 9 from Fast of /);
   });
 
+  it.each([
+    [{ retry: { attempts: 0 } }, 'retry.attempts'],
+    [{ timeout: 'soon' }, 'timeout'],
+  ])('names the handler whose options %o cannot work', async (options, field) => {
+    @TaskQueue('dup')
+    class Wrong {
+      @TaskHandler('t', options)
+      run() {}
+    }
+    const error = await rejection(site.app({ imports: [JetlaneModule.registerQueue({ name: 'dup' })], providers: [Wrong] }));
+    expect(error).toMatchObject({ code: 'invalid-configuration' });
+    expect(error.message).toMatch(new RegExp(`Wrong\\.run of .*${field}`));
+  });
+
   it('refuses listeners without an instance, and factories that give no queue', async () => {
     @Injectable({ scope: Scope.REQUEST })
     @TaskQueue('dup')

@@ -121,6 +121,14 @@ describe('JetlaneModule', () => {
     expect((await rejection(compiled)).message).toContain('jetlane:connection:default');
   });
 
+  it('refuses two roots of one connection: all handlers would run twice', async () => {
+    @Module({ imports: [JetlaneModule.forRoot(site.options)] })
+    class FeatureModule {}
+    const error = await rejection(site.app({ imports: [FeatureModule] }));
+    expect(error).toMatchObject({ code: 'invalid-configuration' });
+    expect(error.message).toContain('imported twice for connection "default"');
+  });
+
   it('uses a connection that is given, and leaves it open', async () => {
     const connection = await site.installation.link();
     const app = await site.app({}, { connection });

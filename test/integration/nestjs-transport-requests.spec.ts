@@ -2,6 +2,8 @@ import { JetlaneError } from '@jetlane/protocol';
 import { type CanActivate, Controller, UseGuards } from '@nestjs/common';
 import { EventPattern, MessagePattern, Payload, RpcException } from '@nestjs/microservices';
 import { BaseRpcExceptionFilter } from '@nestjs/microservices/exceptions/base-rpc-exception-filter.js';
+import { context, propagation, trace } from '@opentelemetry/api';
+import { NodeTracerProvider } from '@opentelemetry/sdk-trace-node';
 import { firstValueFrom, of } from 'rxjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { rejection } from '../support/wait-until.js';
@@ -103,6 +105,46 @@ describe('a request', () => {
     const hasty = site.open({ timeout: 150 });
     expect(await rejection(site.ask('slow', {}, hasty))).toMatchObject({ code: 'request-timeout' });
     await hasty.close();
+  });
+});
+
+describe('a service', () => {
+  it('goes on with the trace of whoever emits or asks', async () => {
+    const provider = new NodeTracerProvider();
+    provider.register();
+    const seen: (string | undefined)[] = [];
+    @Controller()
+    class Traced {
+      @EventPattern<string>('traced.event')
+      event() {
+        seen.push(trace.getActiveSpan()?.spanContext().traceId);
+      }
+
+      @MessagePattern('traced.request')
+      request() {
+        return trace.getActiveSpan()?.spanContext().traceId;
+      }
+    }
+    await site.serve('traced', [Traced]);
+    await provider.getTracer('test').startActiveSpan('outside', async (span) => {
+      const { traceId } = span.spanContext();
+      await site.emit('traced.event', {});
+      expect(await site.ask('traced.request', {})).toBe(traceId);
+      await eventually('the event is seen', () => seen.length === 1);
+      expect(seen).toEqual([traceId]);
+    });
+    await provider.shutdown();
+    for (const api of [trace, context, propagation]) api.disable();
+  });
+
+  it('does not start with options that cannot work', async () => {
+    @Controller()
+    class Wrong {
+      @EventPattern<string>('wrong', { retry: { attempts: 0 } })
+      event() {}
+    }
+    expect(await rejection(site.serve('wrong', [Wrong]))).toMatchObject({ code: 'invalid-configuration' });
+    expect(await rejection(site.serve('no such name', []))).toMatchObject({ code: 'invalid-configuration' });
   });
 });
 

@@ -1,5 +1,6 @@
 import { closest, JetlaneError } from '@jetlane/protocol';
 import type { HandlerOptions, WorkerOptions } from '@jetlane/worker';
+import { checkHandlerOptions } from '../module/check-options.js';
 import type { FoundClass, FoundListener } from './explorer.js';
 import type { TaskQueueOptions } from './metadata.js';
 
@@ -15,8 +16,9 @@ export class QueuePlan {
 
   constructor(readonly queue: string) {}
 
-  /** @throws JetlaneError `duplicate-handler`, which names both places */
+  /** @throws JetlaneError `duplicate-handler`, which names both places; `invalid-configuration` for options that cannot work */
   add(type: string, handler: HandlerOptions, label: string): void {
+    checkHandlerOptions(handler, label);
     const other = this.places.get(type);
     if (other !== undefined) {
       throw new JetlaneError(

@@ -1,4 +1,5 @@
 import type { ModulesContainer } from '@nestjs/core';
+import type { Module } from '@nestjs/core/injector/module.js';
 
 /**
  * Where a module stands when Nest calls lifecycle hooks. Nest calls start hooks by falling distance and stop hooks by rising
@@ -6,9 +7,9 @@ import type { ModulesContainer } from '@nestjs/core';
  * `outermost`: starts first, stops last. `innermost`: starts last, stops first.
  */
 export function placeHooks(modules: ModulesContainer, token: string, place: 'outermost' | 'innermost'): void {
-  for (const module of modules.values()) {
-    if (module.providers.has(token) && !module.providers.get(token)!.isAlias) {
-      module.distance = place === 'outermost' ? Number.MAX_VALUE : -1;
-    }
-  }
+  for (const module of holdersOf(modules, token)) module.distance = place === 'outermost' ? Number.MAX_VALUE : -1;
 }
+
+/** The modules that provide a token themselves. */
+export const holdersOf = (modules: ModulesContainer, token: string): Module[] =>
+  [...modules.values()].filter(({ providers }) => providers.get(token)?.isAlias === false);

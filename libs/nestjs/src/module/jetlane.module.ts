@@ -1,8 +1,8 @@
-import type { QueueDefinition } from '@jetlane/protocol';
+import { JetlaneError, type QueueDefinition } from '@jetlane/protocol';
 import { type DynamicModule, type FactoryProvider, Module, type Provider } from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
 import { workersModule } from '../handlers/workers.module.js';
-import { placeHooks } from './hook-order.js';
+import { holdersOf, placeHooks } from './hook-order.js';
 import { Jetlane } from './jetlane.js';
 import type {
   JetlaneModuleAsyncOptions,
@@ -73,6 +73,7 @@ function connectionModule(name: string, options: JetlaneModuleAsyncOptions): Dyn
     provide: token,
     inject: [getOptionsToken(name), ModulesContainer],
     useFactory: (given: JetlaneOptions, modules: ModulesContainer) => {
+      if (holdersOf(modules, token).length > 1) throw twoRoots(name);
       // The link must outlive whatever the application does at its end.
       placeHooks(modules, token, 'outermost');
       return Jetlane.open(given);
@@ -104,4 +105,13 @@ function queueProviders({ name, connection, inject = [], useFactory }: RegisterQ
     { provide: definition, inject, useFactory },
     { provide: getQueueToken(name, connection), inject: [getJetlaneToken(connection), definition], useFactory: open },
   ];
+}
+
+/** Each would open a connection and run all handlers once more. */
+function twoRoots(name: string): JetlaneError {
+  return new JetlaneError(
+    'invalid-configuration',
+    `JetlaneModule.forRoot is imported twice for connection "${name}"; keep the one in the root module, or give the other one a name`,
+    { details: { connection: name } },
+  );
 }

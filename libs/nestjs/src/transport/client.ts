@@ -18,7 +18,7 @@ export class JetStreamClient extends ClientProxy {
   private readonly link: Link;
   private readonly timeoutMs: number;
   private readonly nextId = keySource();
-  private ready: Promise<Connection> | undefined;
+  private provisioned: Promise<void> | undefined;
 
   /** @throws JetlaneError `invalid-argument` for a timeout that cannot be read */
   constructor(private readonly options: JetStreamClientOptions = {}) {
@@ -27,18 +27,14 @@ export class JetStreamClient extends ClientProxy {
     this.link = new Link(options);
   }
 
-  /** Connects and makes sure that the stream of events stands. Called by the first `emit` or `send` too. */
+  /** Connects. Called by the first `emit` or `send` too. */
   connect(): Promise<Connection> {
-    this.ready ??= this.open().catch((error: unknown) => {
-      this.ready = undefined;
-      throw error;
-    });
-    return this.ready;
+    return this.link.open();
   }
 
   /** Closes the connection if this opened it. */
   async close(): Promise<void> {
-    this.ready = undefined;
+    this.provisioned = undefined;
     await this.link.close();
   }
 
@@ -49,6 +45,7 @@ export class JetStreamClient extends ClientProxy {
 
   protected override async dispatchEvent<T = PubAck>({ pattern, data }: ReadPacket): Promise<T> {
     const connection = await this.connect();
+    await this.provision(connection);
     const record = readRecord(data);
     const subject = connection.names.event(subjectOf(pattern, 'refused'));
     const headers: HeaderPair[] = [[HEADER.msgId, record.id ?? this.nextId()], ...traceHeaders(), ...record.headers];
@@ -72,10 +69,13 @@ export class JetStreamClient extends ClientProxy {
     return readAnswer(bodyText(await connection.request(connection.names.rpc(name), toJson(data), this.timeoutMs, encoded)), name);
   }
 
-  private async open(): Promise<Connection> {
-    const connection = await this.link.open();
-    await ensureEventStreams(connection, this.options.keepEvents);
-    return connection;
+  /** The stream must stand before the first event, whoever starts first. */
+  private provision(connection: Connection): Promise<void> {
+    this.provisioned ??= ensureEventStreams(connection, this.options.keepEvents).catch((error: unknown) => {
+      this.provisioned = undefined;
+      throw error;
+    });
+    return this.provisioned;
   }
 }
 

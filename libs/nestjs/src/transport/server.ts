@@ -2,6 +2,7 @@ import type { Connection, CoreMessage, Delivery } from '@jetlane/jetstream';
 import { JetlaneError, toMs } from '@jetlane/protocol';
 import { type CustomTransportStrategy, type MessageHandler, Server } from '@nestjs/microservices';
 import { finalError } from '../handlers/final-error.js';
+import { checkReaderOptions } from '../module/check-options.js';
 import { errorText, resultText } from './answer.js';
 import { JetStreamContext, type MessageFacts } from './context.js';
 import { EventReader } from './event-reader.js';
@@ -97,6 +98,7 @@ export class JetStreamServer extends Server implements CustomTransportStrategy {
 
   private readerOf(connection: Connection, pattern: string, handler: Handler): EventReader {
     const options: ReaderOptions = { ...this.options, ...(handler.extras as ReaderOptions | undefined) };
+    checkReaderOptions(options, `@EventPattern("${pattern}") of service "${this.options.service}"`);
     const subject = subjectOf(pattern, 'allowed');
     return new EventReader(connection, this.options.service, subject, options, ({ headers, data }, delivery, event) =>
       this.call(handler, data, factsOf(delivery, event, headers)),
