@@ -14,7 +14,7 @@ import {
   TaskSignal,
   TaskWorkers,
 } from '@jetlane/nestjs';
-import { Inject, Injectable, Module, type OnModuleInit, Scope } from '@nestjs/common';
+import { Controller, Inject, Injectable, Module, type OnModuleInit, Scope } from '@nestjs/common';
 import { of } from 'rxjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
@@ -183,6 +183,28 @@ describe('a handler', () => {
     expect(currentTask()).toBeUndefined();
   });
 
+  it('is found on instances that factories and values give, once each', async () => {
+    @TaskQueue('made')
+    class Made {
+      constructor(readonly by: string) {}
+
+      @TaskHandler('by')
+      say() {
+        return this.by;
+      }
+    }
+    const app = await site.app({
+      imports: [JetlaneModule.registerQueue({ name: 'made' })],
+      providers: [
+        { provide: 'made', useFactory: () => new Made('a factory') },
+        { provide: 'again', inject: ['made'], useFactory: (made: Made) => made },
+        { provide: Made, useExisting: 'made' },
+      ],
+    });
+    const queue = app.get<Queue>(getQueueToken('made'));
+    expect((await queue.result(await queue.enqueue('by'))).result).toBe('a factory');
+  });
+
   it('may be registered at run time, for a queue that is opened at run time', async () => {
     @Injectable()
     class Tenants implements OnModuleInit {
@@ -300,7 +322,7 @@ describe('a start-up error', () => {
     expect(error.message).toMatch(new RegExp(`Wrong\\.run of .*${field}`));
   });
 
-  it('refuses listeners without an instance, and factories that give no queue', async () => {
+  it('refuses listeners without an instance, controllers, and factories that give no queue', async () => {
     @Injectable({ scope: Scope.REQUEST })
     @TaskQueue('dup')
     class Fleeting {
@@ -309,6 +331,11 @@ describe('a start-up error', () => {
     }
     const error = await rejection(site.app({ imports: [JetlaneModule.registerQueue({ name: 'dup' })], providers: [Fleeting] }));
     expect(error.message).toMatch(/Fleeting\.heard of .* request-scoped/);
+    @Controller()
+    @TaskQueue('dup')
+    class Web {}
+    const web = site.app({ imports: [JetlaneModule.registerQueue({ name: 'dup' })], controllers: [Web] });
+    expect((await rejection(web)).message).toMatch(/Web of .* is a controller/);
     @TaskQueue({ useFactory: () => ({}) as { queue: string } })
     class Nowhere {}
     expect((await rejection(site.app({ providers: [Nowhere] }))).message).toContain('gave no queue');

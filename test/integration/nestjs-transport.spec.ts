@@ -221,12 +221,14 @@ describe('an event', () => {
     await site.connection.publish(site.connection.names.event('strange.plain'), '{"a":1}');
     await site.connection.publish(site.connection.names.event('strange.empty'), '');
     await site.connection.publish(site.connection.names.event('strange.broken'), '{"a":');
+    await site.emit('strange.bytes', Uint8Array.of(0, 255));
+    await site.emit('strange.image', new JetStreamRecord(Uint8Array.of(7), { headers: { 'Content-Type': 'image/png' } }));
     await eventually(
-      'two are read, one is dead',
-      async () => seen.length === 2 && (await listDeadEvents(site.connection)).length === before + 1,
+      'four are read, one is dead',
+      async () => seen.length === 4 && (await listDeadEvents(site.connection)).length === before + 1,
     );
     expect((await listDeadEvents(site.connection)).at(-1)).toMatchObject({ subject: 'strange.broken', reason: 'undecodable-payload' });
-    expect(seen).toEqual(expect.arrayContaining([{ a: 1 }, undefined]));
+    expect(seen).toEqual(expect.arrayContaining([{ a: 1 }, undefined, Uint8Array.of(0, 255), Uint8Array.of(7)]));
   });
 
   it.each(['', 'two words', 'a..b', 'a.*', '>', 'a.\n'])('cannot be called %j', async (pattern) => {

@@ -1,6 +1,7 @@
 import { JetlaneError } from '@jetlane/protocol';
 import { DiscoveryService, MetadataScanner, ModuleRef } from '@nestjs/core';
 import type { InstanceWrapper } from '@nestjs/core/injector/instance-wrapper.js';
+import { classOf } from './handler-class.js';
 import type { Place } from './invoker.js';
 import {
   type FromContainer,
@@ -39,8 +40,6 @@ export interface FoundListener extends ListenerMark {
   readonly label: string;
 }
 
-type Handlers = Readonly<Record<string, object>>;
-
 /** Finds the decorated classes of an application. */
 export class TaskExplorer {
   constructor(
@@ -56,23 +55,23 @@ export class TaskExplorer {
   async explore(connection: string): Promise<FoundClass[]> {
     const found: FoundClass[] = [];
     for (const wrapper of this.classes()) {
-      const marks = marksOf<QueueMark>(QUEUE_MARKS, wrapper.metatype as object);
+      const marks = marksOf<QueueMark>(QUEUE_MARKS, classOf(wrapper)!);
       for (const mark of marks) if (mark.connection === connection) found.push(await this.readClass(wrapper, mark, marks));
     }
     return found;
   }
 
-  /** Providers and controllers; what another module exports again, or provides under a second token, counts once. */
+  /** Providers with a mark, also those that a factory or a value gives; an instance that stands under two tokens counts once. */
   private classes(): InstanceWrapper<object>[] {
-    const wrappers = [...this.discovery.getProviders(), ...this.discovery.getControllers()] as InstanceWrapper<object>[];
-    return wrappers.filter(
-      ({ metatype, isAlias, isNotMetatype }) =>
-        !isAlias && !isNotMetatype && typeof metatype === 'function' && Reflect.hasMetadata(QUEUE_MARKS, metatype),
-    );
+    const controller = (this.discovery.getControllers() as InstanceWrapper<object>[]).find(isMarked);
+    if (controller) throw onController(labelOf(controller));
+    const marked = (this.discovery.getProviders() as InstanceWrapper<object>[]).filter((wrapper) => !wrapper.isAlias && isMarked(wrapper));
+    const made = new Set(marked.filter(({ isNotMetatype }) => !isNotMetatype).map(({ instance }) => instance));
+    return marked.filter(({ isNotMetatype, instance }) => !isNotMetatype || (!made.has(instance) && made.add(instance)));
   }
 
   private async readClass(wrapper: InstanceWrapper<object>, mark: QueueMark, marks: readonly QueueMark[]): Promise<FoundClass> {
-    const label = `${nameOf(wrapper)} of ${wrapper.host?.name ?? 'an unknown module'}`;
+    const label = labelOf(wrapper);
     const options = (await this.resolve(mark.options)) as TaskQueueOptions & { readonly queue?: string };
     const queue = mark.queue ?? options.queue;
     if (typeof queue !== 'string') {
@@ -80,12 +79,12 @@ export class TaskExplorer {
         details: { where: label },
       });
     }
-    const prototype = (wrapper.metatype as { prototype: Handlers }).prototype;
+    const prototype = classOf(wrapper)!.prototype;
     const methods = this.scanner.getAllMethodNames(prototype);
     const handlers: FoundHandler[] = [];
     const listeners: FoundListener[] = [];
     for (const method of methods) {
-      const about = { place: { wrapper, method }, label: `${nameOf(wrapper)}.${method} of ${wrapper.host?.name ?? 'an unknown module'}` };
+      const about = { place: { wrapper, method }, label: labelOf(wrapper, `.${method}`) };
       for (const one of marksOf<HandlerMark>(HANDLER_MARKS, prototype[method]!)) {
         assertOwnQueue(one, about.label, marks);
         if (one.queue === undefined || one.queue === queue) handlers.push({ ...one, ...about, options: await this.resolve(one.options) });
@@ -106,7 +105,20 @@ export class TaskExplorer {
   }
 }
 
-const nameOf = (wrapper: InstanceWrapper<object>): string => (wrapper.metatype as { name: string }).name;
+function isMarked(wrapper: InstanceWrapper<object>): boolean {
+  const type = classOf(wrapper);
+  return type !== undefined && Reflect.hasMetadata(QUEUE_MARKS, type);
+}
+
+const labelOf = (wrapper: InstanceWrapper<object>, method = ''): string =>
+  `${classOf(wrapper)!.name}${method} of ${wrapper.host?.name ?? 'an unknown module'}`;
+
+/** Nest would look for the guards of its handlers among providers, and find none. */
+function onController(label: string): JetlaneError {
+  return new JetlaneError('invalid-configuration', `${label} is a controller and cannot be a @TaskQueue; move the handlers to a provider`, {
+    details: { where: label },
+  });
+}
 
 /** A contract's handler on a class without the contract's queue would never be called. */
 function assertOwnQueue(mark: HandlerMark, label: string, marks: readonly QueueMark[]): void {

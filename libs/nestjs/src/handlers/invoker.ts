@@ -9,6 +9,7 @@ import { acceptPayload, acceptResult } from '../contracts/validate.js';
 import { taskStorage } from './current-task.js';
 import { type Enhancers, enhancersOf } from './enhancers.js';
 import { finalError } from './final-error.js';
+import { classOf } from './handler-class.js';
 import { markPlainParams, paramsFactory, planParams } from './params.js';
 
 /** The kind of context that guards, interceptors and filters see: `context.getType() === 'task'`. */
@@ -52,8 +53,8 @@ export class Invoker {
 
   /** How the method is called depends on who could stand in between, which is known once the application is initialised. */
   private call({ wrapper, method }: Place): Call {
-    const type = wrapper.metatype as object;
-    const enhancers = enhancersOf(this.config, type, (wrapper.metatype as { prototype: Methods }).prototype[method]!);
+    const type = classOf(wrapper)!;
+    const enhancers = enhancersOf(this.config, type, type.prototype[method]!);
     const plan = planParams(type, method);
     const straight = !enhancers.any && plan.simple;
     if (!straight && plan.simple && !plan.fill) markPlainParams(type, method);

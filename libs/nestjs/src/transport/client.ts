@@ -49,7 +49,7 @@ export class JetStreamClient extends ClientProxy {
     const record = readRecord(data);
     const subject = connection.names.event(subjectOf(pattern, 'refused'));
     const headers: HeaderPair[] = [[HEADER.msgId, record.id ?? this.nextId()], ...traceHeaders(), ...record.headers];
-    return (await connection.publish(subject, toJson(record.data), encodeHeaders(headers))) as T;
+    return (await connection.publish(subject, bodyOf(record.data), encodeHeaders(headers))) as T;
   }
 
   protected override publish({ pattern, data }: ReadPacket, callback: (packet: WritePacket) => void): () => void {
@@ -66,7 +66,7 @@ export class JetStreamClient extends ClientProxy {
     const { data, headers } = readRecord(given);
     const all = [...traceHeaders(), ...headers];
     const encoded = all.length > 0 ? encodeHeaders(all) : undefined;
-    return readAnswer(bodyText(await connection.request(connection.names.rpc(name), toJson(data), this.timeoutMs, encoded)), name);
+    return readAnswer(bodyText(await connection.request(connection.names.rpc(name), bodyOf(data), this.timeoutMs, encoded)), name);
   }
 
   /** The stream must stand before the first event, whoever starts first. */
@@ -79,7 +79,9 @@ export class JetStreamClient extends ClientProxy {
   }
 }
 
-function toJson(data: unknown): string {
+/** JSON, or bytes as they are. */
+function bodyOf(data: unknown): string | Uint8Array {
+  if (data instanceof Uint8Array) return data;
   try {
     return JSON.stringify(data) ?? '';
   } catch (cause) {

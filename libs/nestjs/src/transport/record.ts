@@ -1,4 +1,4 @@
-import { assertHeaderValue, type HeaderPair } from '@jetlane/protocol';
+import { assertHeaderValue, HEADER, type HeaderPair } from '@jetlane/protocol';
 
 /** What goes along with the data of an event or a request. */
 export interface RecordOptions {
@@ -7,7 +7,7 @@ export interface RecordOptions {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** Data with headers or an id of one's own: `client.emit('orders.created', new JetStreamRecord(order, { id: order.id }))`. */
+/** Data with headers or an id of one's own; bytes travel as they are, as `application/octet-stream` unless a header says otherwise: `client.emit('orders.created', new JetStreamRecord(order, { id: order.id }))`. */
 export class JetStreamRecord<T = unknown> {
   constructor(
     readonly data: T,
@@ -17,7 +17,7 @@ export class JetStreamRecord<T = unknown> {
 
 /** Takes a record apart; other data is sent without anything. @throws JetlaneError `invalid-headers` */
 export function readRecord(given: unknown): { readonly data: unknown; readonly id: string | undefined; readonly headers: HeaderPair[] } {
-  if (!(given instanceof JetStreamRecord)) return { data: given, id: undefined, headers: [] };
+  if (!(given instanceof JetStreamRecord)) return { data: given, id: undefined, headers: typeOf(given) };
   const { id, headers = {} } = given.options;
   for (const [name, value] of Object.entries(headers)) {
     assertHeaderValue(name, name);
@@ -25,5 +25,9 @@ export function readRecord(given: unknown): { readonly data: unknown; readonly i
   }
   if (id !== undefined) assertHeaderValue('Nats-Msg-Id', id);
   // Nats-* headers are commands to the server.
-  return { data: given.data, id, headers: Object.entries(headers).filter(([name]) => !/^nats-/i.test(name)) };
+  const own = Object.entries(headers).filter(([name]) => !/^nats-/i.test(name));
+  return { data: given.data, id, headers: [...typeOf(given.data), ...own] };
 }
+
+/** Bytes are not JSON; a header of the caller's own comes behind this one and counts instead. */
+const typeOf = (data: unknown): HeaderPair[] => (data instanceof Uint8Array ? [[HEADER.contentType, 'application/octet-stream']] : []);
