@@ -36,6 +36,7 @@ import {
 import { APP_FILTER, APP_GUARD, APP_INTERCEPTOR, APP_PIPE, REQUEST, Reflector } from '@nestjs/core';
 import { map } from 'rxjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { rejection } from '../support/wait-until.js';
 import { NestSite, ONCE, QUICK } from './nestjs-fixture.js';
 
 let site: NestSite;
@@ -202,6 +203,28 @@ describe('enhancers of a handler', () => {
     expect(direct).toMatchObject({ state: 'dead', reason: 'payload-mismatch', attempt: 1 });
     expect(direct.error?.message).toBe('n must be a number; m is missing');
     expect((await finish(queue, 'later', {})).result).toBe(2);
+  });
+});
+
+describe('enhancers that Nest would pass over', () => {
+  it('are a start-up error: of classes that stand on an instance from a factory', async () => {
+    @TaskQueue('factory')
+    @UseGuards(RoleGuard)
+    class Made {
+      @TaskHandler('t')
+      run() {}
+    }
+    const start = queueOf([{ provide: Made, useFactory: () => new Made() }], 'factory');
+    expect((await rejection(start)).message).toMatch(/Made\.run .*ignore RoleGuard/);
+
+    @TaskQueue('factory')
+    @UseGuards({ canActivate: () => false })
+    class Guarded {
+      @TaskHandler('t')
+      run() {}
+    }
+    const queue = await queueOf([{ provide: Guarded, useFactory: () => new Guarded() }], 'factory');
+    expect(await finish(queue, 't')).toMatchObject({ state: 'dead', error: { name: 'ForbiddenException' } });
   });
 });
 

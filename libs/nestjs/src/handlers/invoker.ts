@@ -1,3 +1,4 @@
+import { JetlaneError } from '@jetlane/protocol';
 import type { TaskContext } from '@jetlane/worker';
 import { ROUTE_ARGS_METADATA } from '@nestjs/common/constants.js';
 import { ApplicationConfig, type ContextId, ContextIdFactory, ExternalContextCreator, ModuleRef } from '@nestjs/core';
@@ -55,6 +56,7 @@ export class Invoker {
   private call({ wrapper, method }: Place): Call {
     const type = classOf(wrapper)!;
     const enhancers = enhancersOf(this.config, type, type.prototype[method]!);
+    if (wrapper.isNotMetatype && enhancers.classes.length > 0) throw unreachableEnhancers(`${type.name}.${method}`, enhancers.classes);
     const plan = planParams(type, method);
     const straight = !enhancers.any && plan.simple;
     if (!straight && plan.simple && !plan.fill) markPlainParams(type, method);
@@ -97,6 +99,15 @@ export class Invoker {
       TASK_CONTEXT,
     ) as Call;
   }
+}
+
+/** Nest registers the enhancers of classes that it makes itself; those of others it would pass over without a word, guards too. */
+function unreachableEnhancers(label: string, classes: readonly string[]): JetlaneError {
+  return new JetlaneError(
+    'invalid-configuration',
+    `${label} is on an instance that a factory or a value gives, so Nest would ignore ${classes.join(', ')}; provide the class itself, or use an instance of the enhancer`,
+    { details: { where: label } },
+  );
 }
 
 /** Payload and result are checked around all else: guards and interceptors see only what fits. */
