@@ -31,8 +31,8 @@ export class JetlaneHealthIndicator {
   /** Down while the link to NATS is. @param key name in the answer. Default `nats` */
   connection(key = 'nats'): HealthIndicatorResult {
     const { state, reconnects } = this.jetlane.connection;
-    const session = this.indicators.check(key);
-    return state === 'connected' ? session.up({ reconnects }) : session.down({ state, reconnects });
+    const indicator = this.indicators.check(key);
+    return state === 'connected' ? indicator.up({ reconnects }) : indicator.down({ state, reconnects });
   }
 
   /** Down when a lane of an opened queue lacks its stream or its consumer. @param key default `streams` */
@@ -96,15 +96,15 @@ export class JetlaneHealthIndicator {
 
   /** While the link is down there is no asking: a probe must be answered in time. */
   private async answer(key: string, examine: () => Promise<Finding>): Promise<HealthIndicatorResult> {
-    const session = this.indicators.check(key);
+    const indicator = this.indicators.check(key);
     const { state } = this.jetlane.connection;
-    if (state !== 'connected') return session.down({ reason: `the connection is ${state}` });
+    if (state !== 'connected') return indicator.down({ reason: `the connection is ${state}` });
     try {
       const { status, facts } = await examine();
-      if (status === 'up') return session.up(facts);
-      return status === 'down' ? session.down(facts) : session.degraded(facts);
+      if (status === 'up') return indicator.up(facts);
+      return status === 'down' ? indicator.down(facts) : indicator.degraded(facts);
     } catch (error) {
-      return session.down({ reason: reasonOf(error) });
+      return indicator.down({ reason: reasonOf(error) });
     }
   }
 }
