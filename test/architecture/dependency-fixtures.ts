@@ -28,6 +28,7 @@ export const FIXTURES: readonly Fixture[] = [
 
   breaks('nestjs-only-at-the-rim', 'libs/worker/src/nest.ts', uses('@nestjs/common')),
   breaks('nestjs-only-at-the-rim', 'libs/testing/src/nest.ts', usesType('@nestjs/common')),
+  passes('libs/testing/src/nestjs/nest.ts', uses('@nestjs/common')),
   passes('libs/nestjs/src/nest.ts', uses('@nestjs/common')),
   passes('apps/gateway/src/nest.ts', uses('@nestjs/common')),
 

@@ -8,7 +8,7 @@ export interface Run {
 }
 
 /** The name that a baseline has in tables and JSON. */
-export type Baseline = 'wire' | 'bullmq' | 'fastify' | 'async 3.2.6 cargoQueue' | 'dataloader 2.2.3';
+export type Baseline = 'wire' | 'process' | 'bullmq' | 'fastify' | 'async 3.2.6 cargoQueue' | 'dataloader 2.2.3';
 
 /** One figure of one run, beside the same figure of other runs. */
 export interface Row {
@@ -91,6 +91,30 @@ const process: Suite = {
   ],
 };
 
+const nestProcess: Suite = {
+  count: [80_000, 20_000],
+  warmup: true,
+  needsRedis: false,
+  runs: [
+    { key: 'nest', side: 'product/nest-process', variant: 'bare' },
+    { key: 'process', side: 'product/process', variant: 'kept' },
+    { key: 'plain', side: 'product/nest-process', variant: 'no-async-context' },
+    { key: 'guarded', side: 'product/nest-process', variant: 'guarded' },
+    { key: 'call', side: 'product/nest-call' },
+  ],
+  rows: [
+    { metric: 'nest-process', run: 'nest', ...RATE, against: { process: 'process' } },
+    { metric: 'nest-process without asyncContext', run: 'plain', ...RATE, against: { process: 'process' } },
+    { metric: 'nest-process with guard and interceptor', run: 'guarded', ...RATE, against: { process: 'process' } },
+    ...cpu('nest-process', 'nest', { process: 'process' }),
+    { metric: 'process', run: 'process', ...RATE },
+    { metric: 'bare handler over a direct call', run: 'call', field: 'bare', unit: 'us' },
+    { metric: 'without asyncContext', run: 'call', field: 'plain', unit: 'us' },
+    { metric: 'parameter decorators', run: 'call', field: 'params', unit: 'us' },
+    { metric: 'guard and interceptor', run: 'call', field: 'guarded', unit: 'us' },
+  ],
+};
+
 const REQUESTS = { field: 'rate', unit: 'requests/s' };
 
 const http: Suite = {
@@ -167,5 +191,5 @@ const batching: Suite = {
 };
 
 /** The suites by the names that `--suite` takes, in the order in which they run. */
-export const suites = { enqueue, process, http, status, batching } satisfies Record<string, Suite>;
+export const suites = { enqueue, process, 'nest-process': nestProcess, http, status, batching } satisfies Record<string, Suite>;
 export type SuiteName = keyof typeof suites;

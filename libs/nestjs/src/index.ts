@@ -4,3 +4,47 @@ export {
   batchedQueueToken,
   InjectBatchedQueue,
 } from './batching/batching.module.js';
+export {
+  defineTask,
+  type TaskContract,
+  type TaskDefinition,
+  type TaskInput,
+  type TaskPayload,
+  type TaskResult,
+  type TaskReturn,
+} from './contracts/define-task.js';
+export type { PayloadIssue } from './contracts/validate.js';
+export { currentTask } from './handlers/current-task.js';
+export { OnTask, TaskHandler, TaskQueue } from './handlers/decorators.js';
+export { TASK_CONTEXT, type TaskRequest } from './handlers/invoker.js';
+export type {
+  DynamicTaskQueue,
+  FromContainer,
+  TaskEventName,
+  TaskEventOf,
+  TaskHandlerOptions,
+  TaskQueueOptions,
+} from './handlers/metadata.js';
+export { TaskContext, TaskData, TaskSignal } from './handlers/params.js';
+export { type DynamicHandler, TaskWorkers } from './handlers/workers.js';
+export type { JetlaneRole } from './module/config.js';
+export { Jetlane } from './module/jetlane.js';
+export { JetlaneModule } from './module/jetlane.module.js';
+export type {
+  JetlaneModuleAsyncOptions,
+  JetlaneModuleOptions,
+  JetlaneOptions,
+  JetlaneOptionsFactory,
+  RegisterQueueAsyncOptions,
+  RegisterQueueOptions,
+} from './module/options.js';
+export { type ManyOptions, Queue, type ResultOptions, type TaskOptions, type TaskReceipt } from './module/queue.js';
+export {
+  getJetlaneToken,
+  getOptionsToken,
+  getQueueToken,
+  getWorkersToken,
+  InjectJetlane,
+  InjectQueue,
+  InjectWorkers,
+} from './module/tokens.js';

@@ -39,6 +39,8 @@ export const ERROR_CODES = {
   'no-type': { status: 422, retryable: false, title: 'The task names no type and its queue has no default type' },
   'no-handler': { status: 422, retryable: false, title: 'No handler is registered for the task type' },
   'undecodable-payload': { status: 422, retryable: false, title: 'The payload is not what its content type says' },
+  'payload-mismatch': { status: 422, retryable: false, title: 'The payload does not fit the schema of its task type' },
+  'result-mismatch': { status: 422, retryable: false, title: 'What the handler returned does not fit the schema of its task type' },
   'result-too-large': { status: 422, retryable: false, title: 'The result is larger than a record may be' },
   fatal: { status: 422, retryable: false, title: 'The handler declared the task impossible' },
   'attempts-exhausted': { status: 422, retryable: false, title: 'Every attempt of the retry policy failed' },

@@ -3,7 +3,20 @@ import type { Lane } from './lanes.js';
 
 const NAMESPACE = /^[a-z0-9][a-z0-9-]{0,31}$/;
 /** First tokens of our own subjects: as a namespace they would mix with an installation that has none (`tasks_q` there is `q` here). */
-const RESERVED: ReadonlySet<string> = new Set(['tasks', 'schedules', 'due', 'states', 'dead', 'metrics', 'heartbeats', 'svc']);
+const RESERVED: ReadonlySet<string> = new Set([
+  'tasks',
+  'schedules',
+  'due',
+  'states',
+  'dead',
+  'metrics',
+  'heartbeats',
+  'svc',
+  'events',
+  'redriven-events',
+  'dead-events',
+  'rpc',
+]);
 
 /** Where a lane lives: its stream and the durable consumer that workers pull from. */
 export interface LaneLocation {
@@ -25,6 +38,10 @@ export class Names {
   readonly advisories: string;
   readonly resiliencyConsumer: string;
   readonly metrics: string;
+  /** Stream of events that services emit, and of those that are sent again to one reader. */
+  readonly events: string;
+  /** Stream of events that a reader gave up. */
+  readonly deadEvents: string;
   private readonly dot: string;
   private readonly bar: string;
 
@@ -51,6 +68,8 @@ export class Names {
     this.advisories = `${this.bar}advisories`;
     this.resiliencyConsumer = `${this.bar}resiliency`;
     this.metrics = `${this.bar}metrics`;
+    this.events = `${this.bar}events`;
+    this.deadEvents = `${this.bar}dead_events`;
   }
 
   /** Where a lane lives. The only place that knows: another topology or shards change this function alone. */
@@ -119,6 +138,26 @@ export class Names {
   /** A command of one of the platform's services (request/reply). */
   service(service: string, command: string): string {
     return `${this.dot}svc.${service}.${command}`;
+  }
+
+  /** An event, or with wildcards a pattern of events. */
+  event(pattern: string): string {
+    return `${this.dot}events.${pattern}`;
+  }
+
+  /** An event that is sent again to one durable reader. */
+  redrivenEvent(reader: string, event: string): string {
+    return `${this.dot}redriven-events.${reader}.${event}`;
+  }
+
+  /** An event that a reader gave up, by its sequence in the stream of events. */
+  deadEvent(reader: string, sequence: number | '*'): string {
+    return `${this.dot}dead-events.${reader}.${sequence}`;
+  }
+
+  /** A request of the transport for NestJS (request/reply). */
+  rpc(pattern: string): string {
+    return `${this.dot}rpc.${pattern}`;
   }
 
   /** The parts behind the first token of a subject of this namespace: `tasks.q.high.k` gives `['q', 'high', 'k']`. */

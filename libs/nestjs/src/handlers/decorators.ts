@@ -1,0 +1,74 @@
+import { applyDecorators, SetMetadata } from '@nestjs/common';
+import { ENTRY_PROVIDER_WATERMARK } from '@nestjs/common/constants.js';
+import { isContract, type TaskContract, type TaskPayload, type TaskReturn } from '../contracts/define-task.js';
+import { DEFAULT_CONNECTION } from '../module/tokens.js';
+import {
+  addMark,
+  type DynamicTaskQueue,
+  type FromContainer,
+  HANDLER_MARKS,
+  type HandlerMark,
+  LISTENER_MARKS,
+  type ListenerMark,
+  QUEUE_MARKS,
+  type QueueMark,
+  type TaskEventName,
+  type TaskEventOf,
+  type TaskHandlerOptions,
+  type TaskQueueOptions,
+} from './metadata.js';
+
+type AsyncOptions<T> = T | FromContainer<T>;
+type QueueOptions = TaskQueueOptions | (FromContainer<TaskQueueOptions> & Pick<TaskQueueOptions, 'connection'>);
+
+/** A method that a typed decorator may stand on; what it accepts or returns beyond that makes a compile error. */
+type MethodOf<F> = <M extends F>(target: object, key: string | symbol, descriptor: TypedPropertyDescriptor<M>) => void;
+
+/** A handler of a contract: the payload comes first, the result is one that its schema takes. */
+type HandlerOf<C extends TaskContract> = (data: TaskPayload<C>, ...rest: never[]) => TaskReturn<C> | Promise<TaskReturn<C>>;
+
+/**
+ * Marks a provider whose methods handle tasks of a queue. Several classes may share a queue, and a class may
+ * have several queues: its handlers then take tasks of each.
+ * @param queue its name, registered by `JetlaneModule.registerQueue`; or a factory that gives name and options
+ * @param options the worker's, as they are or made from the container
+ */
+export function TaskQueue(queue: string, options?: QueueOptions): ClassDecorator;
+export function TaskQueue(queue: DynamicTaskQueue): ClassDecorator;
+export function TaskQueue(queue: string | DynamicTaskQueue, options: QueueOptions = {}): ClassDecorator {
+  const given: QueueOptions = typeof queue === 'string' ? options : queue;
+  const { connection = DEFAULT_CONNECTION } = given;
+  const mark: QueueMark = { queue: typeof queue === 'string' ? queue : undefined, connection, options: given };
+  // The watermark gives the class what controllers have: guards and the like that are request-scoped make it so too.
+  return applyDecorators(SetMetadata(ENTRY_PROVIDER_WATERMARK, true), (target: object) => addMark(QUEUE_MARKS, mark, target));
+}
+
+/**
+ * Marks a method that handles tasks of a type. Without parameter decorators it is called with the payload and the {@link TaskContext}.
+ * With a contract it must take the contract's payload first and return its result; it then handles the contract's queue only.
+ * @param type a task type, or a contract
+ * @param options retry policy and timeout, as they are or made from the container
+ */
+export function TaskHandler<C extends TaskContract>(contract: C, options?: AsyncOptions<TaskHandlerOptions>): MethodOf<HandlerOf<C>>;
+export function TaskHandler(type: string, options?: AsyncOptions<TaskHandlerOptions>): MethodDecorator;
+export function TaskHandler(type: string | TaskContract, options: AsyncOptions<TaskHandlerOptions> = {}): MethodDecorator {
+  const contract = isContract(type) ? type : undefined;
+  const types = isContract(type) ? [...type.handledTypes.keys()] : [type];
+  const mark: HandlerMark = { queue: contract?.queue, types, contract, options };
+  return (_target, _key, descriptor) => addMark(HANDLER_MARKS, mark, descriptor.value as object);
+}
+
+/**
+ * Marks a method that hears of tasks which this process has run: `@OnTask('dead')`. Events are local to the process; what it throws is
+ * logged and changes nothing.
+ * @param filter only tasks of this type, or of this contract
+ */
+export function OnTask<E extends TaskEventName>(
+  event: E,
+  filter: { readonly type?: string | TaskContract } = {},
+): MethodOf<(event: TaskEventOf<E>) => unknown> {
+  const { type } = filter;
+  const types = type === undefined ? undefined : new Set(isContract(type) ? type.handledTypes.keys() : [type]);
+  const mark: ListenerMark = { event, types };
+  return (_target, _key, descriptor) => addMark(LISTENER_MARKS, mark, descriptor.value as object);
+}

@@ -1,0 +1,148 @@
+import { JetlaneError } from '@jetlane/protocol';
+import type { TaskContext } from '@jetlane/worker';
+import { ROUTE_ARGS_METADATA } from '@nestjs/common/constants.js';
+import { ApplicationConfig, type ContextId, ContextIdFactory, ExternalContextCreator, ModuleRef } from '@nestjs/core';
+import { Injector } from '@nestjs/core/injector/injector.js';
+import type { InstanceWrapper } from '@nestjs/core/injector/instance-wrapper.js';
+import { isObservable, lastValueFrom } from 'rxjs';
+import type { TaskContract } from '../contracts/define-task.js';
+import { acceptPayload, acceptResult } from '../contracts/validate.js';
+import { taskStorage } from './current-task.js';
+import { type Enhancers, enhancersOf } from './enhancers.js';
+import { finalError } from './final-error.js';
+import { classOf } from './handler-class.js';
+import { markPlainParams, paramsFactory, planParams } from './params.js';
+
+/** The kind of context that guards, interceptors and filters see: `context.getType() === 'task'`. */
+export const TASK_CONTEXT = 'task';
+
+/** What a request-scoped provider gets as `REQUEST` while a task is handled. */
+export interface TaskRequest {
+  readonly data: unknown;
+  readonly context: TaskContext;
+}
+
+/** Runs a method for a task. */
+export type Call = (data: unknown, context: TaskContext) => unknown;
+
+/** A method of a provider. */
+export interface Place {
+  readonly wrapper: InstanceWrapper<object>;
+  readonly method: string;
+}
+
+type Methods = Readonly<Record<string, (...args: unknown[]) => unknown>>;
+
+/**
+ * Makes a plain function of a method: through Nest's pipeline where any guard, interceptor, pipe or filter applies to it, straight where
+ * none does.
+ */
+export class Invoker {
+  private readonly injector = new Injector();
+
+  constructor(
+    private readonly creator: ExternalContextCreator,
+    private readonly config: ApplicationConfig,
+    private readonly moduleRef: ModuleRef,
+  ) {}
+
+  /** The method as a handler of tasks. @param asyncContext whether `currentTask()` works in it */
+  handler(place: Place, contract: TaskContract | undefined, asyncContext: boolean): Call {
+    const call = withFinalErrors(contract ? underContract(this.call(place), contract) : this.call(place));
+    return asyncContext ? (data, context) => taskStorage.run(context, call, data, context) : call;
+  }
+
+  /** How the method is called depends on who could stand in between, which is known once the application is initialised. */
+  private call({ wrapper, method }: Place): Call {
+    const type = classOf(wrapper)!;
+    const enhancers = enhancersOf(this.config, type, type.prototype[method]!);
+    if (wrapper.isNotMetatype && enhancers.classes.length > 0) throw unreachableEnhancers(`${type.name}.${method}`, enhancers.classes);
+    const plan = planParams(type, method);
+    const straight = !enhancers.any && plan.simple;
+    if (!straight && plan.simple && !plan.fill) markPlainParams(type, method);
+    if (!wrapper.isDependencyTreeStatic()) return this.perTask(wrapper, method, enhancers);
+    const instance = wrapper.instance as Methods;
+    if (!straight) return this.pipeline(instance, method, enhancers);
+    const { fill } = plan;
+    if (!fill) return (data, context) => instance[method]!(data, context);
+    return (data, context) => {
+      const args = fill.map((one) => one(data, context));
+      if (!args.some((arg) => arg instanceof Promise)) return instance[method]!(...args);
+      return Promise.all(args).then((late) => instance[method]!(...late));
+    };
+  }
+
+  /** A request-scoped class is made anew for each task, with all that depends on the request. */
+  private perTask(wrapper: InstanceWrapper<object>, method: string, enhancers: Enhancers): Call {
+    return async (data, context) => {
+      const request: TaskRequest = { data, context };
+      const contextId = ContextIdFactory.getByRequest(request);
+      this.moduleRef.registerRequestByContextId(contextId.getParent ? contextId.payload : request, contextId);
+      const host = wrapper.host!;
+      const instance = await this.injector.loadPerContext(wrapper.instance, host, host.providers, contextId, wrapper);
+      return this.pipeline(instance as Methods, method, enhancers, contextId, wrapper.id)(data, context);
+    };
+  }
+
+  private pipeline(instance: Methods, method: string, { filters }: Enhancers, contextId?: ContextId, inquirer?: string): Call {
+    // Without filters Nest's own would only log what the worker reports anyway.
+    const options = { guards: true, interceptors: true, filters };
+    return this.creator.create(
+      instance,
+      instance[method]!,
+      method,
+      ROUTE_ARGS_METADATA,
+      paramsFactory,
+      contextId,
+      inquirer,
+      options,
+      TASK_CONTEXT,
+    ) as Call;
+  }
+}
+
+/** Nest registers the enhancers of classes that it makes itself; those of others it would pass over without a word, guards too. */
+function unreachableEnhancers(label: string, classes: readonly string[]): JetlaneError {
+  return new JetlaneError(
+    'invalid-configuration',
+    `${label} is on an instance that a factory or a value gives, so Nest would ignore ${classes.join(', ')}; provide the class itself, or use an instance of the enhancer`,
+    { details: { where: label } },
+  );
+}
+
+/** Payload and result are checked around all else: guards and interceptors see only what fits. */
+function underContract(call: Call, contract: TaskContract): Call {
+  const accept = (result: unknown) => acceptResult(contract, result);
+  const run = (payload: unknown, context: TaskContext) => {
+    const result = call(payload, context);
+    if (!contract.result) return result;
+    const plain = isObservable(result) ? lastOf(result) : result;
+    return plain instanceof Promise ? plain.then(accept) : accept(plain);
+  };
+  return (data, context) => {
+    const payload = acceptPayload(contract, context.type, data);
+    return payload instanceof Promise ? payload.then((late) => run(late, context)) : run(payload, context);
+  };
+}
+
+/** An Observable stands for its last value; an HTTP error that says "your data is wrong" is final. */
+function withFinalErrors(call: Call): Call {
+  return (data, context) => {
+    try {
+      const result = call(data, context);
+      if (result instanceof Promise) return result.then(unwrap, rethrow);
+      return isObservable(result) ? lastOf(result).catch(rethrow) : result;
+    } catch (error) {
+      return rethrow(error);
+    }
+  };
+}
+
+const lastOf = (observable: Parameters<typeof lastValueFrom>[0]): Promise<unknown> =>
+  lastValueFrom(observable, { defaultValue: undefined });
+
+const unwrap = (result: unknown): unknown => (isObservable(result) ? lastOf(result) : result);
+
+function rethrow(error: unknown): never {
+  throw finalError(error);
+}

@@ -1,0 +1,67 @@
+import { closest, JetlaneError } from '@jetlane/protocol';
+import type { HandlerOptions, WorkerOptions } from '@jetlane/worker';
+import { checkHandlerOptions } from '../module/check-options.js';
+import type { FoundClass, FoundListener } from './explorer.js';
+import type { TaskQueueOptions } from './metadata.js';
+
+type Told = Pick<TaskQueueOptions, 'concurrency' | 'mode' | 'settleWindow'>;
+const TOLD: readonly (keyof Told)[] = ['concurrency', 'mode', 'settleWindow'];
+
+/** The worker of one queue, as its classes describe it. */
+export class QueuePlan {
+  readonly handlers: Record<string, HandlerOptions> = Object.create(null) as Record<string, HandlerOptions>;
+  readonly listeners: FoundListener[] = [];
+  private readonly places = new Map<string, string>();
+  private readonly told = new Map<keyof Told, { readonly value: unknown; readonly label: string }>();
+
+  constructor(readonly queue: string) {}
+
+  /** @throws JetlaneError `duplicate-handler`, which names both places; `invalid-configuration` for options that cannot work */
+  add(type: string, handler: HandlerOptions, label: string): void {
+    checkHandlerOptions(handler, label);
+    const other = this.places.get(type);
+    if (other !== undefined) {
+      throw new JetlaneError(
+        'duplicate-handler',
+        `task type "${type}" of queue "${this.queue}" has two handlers: ${other} and ${label}; remove one, or give it another type`,
+        { details: { queue: this.queue, type, places: [other, label] } },
+      );
+    }
+    this.places.set(type, label);
+    this.handlers[type] = handler;
+  }
+
+  /** @throws JetlaneError `invalid-configuration` when two classes want different things of their one worker */
+  tell({ options, label }: Pick<FoundClass, 'options' | 'label'>): void {
+    for (const name of TOLD) {
+      const value = options[name];
+      if (value === undefined) continue;
+      const other = this.told.get(name);
+      if (other && other.value !== value) {
+        throw new JetlaneError(
+          'invalid-configuration',
+          `queue "${this.queue}" gets ${name} ${JSON.stringify(other.value)} from ${other.label} and ${JSON.stringify(value)} from ${label}; set it in one place`,
+          { details: { queue: this.queue, places: [other.label, label] } },
+        );
+      }
+      this.told.set(name, { value, label });
+    }
+  }
+
+  /** Options of its worker. */
+  workerOptions(): Pick<WorkerOptions, 'queue' | 'handlers'> & Told {
+    const told = Object.fromEntries([...this.told].map(([name, { value }]) => [name, value])) as Told;
+    return { queue: this.queue, handlers: this.handlers, ...told };
+  }
+}
+
+/** A class for a queue that nobody registered: most likely a slip of the pen. */
+export function unknownQueue(queue: string, label: string, registered: readonly string[]): JetlaneError {
+  const nearest = closest(queue, registered);
+  const hint = nearest
+    ? `did you mean "${nearest}"?`
+    : `add JetlaneModule.registerQueue({ name: "${queue}" }); registered are: ${registered.join(', ') || 'none'}`;
+  return new JetlaneError('unknown-queue', `${label} is a @TaskQueue of "${queue}", which is not registered; ${hint}`, {
+    details: { queue, where: label },
+  });
+}

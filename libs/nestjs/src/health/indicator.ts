@@ -1,0 +1,118 @@
+import { readQueueStats } from '@jetlane/client';
+import { consumerState } from '@jetlane/jetstream';
+import { type Duration, JetlaneError, LANES, type Lane, toMs } from '@jetlane/protocol';
+import type { HealthIndicatorResult } from '@nestjs/terminus';
+import { HealthIndicatorService } from '@nestjs/terminus';
+import type { TaskWorkers } from '../handlers/workers.js';
+import type { Jetlane } from '../module/jetlane.js';
+import { NO_PROGRESS_MS, ProgressMemory } from './progress.js';
+
+/** How old the oldest waiting task of a queue may be. */
+export interface BacklogOptions {
+  readonly queue: string;
+  readonly maxAge: Duration;
+  /** Default: all lanes. */
+  readonly lanes?: readonly Lane[];
+}
+
+/**
+ * Terminus indicators of one connection, for the readiness probe: `() => jetlane.progress()`. Liveness should not depend on the broker:
+ * restarting this process does not mend that one.
+ */
+export class JetlaneHealthIndicator {
+  private readonly memory = new ProgressMemory();
+
+  constructor(
+    private readonly indicators: HealthIndicatorService,
+    private readonly jetlane: Jetlane,
+    private readonly workers: TaskWorkers,
+  ) {}
+
+  /** Down while the link to NATS is. @param key name in the answer. Default `nats` */
+  connection(key = 'nats'): HealthIndicatorResult {
+    const { state, reconnects } = this.jetlane.connection;
+    const indicator = this.indicators.check(key);
+    return state === 'connected' ? indicator.up({ reconnects }) : indicator.down({ state, reconnects });
+  }
+
+  /** Down when a lane of an opened queue lacks its stream or its consumer. @param key default `streams` */
+  async streams(key = 'streams'): Promise<HealthIndicatorResult> {
+    return this.answer(key, async () => {
+      const looks = await Promise.all(this.jetlane.queueNames().flatMap((queue) => LANES.map((lane) => this.look(queue, lane))));
+      const missing = looks.flatMap(({ queue, lane, consumer }) => (consumer ? [] : [`${queue}.${lane}`]));
+      return {
+        status: missing.length === 0 ? 'up' : 'down',
+        facts: missing.length > 0 ? { missing } : { queues: this.jetlane.queueNames().length },
+      };
+    });
+  }
+
+  /**
+   * Down when tasks wait that this process should be given and is not: slots are free, the queue is not paused, and nothing has been
+   * handed out for 5 s; or when a worker does not run, or its pulls are refused. Ask at least every few seconds. @param key default `progress`
+   */
+  async progress(key = 'progress'): Promise<HealthIndicatorResult> {
+    if (this.jetlane.role === 'producer') return this.indicators.check(key).up({ role: 'producer' });
+    return this.answer(key, async () => {
+      const problems = await Promise.all(this.workers.queueNames().map((queue) => this.problemsOf(queue)));
+      const list = problems.flat();
+      return { status: list.length === 0 ? 'up' : 'down', facts: list.length > 0 ? { problems: list } : { queues: problems.length } };
+    });
+  }
+
+  /** Degraded while the oldest task of a queue has waited longer than its SLA. @param key default `backlog` */
+  async backlogAge({ queue, maxAge, lanes = LANES }: BacklogOptions, key = 'backlog'): Promise<HealthIndicatorResult> {
+    const limitMs = toMs(maxAge, 'maxAge');
+    return this.answer(key, async () => {
+      const stats = await readQueueStats(this.jetlane.connection, queue);
+      const oldestMs = Math.max(0, ...lanes.map((lane) => stats.lanes[lane].oldestAgeMs ?? 0));
+      return { status: oldestMs > limitMs ? 'degraded' : 'up', facts: { queue, depth: stats.depth, oldestMs, limitMs } };
+    });
+  }
+
+  private async look(queue: string, lane: Lane) {
+    const { connection } = this.jetlane;
+    const { stream, consumer } = connection.names.lane(queue, lane);
+    return { queue, lane, consumer: await consumerState(connection, stream, consumer) };
+  }
+
+  private async problemsOf(queue: string): Promise<string[]> {
+    const { state, slots, busy, lanes } = this.workers.worker(queue)!.health();
+    if (state !== 'running') return [`${queue}: the worker is ${state}`];
+    // A lane tells its last refusal until something comes; one that has a pull open now is served again.
+    const refused = lanes.flatMap(({ lane, refused: why, open }) =>
+      why === undefined || open > 0 ? [] : [`${queue}.${lane}: pulls are refused: ${why}`],
+    );
+    const looks = await Promise.all(LANES.map((lane) => this.look(queue, lane)));
+    const now = performance.now();
+    const stalled = looks.flatMap((look) => {
+      const ms = this.memory.stalledFor({ ...look, freeSlots: slots - busy }, now);
+      return ms < NO_PROGRESS_MS
+        ? []
+        : [`${queue}.${look.lane}: ${look.consumer?.pending} tasks wait, none handed out for ${Math.round(ms)} ms`];
+    });
+    return [...refused, ...stalled];
+  }
+
+  /** While the link is down there is no asking: a probe must be answered in time. */
+  private async answer(key: string, examine: () => Promise<Finding>): Promise<HealthIndicatorResult> {
+    const indicator = this.indicators.check(key);
+    const { state } = this.jetlane.connection;
+    if (state !== 'connected') return indicator.down({ reason: `the connection is ${state}` });
+    try {
+      const { status, facts } = await examine();
+      if (status === 'up') return indicator.up(facts);
+      return status === 'down' ? indicator.down(facts) : indicator.degraded(facts);
+    } catch (error) {
+      return indicator.down({ reason: reasonOf(error) });
+    }
+  }
+}
+
+interface Finding {
+  readonly status: 'up' | 'degraded' | 'down';
+  readonly facts: Record<string, unknown>;
+}
+
+const reasonOf = (error: unknown): string =>
+  error instanceof JetlaneError ? `${error.code}: ${error.message}` : error instanceof Error ? error.message : String(error);

@@ -1,0 +1,59 @@
+import type { Connection, ConnectOptions } from '@jetlane/jetstream';
+import type { Duration, QueueDefinition } from '@jetlane/protocol';
+import type { FactoryProvider, InjectionToken, ModuleMetadata, Provider, Type } from '@nestjs/common';
+import type { JetlaneRole } from './config.js';
+
+/** How this application is linked to NATS, and what it does there. Every field has a default. */
+export interface JetlaneOptions extends ConnectOptions {
+  /** A connection that somebody else opened and will close; the fields of {@link ConnectOptions} then do nothing. */
+  readonly connection?: Connection;
+  /** Default: the variable `JETLANE_ROLE`, else `all`. */
+  readonly role?: JetlaneRole;
+  /** How long running handlers may take when the application shuts down; then their signals fire. Default 10s. */
+  readonly shutdownTimeout?: Duration;
+  /** Whether `currentTask()` works in handlers and all they call. Costs an AsyncLocalStorage run per task. Default true. */
+  readonly asyncContext?: boolean;
+}
+
+/** What must be known before the container exists. */
+export interface JetlaneModuleSettings {
+  /** Name of the connection, where an application has several. Default `default`. */
+  readonly name?: string;
+  /** Whether queues may be registered, and the connection injected, without importing this module again. Default true. */
+  readonly global?: boolean;
+}
+
+/** Options of `JetlaneModule.forRoot`; `name` names the connection, here and in NATS. */
+export interface JetlaneModuleOptions extends JetlaneOptions, JetlaneModuleSettings {}
+
+/** A provider that makes the options. */
+export interface JetlaneOptionsFactory {
+  createJetlaneOptions(): JetlaneOptions | Promise<JetlaneOptions>;
+}
+
+/** Options made from what the container has: give one of `useFactory`, `useClass`, `useExisting`. */
+export interface JetlaneModuleAsyncOptions extends JetlaneModuleSettings {
+  readonly imports?: ModuleMetadata['imports'];
+  readonly inject?: FactoryProvider['inject'];
+  readonly useFactory?: FactoryProvider<JetlaneOptions>['useFactory'];
+  readonly useClass?: Type<JetlaneOptionsFactory>;
+  readonly useExisting?: InjectionToken<JetlaneOptionsFactory>;
+  readonly extraProviders?: Provider[];
+}
+
+/** A queue to register: its definition, used when the queue is not defined yet. */
+export interface RegisterQueueOptions extends QueueDefinition {
+  /** Name of the connection. Default `default`. */
+  readonly connection?: string;
+  /** Needed only where `forRoot` was called with `global: false`: the module that it returned. */
+  readonly imports?: ModuleMetadata['imports'];
+}
+
+/** A queue whose definition is made from what the container has. */
+export interface RegisterQueueAsyncOptions {
+  readonly name: string;
+  readonly connection?: string;
+  readonly imports?: ModuleMetadata['imports'];
+  readonly inject?: FactoryProvider['inject'];
+  readonly useFactory: FactoryProvider<Omit<QueueDefinition, 'name'>>['useFactory'];
+}

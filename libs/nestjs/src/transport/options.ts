@@ -1,0 +1,41 @@
+import type { Connection, ConnectOptions } from '@jetlane/jetstream';
+import type { Duration, RetryPolicy } from '@jetlane/protocol';
+
+/** How a transport is linked to NATS. */
+export interface TransportLink extends ConnectOptions {
+  /** A connection that somebody else opened and will close, as `app.get(Jetlane).connection`. */
+  readonly connection?: Connection;
+}
+
+/** How events are read; for a service, and through the extras of `@EventPattern` for one pattern. */
+export interface ReaderOptions {
+  /** Events handled at once per pattern. Default 50. */
+  readonly concurrency?: number;
+  /** What happens to events whose handler fails. Default: five attempts, exponential backoff from 1 s to 1 min, then a dead letter. */
+  readonly retry?: RetryPolicy;
+  /** Where a reader begins that did not exist before: with events emitted from now on, or with all that the stream still has. Default `new`. */
+  readonly from?: 'new' | 'all';
+  /**
+   * Every process gets every event while it runs, as for clearing caches. Default: the processes of a service share them, and what comes
+   * while none runs waits.
+   */
+  readonly broadcast?: boolean;
+}
+
+/** Options of {@link JetStreamServer}. */
+export interface JetStreamServerOptions extends TransportLink, ReaderOptions {
+  /** Name of the service: processes of the same name share events and requests. Letters, digits, _ and -, at most 64. */
+  readonly service: string;
+  /** How long handlers may go on when the application closes. Default 10s. */
+  readonly shutdownTimeout?: Duration;
+  /** How long the stream keeps events, when this process is the first to need it. Default 7d. */
+  readonly keepEvents?: Duration;
+}
+
+/** Options of {@link JetStreamClient}. */
+export interface JetStreamClientOptions extends TransportLink {
+  /** How long `send` waits for the answer. Default 5s. */
+  readonly timeout?: Duration;
+  /** How long the stream keeps events, when this process is the first to need it. Default 7d. */
+  readonly keepEvents?: Duration;
+}

@@ -1,0 +1,69 @@
+import { type Connection, consumerState, streamExists } from '@jetlane/jetstream';
+import { type Duration, JetlaneError, toMs } from '@jetlane/protocol';
+
+const NANOS = 1_000_000;
+const STREAM_EXISTS = 10058;
+/** A reader that is silent for so long gets its events taken away; handlers that run extend it. */
+export const EVENT_LEASE_MS = 30_000;
+/** How long a process may be gone before the server forgets its broadcast reader. */
+const BROADCAST_MEMORY_MS = 60_000;
+const MOST_UNSETTLED = 10_000;
+
+/** Makes the streams of events and of dead events if nobody did; what stands is left as it is. @throws JetlaneError `jetstream-api` */
+export async function ensureEventStreams(connection: Connection, keepEvents: Duration = '7d'): Promise<void> {
+  const { names, replicas } = connection;
+  const common = { storage: 'file' as const, num_replicas: replicas, retention: 'limits' as const, allow_direct: true };
+  const subjects = [names.event('>'), names.redrivenEvent('*', '>')];
+  await ensure(connection, names.events, { ...common, subjects, max_age: toMs(keepEvents, 'keepEvents') * NANOS });
+  await ensure(connection, names.deadEvents, { ...common, subjects: [names.deadEvent('*', '*')], max_msgs_per_subject: 1 });
+}
+
+async function ensure(connection: Connection, name: string, config: object): Promise<void> {
+  if (await streamExists(connection, name)) return;
+  const { streams } = await connection.admin();
+  await streams.add({ ...config, name }).catch((error: unknown) => {
+    if ((error as { code?: unknown }).code !== STREAM_EXISTS) throw apiError(`stream "${name}"`, error);
+  });
+}
+
+/** A reader of events as the server knows it. */
+export interface ReaderSpec {
+  readonly name: string;
+  readonly pattern: string;
+  readonly broadcast: boolean;
+  /** First event of a reader that does not exist: a sequence, or a policy. */
+  readonly from: 'new' | 'all' | number;
+}
+
+/** Makes the reader's consumer if it is missing. Idempotent. @throws JetlaneError `jetstream-api` */
+export async function ensureReader(connection: Connection, { name, pattern, broadcast, from }: ReaderSpec): Promise<void> {
+  const { names } = connection;
+  if (await consumerState(connection, names.events, name)) return;
+  const { consumers } = await connection.admin();
+  const start = typeof from === 'number' ? { deliver_policy: 'by_start_sequence' as const, opt_start_seq: from } : { deliver_policy: from };
+  const config = {
+    durable_name: name,
+    ack_policy: 'explicit' as const,
+    ...start,
+    ack_wait: EVENT_LEASE_MS * NANOS,
+    max_deliver: -1,
+    max_ack_pending: MOST_UNSETTLED,
+    filter_subjects: [names.event(pattern), ...(broadcast ? [] : [names.redrivenEvent(name, '>')])],
+    ...(broadcast ? { inactive_threshold: BROADCAST_MEMORY_MS * NANOS, num_replicas: 1, mem_storage: true } : {}),
+  };
+  await consumers.add(names.events, config).catch((error: unknown) => {
+    throw apiError(`reader "${name}"`, error);
+  });
+}
+
+/** Deletes a reader that only this process used. */
+export async function removeReader(connection: Connection, name: string): Promise<void> {
+  if (connection.state !== 'connected') return;
+  const { consumers } = await connection.admin();
+  // The server forgets it by itself; this only tidies up earlier.
+  await consumers.delete(connection.names.events, name).catch(() => undefined);
+}
+
+function apiError(what: string, cause: unknown): JetlaneError {
+  return new JetlaneError('jetstream-api', `${what} cannot be made: ${(cause as Error).message}`, { cause });
+}

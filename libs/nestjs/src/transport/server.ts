@@ -1,0 +1,165 @@
+import type { Connection, CoreMessage, Delivery } from '@jetlane/jetstream';
+import { JetlaneError, toMs } from '@jetlane/protocol';
+import { type CustomTransportStrategy, type MessageHandler, Server } from '@nestjs/microservices';
+import { finalError } from '../handlers/final-error.js';
+import { checkReaderOptions } from '../module/check-options.js';
+import { errorText, resultText } from './answer.js';
+import { JetStreamContext, type MessageFacts } from './context.js';
+import { EventReader } from './event-reader.js';
+import { Link } from './link.js';
+import { readMessage } from './message.js';
+import type { JetStreamServerOptions, ReaderOptions } from './options.js';
+import { subjectOf } from './patterns.js';
+import { ensureEventStreams } from './provision.js';
+import { withTrace } from './trace.js';
+import { runUnmasked } from './unmasked.js';
+
+const SERVICE = /^[A-Za-z0-9_-]{1,64}$/;
+
+/** Identifies this transport, as in `@EventPattern('x', JETSTREAM)` of a hybrid application with several. */
+export const JETSTREAM = Symbol('jetlane:jetstream');
+
+type Handler = MessageHandler<unknown, JetStreamContext, unknown>;
+
+/**
+ * Transport strategy over JetStream: `createMicroservice(AppModule, { strategy: new JetStreamServer({ service: 'billing' }) })`.
+ * `@EventPattern` handlers read a durable stream, with retries and dead events, each pattern by itself; `@MessagePattern` handlers answer
+ * requests, one process of the service each.
+ */
+export class JetStreamServer extends Server implements CustomTransportStrategy {
+  override readonly transportId = JETSTREAM;
+  /** What an event handler throws comes here, and decides on the retry. */
+  override readonly propagatesEventHandlerErrors = true;
+  private readonly link: Link;
+  private connection: Connection | undefined;
+  private readers: EventReader[] = [];
+  private unsubscribers: (() => void)[] = [];
+  private readonly answering = new Set<Promise<void>>();
+
+  /** @throws JetlaneError `invalid-configuration` for a name that cannot be one */
+  constructor(private readonly options: JetStreamServerOptions) {
+    super();
+    if (!SERVICE.test(options.service)) {
+      throw new JetlaneError(
+        'invalid-configuration',
+        `expected service to be letters, digits, _ and -, at most 64; got ${JSON.stringify(options.service)}`,
+        { details: { field: 'service' } },
+      );
+    }
+    this.link = new Link(options);
+  }
+
+  /** Called by Nest when the application is initialised. */
+  listen(callback: (error?: unknown) => void): void {
+    this.start().then(
+      () => callback(),
+      (error: unknown) => this.close().then(() => callback(error)),
+    );
+  }
+
+  /** Called by Nest. Takes no more, waits for what runs until the deadline, and closes the connection if it opened it. */
+  async close(): Promise<void> {
+    const graceMs = toMs(this.options.shutdownTimeout ?? '10s', 'shutdownTimeout');
+    for (const unsubscribe of this.unsubscribers.splice(0)) unsubscribe();
+    const answers = Promise.all(this.answering);
+    await Promise.all([...this.readers.splice(0).map((reader) => reader.stop(graceMs)), within(graceMs, answers)]);
+    if (this.connection?.state === 'connected') await this.connection.flush();
+    this.connection = undefined;
+    await this.link.close();
+  }
+
+  /** Events of a transport are told by `status`. */
+  on(): never {
+    throw new JetlaneError('invalid-argument', 'JetStreamServer has no events of its own; use unwrap().onState(…)');
+  }
+
+  /** The {@link Connection}. */
+  unwrap<T = Connection>(): T {
+    return this.connection as T;
+  }
+
+  /** Readers by pattern, for health checks. */
+  health(): { readonly reader: string; readonly up: boolean; readonly refused?: string }[] {
+    return this.readers.map((reader) => ({ reader: reader.name, ...reader.health() }));
+  }
+
+  private async start(): Promise<void> {
+    const connection = await this.link.open();
+    this.connection = connection;
+    const handlers = [...(this.messageHandlers as Map<string, Handler>)];
+    const events = handlers.filter(([, { isEventHandler }]) => isEventHandler);
+    if (events.length > 0) await ensureEventStreams(connection, this.options.keepEvents);
+    this.readers = events.map(([pattern, handler]) => this.readerOf(connection, pattern, handler));
+    await Promise.all(this.readers.map((reader) => reader.start()));
+    for (const [pattern, handler] of handlers) if (!handler.isEventHandler) this.serve(connection, pattern, handler);
+    await connection.flush();
+    this._status$.next('connected' as never);
+  }
+
+  private readerOf(connection: Connection, pattern: string, handler: Handler): EventReader {
+    const options: ReaderOptions = { ...this.options, ...(handler.extras as ReaderOptions | undefined) };
+    checkReaderOptions(options, `@EventPattern("${pattern}") of service "${this.options.service}"`);
+    const subject = subjectOf(pattern, 'allowed');
+    return new EventReader(connection, this.options.service, subject, options, ({ headers, data }, delivery, event) =>
+      this.call(handler, data, factsOf(delivery, event, headers)),
+    );
+  }
+
+  private serve(connection: Connection, pattern: string, handler: Handler): void {
+    const subject = connection.names.rpc(subjectOf(pattern, 'allowed'));
+    const take = (message: CoreMessage) => {
+      if (!message.reply) return;
+      const answer = this.answer(connection, message, handler).finally(() => this.answering.delete(answer));
+      this.answering.add(answer);
+    };
+    this.unsubscribers.push(connection.subscribe(subject, take, this.options.service));
+  }
+
+  private async answer(connection: Connection, message: CoreMessage, handler: Handler): Promise<void> {
+    let text: string;
+    try {
+      const { headers, data } = readMessage(message);
+      const subject = message.subject.slice(connection.names.rpc('').length);
+      text = resultText(await this.call(handler, data, { subject, headers, attempt: 1, sequence: undefined, storedAt: undefined }));
+    } catch (error) {
+      text = errorText(error);
+    }
+    try {
+      connection.send(message.reply, text);
+    } catch (error) {
+      // Larger than the server takes: the caller must hear something.
+      const why = `the answer of ${Buffer.byteLength(text)} bytes cannot be sent: ${(error as Error).message}; ask for less`;
+      connection.send(message.reply, errorText(new JetlaneError('payload-too-large', why)));
+    }
+  }
+
+  /** Through Nest's pipeline, between the hooks of instrumentation. */
+  private async call(handler: Handler, data: unknown, facts: MessageFacts): Promise<unknown> {
+    const context = new JetStreamContext(facts);
+    let result: unknown;
+    const run = async () => {
+      result = await withTrace(facts.headers, () => runUnmasked(async () => handler(data, context)));
+    };
+    await new Promise<void>((resolve, reject) => {
+      this.onProcessingStartHook(this.transportId, context, () => run().then(resolve, (error: unknown) => reject(finalError(error))));
+    }).finally(() => this.onProcessingEndHook?.(this.transportId, context));
+    return result;
+  }
+}
+
+const factsOf = ({ count, streamSequence, storedAt }: Delivery, subject: string, headers: MessageFacts['headers']): MessageFacts => ({
+  subject,
+  headers,
+  attempt: count,
+  sequence: streamSequence,
+  storedAt,
+});
+
+async function within(ms: number, work: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  await Promise.race([work, late]);
+  clearTimeout(timer);
+}

@@ -1,0 +1,129 @@
+import { randomBytes } from 'node:crypto';
+import {
+  getJetlaneToken,
+  getWorkersToken,
+  type Jetlane,
+  type TaskContract,
+  type TaskInput,
+  type TaskResult,
+  type TaskWorkers,
+} from '@jetlane/nestjs';
+import { formatTaskId, type Lane } from '@jetlane/protocol';
+import type { TaskContext } from '@jetlane/worker';
+import { waitUntil } from '../process/wait-until.js';
+import { fireTimers, type WaitingTask, waitingTasks } from './waiting-tasks.js';
+
+/** An application under test, or any other container of it. */
+export interface Container {
+  get<T>(token: unknown, options?: { strict: boolean }): T;
+}
+
+/** What a handler is told about its run by {@link JetlaneTestKit.runTask}; everything has a default. */
+export type RunOptions = Partial<Omit<TaskContext, 'id' | 'queue' | 'type'>> & {
+  /** Another type than the contract's present one: an older version. */
+  readonly type?: string;
+};
+
+/** How {@link JetlaneTestKit.drain} goes about it. */
+export interface DrainOptions {
+  /** Longest time, in ms. Default 10,000. */
+  readonly timeoutMs?: number;
+  /** `fire` (default): tasks behind timers run now, so that delays and backoff take no time. `keep`: they stay where they are. */
+  readonly timers?: 'fire' | 'keep';
+}
+
+/** Hands for tests of an application with JetlaneModule: `const kit = jetlaneKit(app)`. */
+export class JetlaneTestKit {
+  constructor(
+    private readonly jetlane: Jetlane,
+    private readonly workers: TaskWorkers,
+  ) {}
+
+  /**
+   * Calls a handler as a worker would, with its contract, guards, pipes, interceptors and filters, and gives its result. Payload and result
+   * go through JSON as on the wire. Nothing is stored, and nothing is retried: what the handler throws is thrown here.
+   */
+  runTask<C extends TaskContract>(contract: C, data: TaskInput<C>, options?: RunOptions): Promise<TaskResult<C>>;
+  runTask(queue: string, type: string, data?: unknown, options?: RunOptions): Promise<unknown>;
+  async runTask(first: TaskContract | string, second: unknown, third?: unknown, fourth?: RunOptions): Promise<unknown> {
+    const plain = typeof first === 'string';
+    const [queue, data, options] = plain ? [first, third, fourth] : [first.queue, second, third as RunOptions | undefined];
+    const type = options?.type ?? (plain ? (second as string) : first.wireType);
+    const handler = this.workers.handler(queue, type);
+    if (!handler) throw new Error(`no handler for task type "${type}" of queue "${queue}" in this application`);
+    return overTheWire(await handler(overTheWire(data), contextOf(queue, type, options)));
+  }
+
+  /** The tasks that wait in a queue, with their payloads: what an application enqueued while no worker runs. */
+  waiting(queue: string): Promise<WaitingTask[]> {
+    return waitingTasks(this.jetlane.connection, queue);
+  }
+
+  /** Puts tasks behind timers into their lanes now, of one queue or of all; returns how many. */
+  async fireTimers(queue?: string): Promise<number> {
+    let fired = 0;
+    for (const name of queue === undefined ? this.jetlane.queueNames() : [queue]) fired += await fireTimers(this.jetlane.connection, name);
+    return fired;
+  }
+
+  /**
+   * Runs workers until every queue of the application is empty, follow-up tasks and retries included, and stops them.
+   * @throws Error that tells what is left when it takes longer
+   */
+  async drain({ timeoutMs = 10_000, timers = 'fire' }: DrainOptions = {}): Promise<void> {
+    await this.workers.start();
+    try {
+      // A task may enqueue another one between two looks at two queues; it cannot do so between two looks at nothing.
+      let quiet = 0;
+      const done = async () => {
+        if (timers === 'fire') await this.fireTimers();
+        quiet = (await this.left()).every(({ depth, scheduled }) => depth === 0 && (timers === 'keep' || scheduled === 0)) ? quiet + 1 : 0;
+        return quiet === 2;
+      };
+      if (!(await waitUntil(done, { timeoutMs, everyMs: 5 })))
+        throw new Error(`not drained within ${timeoutMs} ms: ${await this.describeLeft()}`);
+    } finally {
+      await this.workers.stop(0);
+    }
+  }
+
+  private left() {
+    const queues = this.workers.queueNames();
+    return Promise.all(queues.map(async (queue) => (await this.jetlane.client.stats(queue))[0]!));
+  }
+
+  private async describeLeft(): Promise<string> {
+    return (await this.left()).map(({ queue, depth, scheduled }) => `${queue} has ${depth} tasks and ${scheduled} timers`).join(', ');
+  }
+}
+
+/** The kit of an application. @param connection its name. Default `default` */
+export function jetlaneKit(app: Container, connection?: string): JetlaneTestKit {
+  const workers = app.get<TaskWorkers>(getWorkersToken(connection), { strict: false });
+  return new JetlaneTestKit(app.get<Jetlane>(getJetlaneToken(connection), { strict: false }), workers);
+}
+
+const overTheWire = (value: unknown): unknown => {
+  const text = JSON.stringify(value);
+  return text === undefined ? undefined : (JSON.parse(text) as unknown);
+};
+
+function contextOf(queue: string, type: string, options: RunOptions = {}): TaskContext {
+  const key = options.key ?? `test-${randomBytes(6).toString('hex')}`;
+  return {
+    key,
+    lane: 'normal' satisfies Lane,
+    attempt: 1,
+    hop: 1,
+    delivery: 1,
+    fencingToken: 1001,
+    group: undefined,
+    createdAt: Date.now(),
+    signal: new AbortController().signal,
+    traceparent: undefined,
+    ...options,
+    id: formatTaskId(queue, key),
+    queue,
+    type,
+  };
+}

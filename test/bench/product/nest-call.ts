@@ -1,0 +1,44 @@
+import { TaskWorkers } from '@jetlane/nestjs';
+import type { TaskContext } from '@jetlane/worker';
+import { type Job, type Measurement, QUEUE, TASK_TYPE } from '../harness/contract.js';
+import { openApp } from './nest-app.js';
+import { openSession, type Session } from './session.js';
+
+type Handler = (data: unknown, context: TaskContext) => unknown;
+
+const CALLS = 200_000;
+const ROUNDS = 5;
+const CONTEXT = { queue: QUEUE, type: TASK_TYPE } as TaskContext;
+
+/** What a call of a handler costs over the direct call of its method, in microseconds: each awaited, best of several rounds. */
+export async function run(job: Job): Promise<Measurement> {
+  const session = await openSession(job, 'nest-call');
+  const direct = await best(async () => ({ ok: true }));
+  const over = async (variant: string, type = TASK_TYPE) => (await costOf(session, variant, type)) - direct;
+  const values = {
+    direct,
+    plain: await over('no-async-context'),
+    bare: await over('bare'),
+    params: await over('bare', 'params'),
+    guarded: await over('guarded'),
+  };
+  await session.close();
+  return { values };
+}
+
+async function costOf({ connection }: Session, variant: string, type: string): Promise<number> {
+  const app = await openApp(connection, variant);
+  const cost = await best(app.get(TaskWorkers).handler(QUEUE, type)!);
+  await app.close();
+  return cost;
+}
+
+async function best(handler: Handler): Promise<number> {
+  let fastest = Number.POSITIVE_INFINITY;
+  for (let round = 0; round < ROUNDS; round += 1) {
+    const startedAt = performance.now();
+    for (let call = 0; call < CALLS; call += 1) await handler(call, CONTEXT);
+    fastest = Math.min(fastest, performance.now() - startedAt);
+  }
+  return (fastest * 1000) / CALLS;
+}
