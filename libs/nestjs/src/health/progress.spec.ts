@@ -12,6 +12,9 @@ const consumer: ConsumerState = {
   deliveredSequence: 10,
   ackFloor: 10,
   createdAt: 0,
+  leader: '',
+  backoffMs: [],
+  maxDeliveries: 10,
 };
 const look = (changes: Partial<ConsumerState> = {}, freeSlots = 1): LaneLook => ({
   queue: 'q',
