@@ -37,6 +37,7 @@ export const ERROR_CODES = {
   'no-handler': { status: 422, retryable: false, title: 'No handler is registered for the task type' },
   'undecodable-payload': { status: 422, retryable: false, title: 'The payload is not what its content type says' },
   'result-too-large': { status: 422, retryable: false, title: 'The result is larger than a record may be' },
+  'wrong-batch-result': { status: 422, retryable: true, title: 'A batch handler did not return one outcome per item' },
   fatal: { status: 422, retryable: false, title: 'The handler declared the task impossible' },
   'attempts-exhausted': { status: 422, retryable: false, title: 'Every attempt of the retry policy failed' },
   'deliveries-exhausted': { status: 422, retryable: false, title: 'The server gave up after max_deliver deliveries' },

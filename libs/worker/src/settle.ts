@@ -11,7 +11,6 @@ import {
   headerText,
   JetlaneError,
   QueueFullError,
-  type TaskState,
   toErrorRecord,
   WrongSequenceError,
   withHeaders,
@@ -20,10 +19,8 @@ import type { Outcome } from './classify.js';
 import type { HeldTask } from './held-task.js';
 import { type LeaseKeeper, LeaseLostError } from './lease-keeper.js';
 import type { CompiledOptions } from './options.js';
+import { encodeCompleted, type FinalOutcome, recordText } from './record-text.js';
 import { forgetCrash } from './redelivery.js';
-
-/** Longest JSON of a result in a record, in bytes. */
-export const RESULT_LIMIT = 256 * 1024;
 
 /** Whom the settler tells. */
 export interface SettledListener {
@@ -51,7 +48,7 @@ export class Settler {
     private readonly options: CompiledOptions,
     private readonly listener: SettledListener,
   ) {
-    this.recordHeaders = headerText([[HEADER.ttl, `${Math.ceil(options.keepRecordsMs / 1000)}s`]]);
+    this.recordHeaders = headerText([ttlOf(options.keepRecordsMs)]);
     this.workerSuffix = `"worker":${JSON.stringify(options.name)}`;
   }
 
@@ -88,7 +85,7 @@ export class Settler {
   // Crash before the record: the task runs again. Between record and ack: the redelivery finds the record and only acks.
   // After: done. Tests: worker-crash.spec "completed".
   private complete(task: HeldTask, outcome: Completed): void {
-    if (this.options.keep !== 'all') return this.acknowledgeNow(task, outcome);
+    if (!this.kept(task, outcome)) return this.acknowledgeNow(task, outcome);
     const body = encodeCompleted(task, this.workerSuffix, outcome.result);
     if (body instanceof JetlaneError) return this.finish(task, this.buryResult(task, body));
     const subject = this.connection.names.state(task.queue, task.key);
@@ -116,10 +113,20 @@ export class Settler {
   }
 
   private async completeSlowly(task: HeldTask, outcome: Completed): Promise<Outcome> {
-    if (this.options.keep !== 'all' && task.recordSequence < 0) return this.acknowledge(task, outcome);
+    if (!this.kept(task, outcome)) return this.acknowledge(task, outcome);
     const body = encodeCompleted(task, this.workerSuffix, outcome.result);
     if (body instanceof JetlaneError) return this.buryResult(task, body);
-    return this.acknowledge(task, (await this.writeRecord(task, body)) ? outcome : { kind: 'duplicate' });
+    return this.acknowledge(task, (await this.writeRecord(task, body, this.options.keepRecordsMs)) ? outcome : { kind: 'duplicate' });
+  }
+
+  /**
+   * Whether an outcome leaves a record. One that stands is always brought to its end; and the record of a task whose key the caller gave
+   * is what a later use of the key is answered from, so it is written whatever `keep` says.
+   */
+  private kept(task: HeldTask, outcome: FinalOutcome): boolean {
+    const { keep } = this.options;
+    if (keep === 'all' || task.recordSequence >= 0 || task.headers.hash !== undefined) return true;
+    return keep === 'failures' && outcome.kind !== 'completed';
   }
 
   private buryResult(task: HeldTask, error: JetlaneError): Promise<Outcome> {
@@ -156,9 +163,7 @@ export class Settler {
   // dead letter: the redelivery finds it and only acks; the lookup reads the dead letter. Test: worker-crash.spec "dead".
   private async bury(task: HeldTask, outcome: Outcome & { kind: 'dead' }): Promise<Outcome> {
     await this.publishDead(task, outcome);
-    const record = recordOf(task, 'dead', this.options.name, undefined, outcome.reason, outcome.error);
-    const written = await this.writeRecord(task, JSON.stringify(record));
-    return this.acknowledge(task, written ? outcome : { kind: 'duplicate' });
+    return this.recordFailure(task, outcome);
   }
 
   private async publishDead(task: HeldTask, outcome: Outcome & { kind: 'dead' }): Promise<void> {
@@ -176,8 +181,12 @@ export class Settler {
 
   // As for completed. Test: worker-failures.spec "cancelled".
   private async cancel(task: HeldTask, outcome: Outcome & { kind: 'cancelled' }): Promise<Outcome> {
-    const record = recordOf(task, 'cancelled', this.options.name, undefined, outcome.reason);
-    const written = await this.writeRecord(task, JSON.stringify(record));
+    return this.recordFailure(task, outcome);
+  }
+
+  private async recordFailure(task: HeldTask, outcome: Outcome & { kind: 'dead' | 'cancelled' }): Promise<Outcome> {
+    if (!this.kept(task, outcome)) return this.acknowledge(task, outcome);
+    const written = await this.writeRecord(task, recordText(task, outcome, this.options.name), this.options.keepFailuresMs);
     return this.acknowledge(task, written ? outcome : { kind: 'duplicate' });
   }
 
@@ -223,18 +232,15 @@ export class Settler {
   }
 
   /** @returns false when somebody else settled this hop meanwhile */
-  private writeRecord(task: HeldTask, body: string): Promise<boolean> {
+  private async writeRecord(task: HeldTask, body: string, keepMs: number): Promise<boolean> {
     const subject = this.connection.names.state(task.queue, task.key);
-    return task.recordSequence < 0 ? this.writePlain(task, subject, body) : this.compareAndSet(task, subject, body);
-  }
-
-  private async writePlain(task: HeldTask, subject: string, body: string): Promise<boolean> {
-    await this.stored(task, () => this.connection.publish(subject, body, this.recordHeaders));
+    if (task.recordSequence >= 0) return this.compareAndSet(task, subject, body, ttlOf(keepMs));
+    const headers = headerText([ttlOf(keepMs)]);
+    await this.stored(task, () => this.connection.publish(subject, body, headers));
     return true;
   }
 
-  private async compareAndSet(task: HeldTask, subject: string, body: string): Promise<boolean> {
-    const ttl: HeaderPair = [HEADER.ttl, `${Math.ceil(this.options.keepRecordsMs / 1000)}s`];
+  private async compareAndSet(task: HeldTask, subject: string, body: string, ttl: HeaderPair): Promise<boolean> {
     for (;;) {
       const headers = encodeHeaders([ttl, [HEADER.expectedSubjectSequence, String(task.recordSequence)]]);
       try {
@@ -270,7 +276,9 @@ export class Settler {
   }
 
   private history(task: HeldTask, error: ErrorRecord): string {
-    return appendHistory(task.headers.errors, { attempt: task.headers.attempt, at: Date.now(), worker: this.options.name, ...error });
+    const { headers, notes } = task;
+    const entry = { attempt: headers.attempt, at: Date.now(), worker: this.options.name, ...error };
+    return appendHistory(headers.errors, notes?.log ? { ...entry, log: notes.log } : entry);
   }
 }
 
@@ -296,68 +304,8 @@ class CompletedRecord extends Publication {
   }
 }
 
+const ttlOf = (keepMs: number): HeaderPair => [HEADER.ttl, `${Math.ceil(keepMs / 1000)}s`];
+
 const isTooLarge = (error: unknown): boolean => error instanceof JetlaneError && error.code === 'payload-too-large';
 
 const headersOf = (task: HeldTask): HeaderPair[] => decodeHeaders(task.delivery.headers);
-
-/** Written field by field: spreading an object here cost a tenth of the whole settlement. */
-function recordOf(task: HeldTask, state: TaskState, worker: string, result?: unknown, reason?: string, error?: ErrorRecord) {
-  const { headers } = task;
-  return {
-    id: task.id,
-    hop: headers.hop,
-    lane: task.lane,
-    type: task.type || undefined,
-    group: headers.group,
-    state,
-    attempt: headers.attempt,
-    at: task.times(),
-    result,
-    error,
-    reason,
-    worker,
-    trace: task.span?.traceId,
-    hash: headers.hash,
-  };
-}
-
-/**
- * The record of a completed task, written as text: this is the one object that every task serializes, and building and
- * walking it cost twice as much as its result. What a stranger may have chosen is quoted by JSON.
- */
-function encodeCompleted(task: HeldTask, workerSuffix: string, result: unknown): string | JetlaneError {
-  try {
-    const { headers, delivery } = task;
-    const trace = task.span?.traceId;
-    const created = headers.createdAt === undefined ? '' : `"created":${headers.createdAt},`;
-    const rare =
-      headers.group === undefined && headers.hash === undefined
-        ? ''
-        : `${optional('group', headers.group)}${optional('hash', headers.hash)}`;
-    const body = `{"id":${quoted(task.id)},"hop":${headers.hop},"lane":"${task.lane}","type":${quoted(task.type)},${rare}"state":"completed","attempt":${headers.attempt},"at":{${created}"stored":${delivery.storedAt},"fetched":${task.fetchedAt},"started":${task.startedAt},"finished":${task.finishedAt}},${optional('result', result)}${workerSuffix}${trace ? `,"trace":"${trace}"}` : '}'}`;
-    if (body.length * 3 <= RESULT_LIMIT || Buffer.byteLength(body) <= RESULT_LIMIT) return body;
-    return new JetlaneError(
-      'result-too-large',
-      `the result of task "${task.id}" makes a record of ${Buffer.byteLength(body)} bytes, more than ${RESULT_LIMIT}; store it elsewhere and return a reference`,
-    );
-  } catch (cause) {
-    return new JetlaneError('result-too-large', `the result of task "${task.id}" cannot be written as JSON: ${(cause as Error).message}`, {
-      cause,
-    });
-  }
-}
-
-/** A JSON string; ids and types of the usual form need no escaping. */
-function quoted(text: string): string {
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i);
-    if (code < 32 || code > 126 || code === 34 || code === 92) return JSON.stringify(text);
-  }
-  return `"${text}"`;
-}
-
-/** `"name":<json>,` or nothing for what JSON leaves out. */
-function optional(name: string, value: unknown): string {
-  const json = value === undefined ? undefined : JSON.stringify(value);
-  return json === undefined ? '' : `"${name}":${json},`;
-}

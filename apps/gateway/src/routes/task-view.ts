@@ -35,6 +35,8 @@ export const taskSchema = z
     reason: z.string().optional().describe('Why a task is cancelled or dead.'),
     worker: z.string().optional(),
     trace_id: z.string().optional(),
+    progress: z.unknown().optional().describe('What the handler told last: percent, or an object of its own.'),
+    log: z.array(z.object({ at: ms, text: z.string() })).optional().describe('The last lines that the last run logged.'),
     history: z
       .array(taskError.extend({ attempt: z.int(), at: ms, worker: z.string().optional() }))
       .describe('Failed attempts, oldest first.'),
@@ -68,6 +70,8 @@ export function taskView(task: TaskStatus): TaskView {
     reason: task.reason,
     worker: task.worker,
     trace_id: task.trace,
+    ...('progress' in task ? { progress: task.progress } : {}),
+    ...(task.log ? { log: [...task.log] } : {}),
     history: task.history.map((entry) => ({ ...errorView(entry), attempt: entry.attempt, at: entry.at, worker: entry.worker })),
   };
 }
