@@ -161,7 +161,9 @@ function isAttempt(value: unknown): value is AttemptError {
 }
 
 function isLogLine(value: unknown): value is LogLine {
-  return typeof value === 'object' && value !== null && typeof (value as LogLine).at === 'number' && typeof (value as LogLine).text === 'string';
+  return (
+    typeof value === 'object' && value !== null && typeof (value as LogLine).at === 'number' && typeof (value as LogLine).text === 'string'
+  );
 }
 
 /** JSON that can stand in a header: no character beyond ASCII, no line break. */

@@ -1,4 +1,14 @@
-import { type Context, context, ROOT_CONTEXT, type Span, type SpanContext, SpanKind, SpanStatusCode, type Tracer, trace } from '@opentelemetry/api';
+import {
+  type Context,
+  context,
+  ROOT_CONTEXT,
+  type Span,
+  type SpanContext,
+  SpanKind,
+  SpanStatusCode,
+  type Tracer,
+  trace,
+} from '@opentelemetry/api';
 import { ATTR, CONSUMER_GROUP, DESTINATION_TEMPLATE, SYSTEM } from './conventions.js';
 import { recordError } from './record-error.js';
 import { contextOf, type TraceHeaders, traceIdOf } from './trace-context.js';
