@@ -1,11 +1,12 @@
 import { Delivery } from '@jetlane/jetstream';
 import { describe, expect, it } from 'vitest';
 import type { BatchItem } from './batch-handler.js';
-import { Batches, type BatchListener } from './batches.js';
+import { Batches } from './batches.js';
 import type { Outcome } from './classify.js';
 import type { BatchedHandler } from './handler-options.js';
 import { HeldTask } from './held-task.js';
 import { compileOptions } from './options.js';
+import type { BatchListener } from './running-batch.js';
 import { Cancelled, Interrupted } from './task-context.js';
 
 /** Batches of two that wait for ever, and what came of the tasks. */

@@ -1,28 +1,10 @@
-import type { BatchItem } from './batch-handler.js';
+import type { Outcome } from './classify.js';
 import { Collector, processTimers } from './collector.js';
-import { type EndListener, failureOf, payloadOf } from './execute.js';
+import { failureOf, payloadOf } from './execute.js';
 import type { BatchedHandler } from './handler-options.js';
 import { type HeldTask, HeldTaskContext, type TaskHolder } from './held-task.js';
 import type { CompiledOptions } from './options.js';
-import { RunningBatch } from './running-batch.js';
-import type { TaskContext } from './task-context.js';
-
-/** A task in a batch, or on its way into one. */
-export class Entry implements BatchItem {
-  constructor(
-    readonly task: HeldTask,
-    readonly data: unknown,
-    readonly context: TaskContext,
-  ) {}
-}
-
-/** Whom batches tell. */
-export interface BatchListener extends EndListener {
-  /** The run of a task begins. */
-  started(task: HeldTask): void;
-  /** Looks whether a task that has waited may still run; one that may not is brought to its end. */
-  mayRun(task: HeldTask): boolean;
-}
+import { type BatchListener, Entry, RunningBatch } from './running-batch.js';
 
 /**
  * Tasks of types with a batch handler. Each has a slot and a lease from the moment it comes here; it waits in the collector of its type
@@ -50,8 +32,10 @@ export class Batches implements TaskHolder {
     } catch (error) {
       return this.listener.ended(task, failureOf(task, error, this.options));
     }
-    task.holder = this;
     this.waiting++;
+    // Suspected to have killed its worker: alone it cannot take the others of a batch along when it does so again.
+    if (task.crashes > 0) return this.begin(handler, [entry], group);
+    task.holder = this;
     this.collectorOf(task.type, handler).add(entry, group);
     if (this.waiting >= this.options.slots) this.beginFullest();
   }
@@ -71,7 +55,7 @@ export class Batches implements TaskHolder {
 
   giveUp(): void {}
 
-  private out(task: HeldTask, outcome: Parameters<EndListener['ended']>[1]): void {
+  private out(task: HeldTask, outcome: Outcome): void {
     this.waiting--;
     task.holder = undefined;
     this.listener.ended(task, outcome);

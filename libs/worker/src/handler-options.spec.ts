@@ -1,6 +1,6 @@
 import { JetlaneError } from '@jetlane/protocol';
 import { describe, expect, it } from 'vitest';
-import { compileHandlers, type HandlerEntry } from './handler-options.js';
+import { compileHandlers, defaultSlots, type HandlerEntry } from './handler-options.js';
 
 const definition = { name: 'q', retry: { attempts: 7, initialDelay: '2s' } };
 const compile = (entry: unknown, slots = 100) => compileHandlers({ t: entry as HandlerEntry }, definition, slots).get('t')!;
@@ -47,6 +47,15 @@ describe('handlers', () => {
     expect(error.message).toContain('has size 50');
     expect(error.message).toContain('concurrency is 20');
     expect(compile({ handleBatch, size: 20 }, 20).batch?.size).toBe(20);
+  });
+
+  it('give a worker without a concurrency of its own slots for their largest batch', () => {
+    const entries = (handlers: unknown) => handlers as Record<string, HandlerEntry>;
+    expect(defaultSlots({ t: () => 1 })).toBe(10);
+    expect(defaultSlots(entries({ t: () => 1, b: { handleBatch, size: 5 } }))).toBe(10);
+    expect(defaultSlots(entries({ t: { handle: () => 1 }, b: { handleBatch, size: 50 }, wrong: { handleBatch, size: Number.NaN } }))).toBe(
+      50,
+    );
   });
 
   it.each([

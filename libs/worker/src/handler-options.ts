@@ -52,11 +52,18 @@ export interface BatchRule {
   readonly groupBy: BatchOptions['groupBy'];
 }
 
+const DEFAULT_SLOTS = 10;
 const MOST_ITEMS = 10_000;
 const DEFAULT_MAX_WAIT_MS = 100;
 const LONGEST_MAX_WAIT_MS = 3_600_000;
 /** How many times `maxWait` a batch below its `minSize` waits. */
 const PATIENCE = 10;
+
+/** Slots of a worker that was given none: enough for each of its batches. */
+export function defaultSlots(entries: Readonly<Record<string, HandlerEntry>>): number {
+  const sizes = Object.values(entries).map((entry) => ('size' in entry && isCount(entry.size, MOST_ITEMS) ? entry.size : 0));
+  return Math.max(DEFAULT_SLOTS, ...sizes);
+}
 
 /**
  * @param slots handlers that may run at once; a batch of n takes n

@@ -9,7 +9,7 @@ import {
   type QueueDefinition,
   toMs,
 } from '@jetlane/protocol';
-import { type CompiledHandler, compileHandlers, type HandlerEntry } from './handler-options.js';
+import { type CompiledHandler, compileHandlers, defaultSlots, type HandlerEntry } from './handler-options.js';
 
 /** Options of a worker. */
 export interface WorkerOptions {
@@ -17,7 +17,10 @@ export interface WorkerOptions {
   readonly queue: string;
   /** Handlers by task type. */
   readonly handlers: Readonly<Record<string, HandlerEntry>>;
-  /** Handlers that may run at once. Default: `workers` of the queue's definition, else 10. */
+  /**
+   * Tasks that may run at once; a batch of n counts as n. Default: `workers` of the queue's definition, else 10, or the size of the largest
+   * batch if that is more.
+   */
   readonly concurrency?: number;
   /** How lanes share the slots. Default: the definition's, else `weighted`. */
   readonly mode?: LaneMode;
@@ -72,7 +75,7 @@ const silent: WorkerLog = { info: () => undefined, warn: () => undefined, error:
  * @throws JetlaneError `invalid-configuration`
  */
 export function compileOptions(options: WorkerOptions, definition: QueueDefinition, name: string): CompiledOptions {
-  const slots = options.concurrency ?? definition.workers ?? 10;
+  const slots = options.concurrency ?? definition.workers ?? defaultSlots(options.handlers);
   if (!Number.isInteger(slots) || slots < 1 || slots > 10_000) {
     throw new JetlaneError(
       'invalid-configuration',

@@ -13,6 +13,7 @@ import { RecordLimit } from './record-limit.js';
 import { checkRedelivery, needsCheck } from './redelivery.js';
 import { Replier } from './reply.js';
 import type { Reporter } from './reporter.js';
+import type { BatchListener } from './running-batch.js';
 import { Settler } from './settle.js';
 
 /** What the pipeline works with, and whom it tells. */

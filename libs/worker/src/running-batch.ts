@@ -1,11 +1,28 @@
 import { JetlaneError } from '@jetlane/protocol';
 import { startBatch } from '@jetlane/telemetry';
-import type { BatchContext, ItemOutcome } from './batch-handler.js';
-import type { BatchListener, Entry } from './batches.js';
+import type { BatchContext, BatchItem, ItemOutcome } from './batch-handler.js';
 import { classifyError, type Outcome } from './classify.js';
-import { outcomeOf, promiseOf, startTimeout } from './execute.js';
+import { type EndListener, outcomeOf, promiseOf, startTimeout } from './execute.js';
 import type { BatchedHandler } from './handler-options.js';
 import type { HeldTask, TaskHolder } from './held-task.js';
+import type { TaskContext } from './task-context.js';
+
+/** A task in a batch, or on its way into one. */
+export class Entry implements BatchItem {
+  constructor(
+    readonly task: HeldTask,
+    readonly data: unknown,
+    readonly context: TaskContext,
+  ) {}
+}
+
+/** Whom batches tell. */
+export interface BatchListener extends EndListener {
+  /** The run of a task begins. */
+  started(task: HeldTask): void;
+  /** Looks whether a task that has waited may still run; one that may not is brought to its end. */
+  mayRun(task: HeldTask): boolean;
+}
 
 /** A batch from its start to the last outcome. An item that has to end before the others does so alone. */
 export class RunningBatch implements TaskHolder {
