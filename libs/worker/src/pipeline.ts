@@ -118,7 +118,7 @@ export class Pipeline implements BatchListener {
     try {
       task.note().setProgress(progress);
     } catch (error) {
-      return options.log.warn({ id: task.id, error: (error as Error).message }, 'progress:refused');
+      return options.log.warn({ id: task.id, error: String(error) }, 'progress:refused');
     }
     if (emitter.heard('task:progress')) emitter.emit('task:progress', { ...eventOf(task), progress: task.note().progress });
   }
