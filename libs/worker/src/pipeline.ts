@@ -1,7 +1,7 @@
 import type { Connection, TaskStore } from '@jetlane/jetstream';
 import { JetlaneError, WrongSequenceError } from '@jetlane/protocol';
 import { type ProcessedTask, startProcess } from '@jetlane/telemetry';
-import { Batches, type BatchListener } from './batches.js';
+import { Batches } from './batches.js';
 import type { Outcome } from './classify.js';
 import { EVENT_OF, eventOf, type WorkerEmitter } from './events.js';
 import { decodeOrFail, failureOf, noHandler, runHandler } from './execute.js';
