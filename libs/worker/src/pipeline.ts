@@ -54,6 +54,7 @@ export class Pipeline implements BatchListener {
   /** The worker stops: what waits for a batch is handed back. */
   drain(): void {
     this.batches.stop();
+    this.recordLimit?.stop();
   }
 
   /** A task has got its slot. */

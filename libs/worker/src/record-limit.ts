@@ -10,18 +10,24 @@ const PAUSE_MS = 5000;
  */
 export class RecordLimit {
   private timer: NodeJS.Timeout | undefined;
+  private stopped = false;
 
   constructor(
     private readonly connection: Connection,
     private readonly options: CompiledOptions,
     private readonly most: number,
-    private readonly pauseMs = PAUSE_MS,
   ) {}
+
+  /** What is too many then stays until the next worker writes. */
+  stop(): void {
+    clearTimeout(this.timer);
+    this.stopped = true;
+  }
 
   /** A record may have been written. */
   wrote(): void {
-    if (this.timer) return;
-    this.timer = setTimeout(() => void this.trim(), this.pauseMs);
+    if (this.timer || this.stopped) return;
+    this.timer = setTimeout(() => void this.trim(), PAUSE_MS);
     this.timer.unref();
   }
 
