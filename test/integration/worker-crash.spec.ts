@@ -1,6 +1,6 @@
 import type { Connection } from '@jetlane/jetstream';
 import { FatalError } from '@jetlane/protocol';
-import { Cancelled, RetryLater } from '@jetlane/worker';
+import { type BatchItem, Cancelled, RetryLater } from '@jetlane/worker';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { eventually } from './services-fixture.js';
 import { SHORT_LEASE, WorkerSite } from './worker-fixture.js';
@@ -170,5 +170,37 @@ describe.concurrent('cancelled', () => {
     const { runs, record } = await crash('cancelled', step);
     expect(runs).toEqual(['first']);
     expect(record).toMatchObject({ state: 'cancelled', worker: 'first' });
+  });
+});
+
+describe.concurrent('a batch', () => {
+  it.each([
+    ['before states', ['first', 'heir']],
+    ['after states', ['first']],
+    ['before ack', ['first']],
+  ] as const)('%s: items without a record run again, the others are only acknowledged', async (step, by) => {
+    const queue = site.queueName();
+    const runs = new Map<string, string[]>();
+    const handler = (name: string) => ({
+      size: 4,
+      maxWait: '5s',
+      handleBatch: (items: readonly BatchItem<unknown>[]) =>
+        items.map(({ context: { key } }) => {
+          runs.set(key, [...(runs.get(key) ?? []), name]);
+          return { success: true as const, result: name };
+        }),
+    });
+    const link = await site.installation.link();
+    await site.worker({ queue, name: 'first', handlers: { t: handler('first') }, definition: { lease: SHORT_LEASE } }, link);
+    const { died } = dieAt(link, step);
+    const keys = ['a', 'b', 'c', 'd'];
+    await Promise.all(keys.map((key) => site.task(queue, key, 't')));
+    await eventually('the first worker died', died);
+    await site.worker({ queue, name: 'heir', handlers: { t: handler('heir') } });
+    await site.drained(queue);
+    for (const key of keys) {
+      expect(runs.get(key), key).toEqual(by);
+      expect(await site.record(queue, key)).toMatchObject({ state: 'completed', result: by.at(-1), worker: by.at(-1), hop: 1, attempt: 1 });
+    }
   });
 });

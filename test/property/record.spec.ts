@@ -25,6 +25,7 @@ const attempt: fc.Arbitrary<AttemptError> = fc.record(
     stack: words(STACK_LIMIT),
     worker: words(300),
     code: words(300),
+    log: fc.array(fc.record({ at: fc.nat(), text: words(500) }), { maxLength: 50 }),
   },
   { requiredKeys: ['attempt', 'at', 'name', 'message'] },
 );
@@ -44,6 +45,18 @@ describe('attempt history', () => {
       }),
       { numRuns: 150 },
     );
+  });
+
+  it('gives up logs before stacks, the oldest first, and of one log keeps the last lines', () => {
+    const log = Array.from({ length: 40 }, (_, i) => ({ at: i, text: `${i}`.padStart(100, '.') }));
+    const entry = (n: number): AttemptError => ({ attempt: n, at: n, name: 'Error', message: `${n}`, stack: 's'.repeat(1000), log });
+    let history = appendHistory(undefined, entry(1));
+    expect(parseHistory(history)).toMatchObject([{ stack: entry(1).stack, log: log.slice(-15) }]);
+    for (let n = 2; n <= 4; n++) history = appendHistory(history, entry(n));
+    const kept = parseHistory(history);
+    expect(kept.map(({ stack }) => stack?.length)).toEqual([1000, 1000, 1000, 1000]);
+    expect(kept.map(({ log: lines }) => lines?.length)).toEqual([undefined, undefined, undefined, undefined]);
+    expect(parseHistory('[{"attempt":1,"at":1,"name":"a","message":"b","log":[1]}]')).toEqual([]);
   });
 
   it('keeps everything while there is room, then gives up the oldest stacks first', () => {

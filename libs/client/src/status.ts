@@ -9,6 +9,7 @@ import {
   isFinal,
   JetlaneError,
   type Lane,
+  type LogLine,
   parseHistory,
   type StateRecord,
   type TaskId,
@@ -33,6 +34,10 @@ export interface TaskStatus {
   readonly reason?: string;
   readonly worker?: string;
   readonly trace?: string;
+  /** What the handler told last: percent, or an object of its own. While it runs, at most about a second old. */
+  readonly progress?: unknown;
+  /** The last lines that the last run logged; known when the task is finished. */
+  readonly log?: readonly LogLine[];
   /** Attempts that failed, oldest first. */
   readonly history: readonly AttemptError[];
 }
@@ -72,9 +77,9 @@ function statusOf(queue: string, key: string, traces: TaskTraces, running: Runni
   const best = copies.reduce<TaskCopy | undefined>((top, copy) => (top && rank(top) >= rank(copy) ? top : copy), undefined);
   const dead = copies.find((copy) => copy.place === 'dead');
   if (record && (!best || beliefOf(record) > rank(best))) {
-    const { id, hop, state, lane, type, group, attempt, at, result, error, reason, worker, trace } = record;
+    const { id, hop, state, lane, type, group, attempt, at, result, error, reason, worker, trace, progress, log } = record;
     const history = dead && dead.hop >= hop ? parseHistory(headerOf(dead, HEADER.errors)) : (record.history ?? []);
-    return clean({ id, queue, state, lane, type, group, attempt, hop, at, result, error, reason, worker, trace, history });
+    return clean({ id, queue, state, lane, type, group, attempt, hop, at, result, error, reason, worker, trace, progress, log, history });
   }
   return best && fromCopy(queue, key, best, running);
 }
@@ -97,6 +102,7 @@ function fromCopy(queue: string, key: string, copy: TaskCopy, running: RunningTa
     error: parseJson(headerOf(copy, HEADER.deadError)),
     reason: headerOf(copy, HEADER.deadReason),
     worker: run?.worker,
+    progress: run?.progress,
     trace: headerOf(copy, HEADER.traceparent)?.split('-')[1],
     history: parseHistory(headerOf(copy, HEADER.errors)),
   });

@@ -95,10 +95,10 @@ export async function deleteMessage(connection: Connection, stream: string, sequ
   }
 }
 
-/** Deletes the messages of one subject; returns how many there were. */
-export async function purgeSubject(connection: Connection, stream: string, subject: string): Promise<number> {
+/** Deletes the messages of one subject, or of all that fit a pattern, but for the last `keep`; returns how many were deleted. */
+export async function purgeSubject(connection: Connection, stream: string, subject: string, keep = 0): Promise<number> {
   const { streams } = await connection.admin();
-  return (await streams.purge(stream, { filter: subject })).purged;
+  return (await streams.purge(stream, { filter: subject, ...(keep > 0 ? { keep } : {}) })).purged;
 }
 
 const utf8 = new TextDecoder();

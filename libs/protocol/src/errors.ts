@@ -42,6 +42,7 @@ export const ERROR_CODES = {
   'payload-mismatch': { status: 422, retryable: false, title: 'The payload does not fit the schema of its task type' },
   'result-mismatch': { status: 422, retryable: false, title: 'What the handler returned does not fit the schema of its task type' },
   'result-too-large': { status: 422, retryable: false, title: 'The result is larger than a record may be' },
+  'wrong-batch-result': { status: 422, retryable: true, title: 'A batch handler did not return one outcome per item' },
   fatal: { status: 422, retryable: false, title: 'The handler declared the task impossible' },
   'attempts-exhausted': { status: 422, retryable: false, title: 'Every attempt of the retry policy failed' },
   'deliveries-exhausted': { status: 422, retryable: false, title: 'The server gave up after max_deliver deliveries' },

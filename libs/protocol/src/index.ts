@@ -82,6 +82,8 @@ export {
   HISTORY_LIMIT,
   type HopTimes,
   isFinal,
+  type LogLine,
+  lastLines,
   MESSAGE_LIMIT,
   parseHistory,
   STACK_LIMIT,
@@ -99,6 +101,7 @@ export {
   parseRetryHeader,
   type RetryPolicy,
   retryPolicySchema,
+  spreadMs,
   tightenRetryPolicy,
 } from './retry-policy.js';
 export { formatTaskId, isQueueName, isTaskKey, isTaskType, keySource, parseTaskId, type TaskId } from './task-id.js';

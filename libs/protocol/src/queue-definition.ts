@@ -24,6 +24,14 @@ export const queueDefinitionSchema = z.strictObject({
   maxPayload: z.int().min(1).optional().describe('Most bytes of a payload. Default 1 MiB.'),
   retry: retryPolicySchema.optional(),
   keepRecords: durationSchema(1000).optional().describe('How long the record of a finished task is kept. Default 24h.'),
+  keepFailures: durationSchema(1000)
+    .optional()
+    .describe('How long the record of a dead or cancelled task is kept. Default: as keepRecords.'),
+  maxRecords: z
+    .int()
+    .min(1)
+    .optional()
+    .describe('Most records of the queue; workers remove the oldest beyond it, whatever their age. Default: no limit of its own.'),
   keep: z
     .enum(['all', 'failures', 'none'])
     .optional()

@@ -36,6 +36,15 @@ export interface AttemptError extends ErrorRecord {
   readonly attempt: number;
   readonly at: number;
   readonly worker?: string;
+  /** The last lines that the handler logged in this attempt. */
+  readonly log?: readonly LogLine[];
+}
+
+/** A line that a handler logged. */
+export interface LogLine {
+  /** Milliseconds since 1970. */
+  readonly at: number;
+  readonly text: string;
 }
 
 /** What `task_states` holds for a task: the last thing that was written down about it. */
@@ -56,6 +65,10 @@ export interface StateRecord {
   readonly reason?: string;
   /** Attempts that failed before, oldest first; of a finished task whose message told them. */
   readonly history?: readonly AttemptError[];
+  /** What the last run told of its progress: percent, or an object of the handler's own. */
+  readonly progress?: unknown;
+  /** The last lines that the last run logged. */
+  readonly log?: readonly LogLine[];
   /** How many deliveries are suspected to have killed their worker. */
   readonly crashes?: number;
   /** State `accepted`: the producer's random claim, and the hash of the payload. */
@@ -69,6 +82,8 @@ export const STACK_LIMIT = 2000;
 export const MESSAGE_LIMIT = 1000;
 /** Longest name, code or worker kept of an error, in characters. */
 const NAME_LIMIT = 200;
+/** Longest log kept of one attempt in the history, in characters: beside it name, message and stack must fit. */
+const HISTORY_LOG_LIMIT = 1500;
 /** Longest attempt history kept in `Task-Errors`, in characters of JSON. */
 export const HISTORY_LIMIT = 6000;
 /** Most attempts kept in it: as many as a retry policy may have. What a producer wrote there is cut before it is worked on. */
@@ -97,12 +112,21 @@ function textOf(value: unknown): string {
 
 const cap = (text: string, limit: number): string => (text.length > limit ? `${text.slice(0, limit - 1)}…` : text);
 
+/** The last lines of a log that together have at most so many characters. */
+export function lastLines(log: readonly LogLine[], limit: number): readonly LogLine[] {
+  let from = log.length;
+  for (let left = limit; from > 0 && log[from - 1]!.text.length <= left; from--) left -= log[from - 1]!.text.length;
+  return log.slice(from);
+}
+
 /**
  * Adds an attempt to the history of `Task-Errors` (JSON, ASCII only, one line, at most {@link HISTORY_LIMIT} characters);
- * the oldest stacks, then the oldest attempts, then the end of the last message give way.
+ * the oldest logs, then the oldest stacks, then the oldest attempts, then the end of the last message give way.
  */
 export function appendHistory(history: string | undefined, entry: AttemptError): string {
-  const list = [...parseHistory(history).slice(1 - HISTORY_ENTRIES), entry];
+  const last = entry.log ? { ...entry, log: lastLines(entry.log, HISTORY_LOG_LIMIT) } : entry;
+  const list = [...parseHistory(history).slice(1 - HISTORY_ENTRIES), last];
+  for (let i = 0; i < list.length && asciiJson(list).length > HISTORY_LIMIT; i++) list[i] = { ...list[i]!, log: undefined };
   for (let i = 0; i < list.length && asciiJson(list).length > HISTORY_LIMIT; i++) list[i] = { ...list[i]!, stack: undefined };
   while (list.length > 1 && asciiJson(list).length > HISTORY_LIMIT) list.shift();
   const text = asciiJson(list);
@@ -139,9 +163,16 @@ export function briefHistory(history: string | undefined): AttemptError[] | unde
 
 function isAttempt(value: unknown): value is AttemptError {
   if (typeof value !== 'object' || value === null) return false;
-  const { attempt, at, name, message, worker, code } = value as Partial<AttemptError>;
+  const { attempt, at, name, message, worker, code, log } = value as Partial<AttemptError>;
   const optional = [worker, code].every((text) => text === undefined || typeof text === 'string');
+  if (log !== undefined && !(Array.isArray(log) && log.every(isLogLine))) return false;
   return typeof attempt === 'number' && typeof at === 'number' && typeof name === 'string' && typeof message === 'string' && optional;
+}
+
+function isLogLine(value: unknown): value is LogLine {
+  return (
+    typeof value === 'object' && value !== null && typeof (value as LogLine).at === 'number' && typeof (value as LogLine).text === 'string'
+  );
 }
 
 /** JSON that can stand in a header: no character beyond ASCII, no line break. */

@@ -61,9 +61,14 @@ export function compileRetryPolicy(...policies: (RetryPolicy | undefined)[]): Co
  */
 export function backoffMs(policy: CompiledRetryPolicy, attempt: number, random: () => number = Math.random): number {
   const growth = policy.backoff === 'fixed' ? 1 : policy.factor ** Math.min(attempt - 1, 64);
-  const plain = Math.min(policy.initialMs * growth, policy.maxMs);
-  const spread = plain * policy.jitter;
-  return Math.round(Math.min(plain - spread + 2 * spread * random(), policy.maxMs));
+  return spreadMs(policy, policy.initialMs * growth, random);
+}
+
+/** A delay of any curve with the policy's jitter and under its cap, in ms. */
+export function spreadMs({ jitter, maxMs }: CompiledRetryPolicy, plainMs: number, random: () => number = Math.random): number {
+  const plain = Math.min(plainMs, maxMs);
+  const spread = plain * jitter;
+  return Math.round(Math.min(plain - spread + 2 * spread * random(), maxMs));
 }
 
 /** Compact form of an override for the header `Task-Retry`, as in `attempts=3,initialDelay=500ms`. */

@@ -24,6 +24,8 @@ export interface RunningTask {
   readonly hop: number;
   readonly attempt: number;
   readonly startedAt: number;
+  /** What the handler told last: percent, or an object of its own. Left out where heartbeats would grow too long. */
+  readonly progress?: unknown;
 }
 
 /** Outcomes that workers count. */

@@ -16,6 +16,7 @@ describe('ATTR', () => {
       destinationTemplate: published.ATTR_MESSAGING_DESTINATION_TEMPLATE,
       consumerGroup: published.ATTR_MESSAGING_CONSUMER_GROUP_NAME,
       messageId: published.ATTR_MESSAGING_MESSAGE_ID,
+      batchSize: published.ATTR_MESSAGING_BATCH_MESSAGE_COUNT,
       errorType: ATTR_ERROR_TYPE,
     });
   });

@@ -12,6 +12,7 @@ export const ATTR = {
   destinationTemplate: 'messaging.destination.template',
   consumerGroup: 'messaging.consumer.group.name',
   messageId: 'messaging.message.id',
+  batchSize: 'messaging.batch.message_count',
   errorType: 'error.type',
   lane: 'jetlane.lane',
   type: 'jetlane.task.type',

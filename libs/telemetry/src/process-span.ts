@@ -1,4 +1,14 @@
-import { type Context, context, ROOT_CONTEXT, type Span, SpanKind, SpanStatusCode, type Tracer, trace } from '@opentelemetry/api';
+import {
+  type Context,
+  context,
+  ROOT_CONTEXT,
+  type Span,
+  type SpanContext,
+  SpanKind,
+  SpanStatusCode,
+  type Tracer,
+  trace,
+} from '@opentelemetry/api';
 import { ATTR, CONSUMER_GROUP, DESTINATION_TEMPLATE, SYSTEM } from './conventions.js';
 import { recordError } from './record-error.js';
 import { contextOf, type TraceHeaders, traceIdOf } from './trace-context.js';
@@ -59,6 +69,49 @@ function startSpan(tracer: Tracer, task: ProcessedTask, parent: TraceHeaders): A
   return new SpannedProcess(tracer.startSpan(`process ${task.queue}`, { kind: SpanKind.CONSUMER, attributes }, base), base);
 }
 
+/** A batch that a handler works on. */
+export interface ActiveBatch {
+  /** Calls `fn` with the batch's span as the active one. */
+  run<T>(fn: () => T): T;
+  /** Ends the span; with an error it is marked failed. */
+  end(error?: unknown): void;
+}
+
+/** Begins a span of its own for a batch, with a link to the span of each task in it. Without an SDK there is none. */
+export function startBatch(queue: string, type: string, tasks: readonly ActiveProcess[]): ActiveBatch | undefined {
+  const tracer = activeTracer();
+  if (!tracer) return undefined;
+  const links = tasks.flatMap((task) => (task instanceof SpannedProcess ? [{ context: task.spanContext }] : []));
+  const attributes = {
+    [ATTR.system]: SYSTEM,
+    [ATTR.operationName]: 'process',
+    [ATTR.operationType]: 'process',
+    [ATTR.destination]: queue,
+    [ATTR.type]: type,
+    [ATTR.batchSize]: tasks.length,
+  };
+  const span = tracer.startSpan(`process batch ${queue}`, { kind: SpanKind.CONSUMER, attributes, links }, ROOT_CONTEXT);
+  return new SpannedBatch(span);
+}
+
+class SpannedBatch implements ActiveBatch {
+  constructor(private readonly span: Span) {}
+
+  run<T>(fn: () => T): T {
+    return context.with(trace.setSpan(ROOT_CONTEXT, this.span), fn);
+  }
+
+  end(error?: unknown): void {
+    if (error !== undefined) fail(this.span, error);
+    this.span.end();
+  }
+}
+
+function fail(span: Span, error: unknown): void {
+  recordError(span, error);
+  span.setStatus({ code: SpanStatusCode.ERROR, message: error instanceof Error ? error.message : String(error) });
+}
+
 class PassiveProcess implements ActiveProcess {
   constructor(private readonly traceparent: string | undefined) {}
 
@@ -85,6 +138,10 @@ class SpannedProcess implements ActiveProcess {
     this.traceId = span.spanContext().traceId;
   }
 
+  get spanContext(): SpanContext {
+    return this.span.spanContext();
+  }
+
   run<T>(fn: () => T): T {
     return context.with(trace.setSpan(this.base, this.span), fn);
   }
@@ -95,10 +152,7 @@ class SpannedProcess implements ActiveProcess {
 
   end(outcome: string, error?: unknown): void {
     this.span.setAttribute(ATTR.outcome, outcome);
-    if (error !== undefined) {
-      recordError(this.span, error);
-      this.span.setStatus({ code: SpanStatusCode.ERROR, message: error instanceof Error ? error.message : String(error) });
-    }
+    if (error !== undefined) fail(this.span, error);
     this.span.end();
   }
 }

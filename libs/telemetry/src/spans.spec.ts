@@ -1,7 +1,7 @@
 import { context, ROOT_CONTEXT, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
 import { InMemorySpanExporter, NodeTracerProvider, type ReadableSpan, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-node';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { startProcess } from './process-span.js';
+import { startBatch, startProcess } from './process-span.js';
 import { startSend } from './send-span.js';
 import { formatTraceparent, isTraceparent, traceIdOf } from './trace-context.js';
 
@@ -37,6 +37,7 @@ describe('without an SDK', () => {
     const run = startProcess(() => processed, { traceparent: PARENT });
     expect(run.traceId).toBe(TRACE);
     expect(run.run(() => 42)).toBe(42);
+    expect(startBatch('default', 'mail', [run])).toBeUndefined();
     run.hop('fetched', Date.now());
     run.end('completed');
   });
@@ -123,6 +124,23 @@ describe('with an SDK', () => {
     expect(span('process default')).toMatchObject({
       status: { code: SpanStatusCode.ERROR },
       attributes: { 'error.type': 'TypeError', 'jetlane.task.outcome': 'retry' },
+    });
+  });
+
+  it('links a batch to its tasks, and is the active span of its handler', async () => {
+    const runs = [1, 2].map(() => startProcess(() => processed, { traceparent: PARENT }));
+    const batch = startBatch('default', 'mail', runs)!;
+    const active = batch.run(() => trace.getActiveSpan()?.spanContext().spanId);
+    batch.end(new TypeError('boom'));
+    for (const run of runs) run.end('retry');
+    const span = exporter.getFinishedSpans().find(({ name }) => name === 'process batch default')!;
+    const tasks = exporter.getFinishedSpans().filter(({ name }) => name === 'process default');
+    expect(active).toBe(span.spanContext().spanId);
+    expect(span.links.map((link) => link.context.spanId)).toEqual(tasks.map((task) => task.spanContext().spanId));
+    expect(span).toMatchObject({
+      kind: SpanKind.CONSUMER,
+      status: { code: SpanStatusCode.ERROR },
+      attributes: { 'messaging.batch.message_count': 2, 'jetlane.task.type': 'mail', 'error.type': 'TypeError' },
     });
   });
 

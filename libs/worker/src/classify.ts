@@ -1,15 +1,5 @@
-import {
-  backoffMs,
-  type CompiledRetryPolicy,
-  type ErrorCode,
-  type ErrorRecord,
-  JetlaneError,
-  MESSAGE_LIMIT,
-  parseRetryHeader,
-  tightenRetryPolicy,
-  toErrorRecord,
-  toMs,
-} from '@jetlane/protocol';
+import { type Duration, type ErrorCode, type ErrorRecord, JetlaneError, MESSAGE_LIMIT, toErrorRecord, toMs } from '@jetlane/protocol';
+import { type CompiledHandlerRetry, delayAfter, isRetryable, underHeader } from './handler-retry.js';
 import { Cancelled, Interrupted, RetryLater } from './task-context.js';
 
 /** What came of a run. */
@@ -27,10 +17,20 @@ export type Outcome =
 /** What the rule for failures looks at. */
 export interface FailedRun {
   readonly attempt: number;
-  readonly policy: CompiledRetryPolicy;
+  readonly policy: CompiledHandlerRetry;
   readonly retryHeader: string | undefined;
   /** Why the signal fired, if it did. */
   readonly aborted: Error | undefined;
+  /** What a batch handler said beside the error of one item. */
+  readonly verdict?: ItemVerdict | undefined;
+  /** The error is that of a whole batch: no single task is impossible or unwanted for it. */
+  readonly shared?: boolean;
+}
+
+/** See `ItemOutcome`. */
+export interface ItemVerdict {
+  readonly retryable?: boolean | undefined;
+  readonly delay?: Duration | undefined;
 }
 
 /** Longest delay of a retry, in ms: ten years. Beyond year 9999 a timer cannot be written down. */
@@ -47,27 +47,36 @@ export function classifyError(error: unknown, run: FailedRun): Outcome {
 
 function classify(thrown: unknown, run: FailedRun): Outcome {
   if (run.aborted instanceof Interrupted) return { kind: 'interrupted' };
-  if (thrown instanceof Cancelled) return { kind: 'cancelled', reason: textOf(thrown.message) || 'the handler gave it up' };
-  const fatal = thrown instanceof JetlaneError && isFatal(thrown);
+  const unwanted = !run.shared && thrown instanceof Cancelled ? thrown : run.aborted;
+  const fatal = !run.shared && thrown instanceof JetlaneError && isFatal(thrown);
+  if (unwanted instanceof Cancelled && !fatal) return { kind: 'cancelled', reason: textOf(unwanted.message) || 'the handler gave it up' };
   // A handler that heeds its signal mostly throws the AbortError of what it awaited; the signal's reason says more.
   const error = run.aborted && !fatal && !(thrown instanceof RetryLater) ? run.aborted : thrown;
   const record = readError(error);
   if (fatal) return { kind: 'dead', reason: thrown.code, error: record };
-  const policy = policyOf(run);
+  const policy = underHeader(run.policy, run.retryHeader);
+  if (!mayRetry(error, policy, run.verdict)) return { kind: 'dead', reason: 'fatal', error: record };
   const counted = !(error instanceof RetryLater && error.options.countsAsAttempt === false);
   if (counted && run.attempt >= policy.attempts) return { kind: 'dead', reason: lastReason(error), error: record };
-  return { kind: 'retry', delayMs: delayOf(error, policy, run.attempt), counted, error: record };
+  const delay = error instanceof RetryLater ? error.delay : run.verdict?.delay;
+  return { kind: 'retry', delayMs: delayOf(delay, policy, run.attempt, error), counted, error: record };
 }
 
-/** A `RetryLater` whose delay cannot be read gets the policy's: a slip there must not cost the task. */
-function delayOf(error: unknown, policy: CompiledRetryPolicy, attempt: number): number {
-  const asked = error instanceof RetryLater ? readDelay(error) : undefined;
-  return Math.min(LONGEST_DELAY_MS, asked ?? backoffMs(policy, attempt));
+/** Whether another run may mend it, the attempts apart. */
+function mayRetry(error: unknown, policy: CompiledHandlerRetry, verdict: ItemVerdict | undefined): boolean {
+  if (error instanceof RetryLater) return true;
+  return verdict?.retryable ?? (lastReason(error) === 'no-handler' || isRetryable(policy, error));
 }
 
-function readDelay({ delay }: RetryLater): number | undefined {
+/** A delay that was asked for and cannot be read gives way to the policy's: a slip there must not cost the task. */
+function delayOf(asked: Duration | undefined, policy: CompiledHandlerRetry, attempt: number, error: unknown): number {
+  const delay = asked === undefined ? undefined : readDelay(asked);
+  return Math.min(LONGEST_DELAY_MS, delay ?? delayAfter(policy, attempt, error));
+}
+
+function readDelay(delay: Duration): number | undefined {
   try {
-    return toMs(delay, 'RetryLater');
+    return toMs(delay, 'delay');
   } catch {
     return undefined;
   }
@@ -100,13 +109,4 @@ const FATAL_CODES: ReadonlySet<ErrorCode> = new Set([
 /** A Jetlane error that no later run can mend. Errors of the platform itself (a lost link, a full queue) are not of this kind. */
 function isFatal(error: JetlaneError): boolean {
   return error.name === 'FatalError' || FATAL_CODES.has(error.code);
-}
-
-function policyOf({ policy, retryHeader }: FailedRun): CompiledRetryPolicy {
-  if (!retryHeader) return policy;
-  try {
-    return tightenRetryPolicy(policy, parseRetryHeader(retryHeader));
-  } catch {
-    return policy;
-  }
 }

@@ -17,6 +17,8 @@ export interface TaskEvent {
 /** Events of a worker and what they carry. */
 export interface WorkerEvents {
   'task:started': TaskEvent;
+  /** At every `context.progress()`. */
+  'task:progress': TaskEvent & { readonly progress: unknown };
   'task:completed': TaskEvent & { readonly result: unknown };
   'task:failed': TaskEvent & { readonly error: ErrorRecord; readonly retryInMs: number };
   'task:dead': TaskEvent & { readonly error: ErrorRecord; readonly reason: string };

@@ -1,10 +1,19 @@
 import type { Delivery } from '@jetlane/jetstream';
 import { formatTaskId, type HopTimes, type Lane, NO_TASK_HEADERS, type TaskHeaders } from '@jetlane/protocol';
 import type { ActiveProcess } from '@jetlane/telemetry';
+import { RunNotes } from './run-notes.js';
 import type { TaskContext } from './task-context.js';
 
 /** How long a handler may take to end after its signal fired, in ms; then the worker goes on without it. */
 export const ABORT_GRACE_MS = 500;
+
+/** Whoever keeps a task among others: a collector while it waits for a batch, then the batch. */
+export interface TaskHolder {
+  /** The task's signal has fired. */
+  aborted(task: HeldTask, reason: Error): void;
+  /** The grace after it is over. */
+  giveUp(task: HeldTask, reason: Error): void;
+}
 
 /**
  * A task that this worker holds. Its states: buffered → running → settling → settled, or lost from any of them.
@@ -28,6 +37,10 @@ export class HeldTask {
   recordSequence = -1;
   /** What the task takes up in the fetch loop; changed by it alone. */
   slot: 'free' | 'running' | 'settling' = 'free';
+  /** Set for a task of a batch. */
+  holder: TaskHolder | undefined;
+  /** Progress, log and timeout, if the run has any of them. */
+  notes: RunNotes | undefined;
   /** Ends the run without its handler; set by whoever runs it. */
   giveUp: ((reason: Error) => void) | undefined;
   /** Neighbours in the list of what is held. */
@@ -79,7 +92,25 @@ export class HeldTask {
     if (this.abortReason) return;
     this.abortReason = reason;
     this.controller?.abort(reason);
-    setTimeout(() => this.giveUp?.(reason), ABORT_GRACE_MS);
+    this.holder?.aborted(this, reason);
+    setTimeout(() => {
+      this.giveUp?.(reason);
+      this.holder?.giveUp(this, reason);
+    }, ABORT_GRACE_MS);
+  }
+
+  /** The notes, made if there are none yet. */
+  note(): RunNotes {
+    this.notes ??= new RunNotes();
+    return this.notes;
+  }
+
+  /** The end of the run's timeout or the task's own deadline, whichever is first. */
+  get deadline(): number | undefined {
+    const own = this.headers.deadline ?? Number.POSITIVE_INFINITY;
+    const end = this.notes?.timeoutMs ? this.startedAt + this.notes.timeoutMs : Number.POSITIVE_INFINITY;
+    const first = Math.min(own, end);
+    return first === Number.POSITIVE_INFINITY ? undefined : first;
   }
 
   /** The times of the hops so far, in the order of the way. */
@@ -95,9 +126,18 @@ export class HeldTask {
   }
 }
 
+/** Whom a run tells what its handler says meanwhile. */
+export interface RunListener {
+  progressed(task: HeldTask, progress: unknown): void;
+  logged(task: HeldTask, line: string): void;
+}
+
 /** A context over a held task; nothing is copied, since most handlers read little of it. */
 export class HeldTaskContext implements TaskContext {
-  constructor(private readonly task: HeldTask) {}
+  constructor(
+    private readonly task: HeldTask,
+    private readonly listener: RunListener,
+  ) {}
 
   get id(): string {
     return this.task.id;
@@ -137,5 +177,14 @@ export class HeldTaskContext implements TaskContext {
   }
   get traceparent(): string | undefined {
     return this.task.headers.traceparent;
+  }
+  get deadline(): number | undefined {
+    return this.task.deadline;
+  }
+  progress(progress: number | object): void {
+    this.listener.progressed(this.task, progress);
+  }
+  log(line: string): void {
+    this.listener.logged(this.task, line);
   }
 }

@@ -1,6 +1,9 @@
+export type { AnyBatchHandler, BatchContext, BatchHandler, BatchItem, BatchOptions, ItemOutcome } from './batch-handler.js';
 export { classifyError, type FailedRun, type Outcome } from './classify.js';
 export type { TaskEvent, WorkerEvents } from './events.js';
-export type { HandlerOptions, WorkerLog, WorkerOptions } from './options.js';
+export type { BatchHandlerOptions, HandlerEntry, HandlerOptions, HandlerRules } from './handler-options.js';
+export type { CustomBackoff, HandlerRetryPolicy } from './handler-retry.js';
+export type { WorkerLog, WorkerOptions } from './options.js';
 export { RESULT_LIMIT } from './record-text.js';
 export { POISON_LIMIT } from './redelivery.js';
 export { type AnyTaskHandler, Cancelled, Interrupted, RetryLater, type TaskContext, type TaskHandler } from './task-context.js';

@@ -2,33 +2,25 @@ import {
   type CompiledRetryPolicy,
   compileRetryPolicy,
   DEFAULT_WEIGHTS,
-  type Duration,
   JetlaneError,
   LANE_DEFAULTS,
   LANES,
   type LaneMode,
   type QueueDefinition,
-  type RetryPolicy,
   toMs,
 } from '@jetlane/protocol';
-import type { AnyTaskHandler } from './task-context.js';
-
-/** A handler with its own rules. */
-export interface HandlerOptions {
-  readonly handle: AnyTaskHandler;
-  /** Overrides the queue's policy field by field. */
-  readonly retry?: RetryPolicy;
-  /** Longest run; then the signal fires and the attempt has failed with `timeout`. Default: no limit. */
-  readonly timeout?: Duration;
-}
+import { type CompiledHandler, compileHandlers, defaultSlots, type HandlerEntry } from './handler-options.js';
 
 /** Options of a worker. */
 export interface WorkerOptions {
   /** Name of the queue. */
   readonly queue: string;
   /** Handlers by task type. */
-  readonly handlers: Readonly<Record<string, AnyTaskHandler | HandlerOptions>>;
-  /** Handlers that may run at once. Default: `workers` of the queue's definition, else 10. */
+  readonly handlers: Readonly<Record<string, HandlerEntry>>;
+  /**
+   * Tasks that may run at once; a batch of n counts as n. Default: `workers` of the queue's definition, else 10, or the size of the largest
+   * batch if that is more.
+   */
   readonly concurrency?: number;
   /** How lanes share the slots. Default: the definition's, else `weighted`. */
   readonly mode?: LaneMode;
@@ -51,13 +43,6 @@ export interface WorkerLog {
   error(fields: object, event: string): void;
 }
 
-/** A handler ready to run. */
-export interface CompiledHandler {
-  readonly handle: AnyTaskHandler;
-  readonly retry: CompiledRetryPolicy;
-  readonly timeoutMs: number | undefined;
-}
-
 /** Options with defaults, durations in ms. */
 export interface CompiledOptions {
   readonly queue: string;
@@ -72,6 +57,10 @@ export interface CompiledOptions {
   readonly leaseMs: number;
   readonly maxDeliveries: number;
   readonly keepRecordsMs: number;
+  /** The same for dead and cancelled tasks. */
+  readonly keepFailuresMs: number;
+  /** Most records of the queue. */
+  readonly maxRecords: number | undefined;
   /** Which outcomes leave a record. */
   readonly keep: 'all' | 'failures' | 'none';
   readonly name: string;
@@ -86,7 +75,7 @@ const silent: WorkerLog = { info: () => undefined, warn: () => undefined, error:
  * @throws JetlaneError `invalid-configuration`
  */
 export function compileOptions(options: WorkerOptions, definition: QueueDefinition, name: string): CompiledOptions {
-  const slots = options.concurrency ?? definition.workers ?? 10;
+  const slots = options.concurrency ?? definition.workers ?? defaultSlots(options.handlers);
   if (!Number.isInteger(slots) || slots < 1 || slots > 10_000) {
     throw new JetlaneError(
       'invalid-configuration',
@@ -110,9 +99,10 @@ export function compileOptions(options: WorkerOptions, definition: QueueDefiniti
       { details: { field: 'name' } },
     );
   }
+  const keepRecordsMs = definition.keepRecords === undefined ? LANE_DEFAULTS.keepRecordsMs : toMs(definition.keepRecords, 'keepRecords');
   return {
     queue: options.queue,
-    handlers: compileHandlers(options, definition),
+    handlers: compileHandlers(options.handlers, definition, slots),
     defaultType: definition.defaultType,
     retry: compileRetryPolicy(definition.retry),
     slots,
@@ -121,23 +111,12 @@ export function compileOptions(options: WorkerOptions, definition: QueueDefiniti
     settleWindow,
     leaseMs: definition.lease === undefined ? LANE_DEFAULTS.leaseMs : toMs(definition.lease, 'lease'),
     maxDeliveries: definition.maxDeliveries ?? LANE_DEFAULTS.maxDeliveries,
-    keepRecordsMs: definition.keepRecords === undefined ? LANE_DEFAULTS.keepRecordsMs : toMs(definition.keepRecords, 'keepRecords'),
+    keepRecordsMs,
+    keepFailuresMs: definition.keepFailures === undefined ? keepRecordsMs : toMs(definition.keepFailures, 'keepFailures'),
+    maxRecords: definition.maxRecords,
     keep: definition.keep ?? 'all',
     name,
     version: options.version ?? '0.0.0',
     log: options.log ?? silent,
   };
-}
-
-function compileHandlers(options: WorkerOptions, definition: QueueDefinition): Map<string, CompiledHandler> {
-  const compiled = new Map<string, CompiledHandler>();
-  for (const [type, entry] of Object.entries(options.handlers)) {
-    const handler: HandlerOptions = typeof entry === 'function' ? { handle: entry } : entry;
-    compiled.set(type, {
-      handle: handler.handle,
-      retry: compileRetryPolicy(definition.retry, handler.retry),
-      timeoutMs: handler.timeout === undefined ? undefined : toMs(handler.timeout, `timeout of handler "${type}"`),
-    });
-  }
-  return compiled;
 }

@@ -1,14 +1,19 @@
 import type { Connection, TaskStore } from '@jetlane/jetstream';
 import { JetlaneError, WrongSequenceError } from '@jetlane/protocol';
 import { type ProcessedTask, startProcess } from '@jetlane/telemetry';
+import { Batches } from './batches.js';
 import type { Outcome } from './classify.js';
 import { EVENT_OF, eventOf, type WorkerEmitter } from './events.js';
-import { decodeOrFail, failureOf, prepare, runHandler } from './execute.js';
+import { decodeOrFail, failureOf, noHandler, runHandler } from './execute.js';
+import type { SingleHandler } from './handler-options.js';
 import type { HeldTask } from './held-task.js';
 import { type LeaseKeeper, LeaseLostError } from './lease-keeper.js';
 import type { CompiledOptions } from './options.js';
+import { RecordLimit } from './record-limit.js';
 import { checkRedelivery, needsCheck } from './redelivery.js';
+import { Replier } from './reply.js';
 import type { Reporter } from './reporter.js';
+import type { BatchListener } from './running-batch.js';
 import { Settler } from './settle.js';
 
 /** What the pipeline works with, and whom it tells. */
@@ -30,14 +35,26 @@ export interface PipelineParts {
  * the next one; nothing is awaited but the handler and the record's PubAck, since every promise of a task in flight is
  * copied by the garbage collector again and again. No method throws.
  */
-export class Pipeline {
+export class Pipeline implements BatchListener {
   readonly settler: Settler;
+  private readonly batches: Batches;
+  private readonly replier: Replier;
+  private readonly recordLimit: RecordLimit | undefined;
   /** `performance.now()` when a lane's consumer was last found missing, or 0: a new one deals out anew what is not acknowledged. */
   rebuiltAt = 0;
 
   constructor(private readonly parts: PipelineParts) {
     const { connection, store, leases, options } = parts;
     this.settler = new Settler(connection, store, leases, options, this);
+    this.batches = new Batches(options, this);
+    this.replier = new Replier(connection, options);
+    this.recordLimit = options.maxRecords === undefined ? undefined : new RecordLimit(connection, options, options.maxRecords);
+  }
+
+  /** The worker stops: what waits for a batch is handed back. */
+  drain(): void {
+    this.batches.stop();
+    this.recordLimit?.stop();
   }
 
   /** A task has got its slot. */
@@ -59,32 +76,66 @@ export class Pipeline {
   }
 
   private run(task: HeldTask): void {
-    const { options, emitter } = this.parts;
+    const { options } = this.parts;
     if (task.aborted) return this.ended(task, failureOf(task, task.aborted, options));
-    if (task.headers.deadline !== undefined && Date.now() > task.headers.deadline)
-      return this.ended(task, { kind: 'cancelled', reason: 'expired' });
+    if (expired(task)) return this.ended(task, EXPIRED);
+    const handler = options.handlers.get(task.type);
+    if (handler?.batch !== undefined) return this.batches.add(task, handler);
+    this.started(task);
+    if (handler === undefined) return this.ended(task, failureOf(task, noHandler(task, options), options));
+    this.call(task, handler);
+  }
+
+  private call(task: HeldTask, handler: SingleHandler): void {
+    task.span!.run(() => runHandler(task, handler, this));
+  }
+
+  /** The run begins. */
+  started(task: HeldTask): void {
+    const { emitter } = this.parts;
     task.begin();
     if (emitter.heard('task:started')) emitter.emit('task:started', eventOf(task));
-    try {
-      const prepared = prepare(task, options);
-      task.span!.run(() => runHandler(task, prepared, this.ended));
-    } catch (error) {
-      this.ended(task, failureOf(task, error, options));
-    }
+  }
+
+  /** Looks at a task that has waited for its batch; one that may not run any more is brought to its end. */
+  mayRun(task: HeldTask): boolean {
+    if (this.parts.leases.lost(task)) this.abandoned(task, new LeaseLostError(task.id));
+    else if (expired(task)) this.ended(task, EXPIRED);
+    else return true;
+    return false;
   }
 
   /** The handler ended, or a task came to its end without one. A handler that ends after it was given up is not heard. */
-  private readonly ended = (task: HeldTask, outcome: Outcome): void => {
+  ended(task: HeldTask, outcome: Outcome): void {
     if (task.slot !== 'running') return;
     task.finish();
     this.parts.ran(task);
     this.settler.settle(task, outcome);
-  };
+  }
+
+  progressed(task: HeldTask, progress: unknown): void {
+    if (task.slot !== 'running') return;
+    const { emitter, options } = this.parts;
+    try {
+      task.note().setProgress(progress);
+    } catch (error) {
+      return options.log.warn({ id: task.id, error: String(error) }, 'progress:refused');
+    }
+    if (emitter.heard('task:progress')) emitter.emit('task:progress', { ...eventOf(task), progress: task.note().progress });
+  }
+
+  logged(task: HeldTask, line: string): void {
+    const text = String(line);
+    this.parts.options.log.info({ id: task.id, type: task.type, attempt: task.headers.attempt, line: text }, 'task:log');
+    if (task.slot === 'running') task.note().addLine(text);
+  }
 
   /** The outcome is written and the delivery acknowledged. */
   settled(task: HeldTask, outcome: Outcome): void {
     const { reporter, emitter } = this.parts;
     reporter.count(task, outcome.kind);
+    if (task.headers.reply !== undefined) this.replier.reply(task, outcome);
+    this.recordLimit?.wrote();
     const event = EVENT_OF[outcome.kind];
     if (event && emitter.heard(event)) tell(emitter, task, outcome);
     endSpan(task, outcome);
@@ -129,6 +180,10 @@ export class Pipeline {
     }
   }
 }
+
+const EXPIRED = { kind: 'cancelled', reason: 'expired' } as const;
+
+const expired = ({ headers: { deadline } }: HeldTask): boolean => deadline !== undefined && Date.now() > deadline;
 
 function tell(emitter: WorkerEmitter, task: HeldTask, outcome: Outcome): void {
   const about = eventOf(task);

@@ -1,12 +1,27 @@
-import { briefHistory, type ErrorRecord, JetlaneError, type TaskState } from '@jetlane/protocol';
+import { briefHistory, JetlaneError, type TaskState } from '@jetlane/protocol';
+import type { Outcome } from './classify.js';
 import type { HeldTask } from './held-task.js';
 
-/** Longest JSON of a result in a record, in bytes. */
+/** Longest JSON of a record with its result, in bytes. */
 export const RESULT_LIMIT = 256 * 1024;
 
-/** Written field by field: spreading an object here cost a tenth of the whole settlement. */
-export function recordOf(task: HeldTask, state: TaskState, worker: string, result?: unknown, reason?: string, error?: ErrorRecord) {
-  const { headers } = task;
+/** An outcome that ends a task for good. */
+export type FinalOutcome = Outcome & { readonly kind: 'completed' | 'dead' | 'cancelled' };
+
+/** The state record of a finished task as JSON. @throws what a result's `toJSON` throws */
+export function recordText(task: HeldTask, outcome: FinalOutcome, worker: string): string {
+  switch (outcome.kind) {
+    case 'completed':
+      return JSON.stringify({ ...recordOf(task, 'completed', worker), result: outcome.result });
+    case 'dead':
+      return JSON.stringify({ ...recordOf(task, 'dead', worker), reason: outcome.reason, error: outcome.error });
+    case 'cancelled':
+      return JSON.stringify({ ...recordOf(task, 'cancelled', worker), reason: outcome.reason });
+  }
+}
+
+function recordOf(task: HeldTask, state: TaskState, worker: string) {
+  const { headers, notes } = task;
   return {
     id: task.id,
     hop: headers.hop,
@@ -16,9 +31,8 @@ export function recordOf(task: HeldTask, state: TaskState, worker: string, resul
     state,
     attempt: headers.attempt,
     at: task.times(),
-    result,
-    error,
-    reason,
+    progress: notes?.progress,
+    log: notes?.log,
     worker,
     trace: task.span?.traceId,
     hash: headers.hash,
@@ -36,9 +50,9 @@ export function encodeCompleted(task: HeldTask, workerSuffix: string, result: un
     const trace = task.span?.traceId;
     const created = headers.createdAt === undefined ? '' : `"created":${headers.createdAt},`;
     const rare =
-      headers.group === undefined && headers.hash === undefined && headers.errors === undefined
+      headers.group === undefined && headers.hash === undefined && headers.errors === undefined && task.notes === undefined
         ? ''
-        : `${optional('group', headers.group)}${optional('hash', headers.hash)}${optional('history', briefHistory(headers.errors))}`;
+        : rareFields(task);
     const body = `{"id":${quoted(task.id)},"hop":${headers.hop},"lane":"${task.lane}","type":${quoted(task.type)},${rare}"state":"completed","attempt":${headers.attempt},"at":{${created}"stored":${delivery.storedAt},"fetched":${task.fetchedAt},"started":${task.startedAt},"finished":${task.finishedAt}},${optional('result', result)}${workerSuffix}${trace ? `,"trace":"${trace}"}` : '}'}`;
     if (body.length * 3 <= RESULT_LIMIT || Buffer.byteLength(body) <= RESULT_LIMIT) return body;
     return new JetlaneError(
@@ -50,6 +64,10 @@ export function encodeCompleted(task: HeldTask, workerSuffix: string, result: un
       cause,
     });
   }
+}
+
+function rareFields({ headers, notes }: HeldTask): string {
+  return `${optional('group', headers.group)}${optional('hash', headers.hash)}${optional('progress', notes?.progress)}${optional('log', notes?.log)}${optional('history', briefHistory(headers.errors))}`;
 }
 
 /** A JSON string; ids and types of the usual form need no escaping. */

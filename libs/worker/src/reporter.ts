@@ -1,12 +1,14 @@
 import { hostname } from 'node:os';
 import type { Connection } from '@jetlane/jetstream';
-import type { CountedOutcome, Heartbeat, Lane, LaneMetrics, MetricsSnapshot } from '@jetlane/protocol';
+import type { CountedOutcome, Heartbeat, Lane, LaneMetrics, MetricsSnapshot, RunningTask } from '@jetlane/protocol';
 import { Histogram } from '@jetlane/telemetry';
 import type { HeldTask } from './held-task.js';
 import type { CompiledOptions } from './options.js';
 
 const INTERVAL_MS = 1000;
 const MOST_RUNNING = 1000;
+/** Progress in one heartbeat, in characters of JSON: the rest of it, and what UTF-8 adds, must fit into a message too. */
+const MOST_PROGRESS = 128 * 1024;
 /** The stream forgets what is old: an unchanged snapshot is stored again this often. */
 const REFRESH_MS = 3_600_000;
 
@@ -100,9 +102,14 @@ export class Reporter {
   }
 
   private runningTasks(): Heartbeat['running'] {
-    const list = [];
-    for (const { key, lane, headers, startedAt } of this.load.running()) {
-      list.push({ key, lane, hop: headers.hop, attempt: headers.attempt, startedAt });
+    const list: RunningTask[] = [];
+    let left = MOST_PROGRESS;
+    for (const { key, lane, headers, startedAt, notes } of this.load.running()) {
+      // It has a slot and waits: for the look at an earlier delivery, or for its batch.
+      if (startedAt === 0) continue;
+      const run = { key, lane, hop: headers.hop, attempt: headers.attempt, startedAt };
+      left -= notes?.progressSize ?? 0;
+      list.push(notes?.progressSize && left >= 0 ? { ...run, progress: notes.progress } : run);
       if (list.length >= MOST_RUNNING) break;
     }
     return list;

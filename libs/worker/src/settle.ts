@@ -19,7 +19,7 @@ import type { Outcome } from './classify.js';
 import type { HeldTask } from './held-task.js';
 import { type LeaseKeeper, LeaseLostError } from './lease-keeper.js';
 import type { CompiledOptions } from './options.js';
-import { encodeCompleted, recordOf } from './record-text.js';
+import { encodeCompleted, type FinalOutcome, recordText } from './record-text.js';
 import { forgetCrash } from './redelivery.js';
 
 /** Whom the settler tells. */
@@ -49,7 +49,7 @@ export class Settler {
     private readonly options: CompiledOptions,
     private readonly listener: SettledListener,
   ) {
-    this.recordHeaders = headerText([[HEADER.ttl, `${Math.ceil(options.keepRecordsMs / 1000)}s`]]);
+    this.recordHeaders = headerText([ttlOf(options.keepRecordsMs)]);
     this.records = connection.bulkStream(connection.names.taskStates);
     this.workerSuffix = `"worker":${JSON.stringify(options.name)}`;
   }
@@ -87,7 +87,7 @@ export class Settler {
   // Crash before the record: the task runs again. Between record and ack: the redelivery finds the record and only acks.
   // After: done. Tests: worker-crash.spec "completed".
   private complete(task: HeldTask, outcome: Completed): void {
-    if (this.options.keep !== 'all') return this.acknowledgeNow(task, outcome);
+    if (!this.kept(task, outcome)) return this.acknowledgeNow(task, outcome);
     const body = encodeCompleted(task, this.workerSuffix, outcome.result);
     if (body instanceof JetlaneError) return this.finish(task, this.buryResult(task, body));
     const subject = this.connection.names.state(task.queue, task.key);
@@ -115,10 +115,20 @@ export class Settler {
   }
 
   private async completeSlowly(task: HeldTask, outcome: Completed): Promise<Outcome> {
-    if (this.options.keep !== 'all' && task.recordSequence < 0) return this.acknowledge(task, outcome);
+    if (!this.kept(task, outcome)) return this.acknowledge(task, outcome);
     const body = encodeCompleted(task, this.workerSuffix, outcome.result);
     if (body instanceof JetlaneError) return this.buryResult(task, body);
-    return this.acknowledge(task, (await this.writeRecord(task, body)) ? outcome : { kind: 'duplicate' });
+    return this.acknowledge(task, (await this.writeRecord(task, body, this.options.keepRecordsMs)) ? outcome : { kind: 'duplicate' });
+  }
+
+  /**
+   * Whether an outcome leaves a record. One that stands is always brought to its end; and the record of a task whose key the caller gave
+   * is what a later use of the key is answered from, so it is written whatever `keep` says.
+   */
+  private kept(task: HeldTask, outcome: FinalOutcome): boolean {
+    const { keep } = this.options;
+    if (keep === 'all' || task.recordSequence >= 0 || task.headers.hash !== undefined) return true;
+    return keep === 'failures' && outcome.kind !== 'completed';
   }
 
   private buryResult(task: HeldTask, error: JetlaneError): Promise<Outcome> {
@@ -155,9 +165,7 @@ export class Settler {
   // dead letter: the redelivery finds it and only acks; the lookup reads the dead letter. Test: worker-crash.spec "dead".
   private async bury(task: HeldTask, outcome: Outcome & { kind: 'dead' }): Promise<Outcome> {
     await this.publishDead(task, outcome);
-    const record = recordOf(task, 'dead', this.options.name, undefined, outcome.reason, outcome.error);
-    const written = await this.writeRecord(task, JSON.stringify(record));
-    return this.acknowledge(task, written ? outcome : { kind: 'duplicate' });
+    return this.recordFailure(task, outcome);
   }
 
   private async publishDead(task: HeldTask, outcome: Outcome & { kind: 'dead' }): Promise<void> {
@@ -175,8 +183,12 @@ export class Settler {
 
   // As for completed. Test: worker-failures.spec "cancelled".
   private async cancel(task: HeldTask, outcome: Outcome & { kind: 'cancelled' }): Promise<Outcome> {
-    const record = recordOf(task, 'cancelled', this.options.name, undefined, outcome.reason);
-    const written = await this.writeRecord(task, JSON.stringify(record));
+    return this.recordFailure(task, outcome);
+  }
+
+  private async recordFailure(task: HeldTask, outcome: Outcome & { kind: 'dead' | 'cancelled' }): Promise<Outcome> {
+    if (!this.kept(task, outcome)) return this.acknowledge(task, outcome);
+    const written = await this.writeRecord(task, recordText(task, outcome, this.options.name), this.options.keepFailuresMs);
     return this.acknowledge(task, written ? outcome : { kind: 'duplicate' });
   }
 
@@ -222,18 +234,15 @@ export class Settler {
   }
 
   /** @returns false when somebody else settled this hop meanwhile */
-  private writeRecord(task: HeldTask, body: string): Promise<boolean> {
+  private async writeRecord(task: HeldTask, body: string, keepMs: number): Promise<boolean> {
     const subject = this.connection.names.state(task.queue, task.key);
-    return task.recordSequence < 0 ? this.writePlain(task, subject, body) : this.compareAndSet(task, subject, body);
-  }
-
-  private async writePlain(task: HeldTask, subject: string, body: string): Promise<boolean> {
-    await this.stored(task, () => this.connection.publish(subject, body, this.recordHeaders));
+    if (task.recordSequence >= 0) return this.compareAndSet(task, subject, body, ttlOf(keepMs));
+    const headers = headerText([ttlOf(keepMs)]);
+    await this.stored(task, () => this.connection.publish(subject, body, headers));
     return true;
   }
 
-  private async compareAndSet(task: HeldTask, subject: string, body: string): Promise<boolean> {
-    const ttl: HeaderPair = [HEADER.ttl, `${Math.ceil(this.options.keepRecordsMs / 1000)}s`];
+  private async compareAndSet(task: HeldTask, subject: string, body: string, ttl: HeaderPair): Promise<boolean> {
     for (;;) {
       const headers = encodeHeaders([ttl, [HEADER.expectedSubjectSequence, String(task.recordSequence)]]);
       try {
@@ -269,7 +278,9 @@ export class Settler {
   }
 
   private history(task: HeldTask, error: ErrorRecord): string {
-    return appendHistory(task.headers.errors, { attempt: task.headers.attempt, at: Date.now(), worker: this.options.name, ...error });
+    const { headers, notes } = task;
+    const entry = { attempt: headers.attempt, at: Date.now(), worker: this.options.name, ...error };
+    return appendHistory(headers.errors, notes?.log ? { ...entry, log: notes.log } : entry);
   }
 }
 
@@ -294,6 +305,8 @@ class CompletedRecord extends Publication {
     this.settler.notRecorded(this.task, this.outcome, error);
   }
 }
+
+const ttlOf = (keepMs: number): HeaderPair => [HEADER.ttl, `${Math.ceil(keepMs / 1000)}s`];
 
 const isTooLarge = (error: unknown): boolean => error instanceof JetlaneError && error.code === 'payload-too-large';
 

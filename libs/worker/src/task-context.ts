@@ -22,6 +22,22 @@ export interface TaskContext {
   /** Fires when the run should end: timeout, shutdown past its deadline, lost lease. Its `reason` is the error. */
   readonly signal: AbortSignal;
   readonly traceparent: string | undefined;
+  /**
+   * By when the run should be over, ms since 1970: the end of its timeout or the task's own deadline, whichever is first; `undefined` when it
+   * has neither. The signal fires at the timeout; the task's deadline ends no run that has begun.
+   */
+  readonly deadline: number | undefined;
+  /**
+   * Tells how far the run is: percent (0 to 100), or an object of one's own, at most 1,024 characters of JSON. The last one counts: it is
+   * told to listeners of `task:progress` at once, to everybody else about once a second, and is kept in the task's record. Never throws: what
+   * cannot be told is left out and logged.
+   */
+  progress(progress: number | object): void;
+  /**
+   * Logs a line about this run: into the worker's log with the task's id, and into the task's record, or the attempt history of
+   * a failed one. Of a run the last 50 lines are kept, 500 characters each, 4,000 together.
+   */
+  log(line: string): void;
 }
 
 /** User code for one task type. The payload is parsed JSON, or bytes when the content type is another. */

@@ -165,8 +165,9 @@ export class Worker {
 
   private async drain(engine: Engine, timeoutMs: number): Promise<void> {
     this.stopWatching?.();
-    const { loop, leases, reporter } = engine;
+    const { loop, leases, reporter, pipeline } = engine;
     const left = await loop.stop();
+    pipeline.drain();
     await Promise.all([
       within(Math.min(timeoutMs, HAND_BACK_MS), Promise.all(left.map((task) => this.returnUnrun(task, engine)))),
       loop.idle(timeoutMs),

@@ -1,10 +1,11 @@
 import type { Receipt, TaskStatus } from '@jetlane/client';
-import { type ErrorRecord, LANES, TASK_STATES } from '@jetlane/protocol';
+import { type AttemptError, type ErrorRecord, LANES, TASK_STATES } from '@jetlane/protocol';
 import { z } from 'zod';
 
 const ms = z.number().describe('Milliseconds since 1970.');
 const lane = z.enum(LANES);
 const state = z.enum(TASK_STATES);
+const log = z.array(z.object({ at: ms, text: z.string() })).optional();
 const taskError = z.object({ name: z.string(), message: z.string(), code: z.string().optional() });
 
 export const receiptSchema = z
@@ -35,8 +36,13 @@ export const taskSchema = z
     reason: z.string().optional().describe('Why a task is cancelled or dead.'),
     worker: z.string().optional(),
     trace_id: z.string().optional(),
+    progress: z.unknown().optional().describe('What the handler told last: percent, or an object of its own.'),
+    log: z
+      .array(z.object({ at: ms, text: z.string() }))
+      .optional()
+      .describe('The last lines that the last run logged.'),
     history: z
-      .array(taskError.extend({ attempt: z.int(), at: ms, worker: z.string().optional() }))
+      .array(taskError.extend({ attempt: z.int(), at: ms, worker: z.string().optional(), log }))
       .describe('Failed attempts, oldest first.'),
   })
   .meta({ id: 'Task' });
@@ -68,8 +74,14 @@ export function taskView(task: TaskStatus): TaskView {
     reason: task.reason,
     worker: task.worker,
     trace_id: task.trace,
-    history: task.history.map((entry) => ({ ...errorView(entry), attempt: entry.attempt, at: entry.at, worker: entry.worker })),
+    ...('progress' in task ? { progress: task.progress } : {}),
+    log: task.log && [...task.log],
+    history: task.history.map((entry) => ({ ...errorView(entry), ...attemptView(entry) })),
   };
+}
+
+function attemptView({ attempt, at, worker, log }: AttemptError) {
+  return { attempt, at, worker, log: log && [...log] };
 }
 
 function errorView({ name, message, code }: ErrorRecord): z.output<typeof taskError> {

@@ -1,0 +1,91 @@
+import type { Outcome } from './classify.js';
+import { Collector, processTimers } from './collector.js';
+import { failureOf, payloadOf } from './execute.js';
+import type { BatchedHandler } from './handler-options.js';
+import { type HeldTask, HeldTaskContext, type TaskHolder } from './held-task.js';
+import type { CompiledOptions } from './options.js';
+import { type BatchListener, Entry, RunningBatch } from './running-batch.js';
+
+/**
+ * Tasks of types with a batch handler. Each has a slot and a lease from the moment it comes here; it waits in the collector of its type
+ * until its batch begins. When the worker stops, what waits is handed back at once, as anything else that never ran.
+ */
+export class Batches implements TaskHolder {
+  private readonly collectors = new Map<string, Collector<Entry>>();
+  /** Tasks in collectors. */
+  private waiting = 0;
+  private stopping = false;
+
+  constructor(
+    private readonly options: CompiledOptions,
+    private readonly listener: BatchListener,
+  ) {}
+
+  /** Never throws: what is wrong with the payload, or with `groupBy`, is the task's failure. */
+  add(task: HeldTask, handler: BatchedHandler): void {
+    if (this.stopping) return this.listener.ended(task, { kind: 'interrupted' });
+    let entry: Entry;
+    let group: string | undefined;
+    try {
+      entry = new Entry(task, payloadOf(task), new HeldTaskContext(task, this.listener));
+      group = groupOf(entry, handler);
+    } catch (error) {
+      return this.listener.ended(task, failureOf(task, error, this.options));
+    }
+    this.waiting++;
+    // Suspected to have killed its worker: alone it cannot take the others of a batch along when it does so again.
+    if (task.crashes > 0) return this.begin(handler, [entry], group);
+    task.holder = this;
+    this.collectorOf(task.type, handler).add(entry, group);
+    if (this.waiting >= this.options.slots) this.beginFullest();
+  }
+
+  /** Hands back what waits, and what comes from now on. */
+  stop(): void {
+    this.stopping = true;
+    for (const collector of this.collectors.values()) {
+      for (const { task } of collector.takeAll()) this.out(task, { kind: 'interrupted' });
+    }
+  }
+
+  /** A task that is cancelled, or whose lease is lost, while it waits leaves at once. */
+  aborted(task: HeldTask, reason: Error): void {
+    if (this.collectors.get(task.type)?.remove((entry) => entry.task === task)) this.out(task, failureOf(task, reason, this.options));
+  }
+
+  giveUp(): void {}
+
+  private out(task: HeldTask, outcome: Outcome): void {
+    this.waiting--;
+    task.holder = undefined;
+    this.listener.ended(task, outcome);
+  }
+
+  /** Every slot is taken by a task that waits: nothing more can come, for no batch. */
+  private beginFullest(): void {
+    let fullest: Collector<Entry> | undefined;
+    for (const collector of this.collectors.values()) if (!fullest || collector.fullest > fullest.fullest) fullest = collector;
+    fullest?.beginFullest();
+  }
+
+  private collectorOf(type: string, handler: BatchedHandler): Collector<Entry> {
+    let collector = this.collectors.get(type);
+    if (!collector) {
+      collector = new Collector(handler.batch, processTimers, (entries, group) => this.begin(handler, entries, group));
+      this.collectors.set(type, collector);
+    }
+    return collector;
+  }
+
+  private begin(handler: BatchedHandler, waited: Entry[], group: string | undefined): void {
+    this.waiting -= waited.length;
+    const entries = waited.filter(({ task }) => this.listener.mayRun(task));
+    if (entries.length > 0) new RunningBatch(handler, entries, group, this.listener).run();
+  }
+}
+
+function groupOf({ task, data, context }: Entry, { batch: { groupBy } }: BatchedHandler): string | undefined {
+  if (groupBy === undefined) return undefined;
+  const group: unknown = groupBy === 'group' ? task.headers.group : groupBy(data as never, context);
+  return group === undefined ? undefined : String(group);
+}
