@@ -1,6 +1,14 @@
 import type { QueuedTask } from '@jetlane/client';
 import { openQueueBucket, removeQueue } from '@jetlane/jetstream';
-import { type JetlaneError, LANES, type QueueDefinition } from '@jetlane/protocol';
+import {
+  headerText,
+  headerValue,
+  type JetlaneError,
+  LANES,
+  parseRetryHeader,
+  parseTaskHeaders,
+  type QueueDefinition,
+} from '@jetlane/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { storedSubjects } from '../support/broker.js';
 import { Installation } from '../support/installation.js';
@@ -52,6 +60,28 @@ describe('enqueue', () => {
     ]);
   });
 
+  it('carries the rules of its own as headers, also by a timer', async () => {
+    const rules = {
+      retry: { attempts: 2, initialDelay: '3s', backoff: 'fixed' },
+      timeout: '2s',
+      deadline: new Date(1_900_000_000_000),
+      replyTo: 'client.replies.me.1',
+    } as const;
+    const at = [
+      await all.client.enqueue('default', { type: 'mail', ...rules }),
+      await all.client.enqueue('default', { type: 'mail', delay: '1h', ...rules }),
+    ];
+    for (const { id } of at) {
+      const { copies } = await all.store.traces('default', id.slice('default.'.length));
+      expect(parseTaskHeaders(headerText(copies[0]!.stored.headers))).toMatchObject({
+        timeout: 2000,
+        deadline: 1_900_000_000_000,
+        reply: 'client.replies.me.1',
+      });
+      expect(parseRetryHeader(headerValue(copies[0]!.stored.headers, 'Task-Retry')!)).toEqual(rules.retry);
+    }
+  });
+
   it('goes to the lane that is named, or to a timer', async () => {
     for (const lane of LANES) expect((await all.client.enqueue('default', { type: 'mail', lane })).lane).toBe(lane);
     const { id, state } = await all.client.enqueue('default', { type: 'mail', delay: '1h' });
@@ -101,6 +131,11 @@ describe('enqueue', () => {
       [{ type: 'mail', data: cyclic }, 'data'],
       [{ type: 'mail', data: 1n }, 'data'],
       [{ type: 'mail', data: () => 1 }, 'data'],
+      [{ type: 'mail', retry: { attempts: 0 } }, 'retry'],
+      [{ type: 'mail', timeout: 'long' }, 'timeout'],
+      [{ type: 'mail', deadline: new Date('never') }, 'deadline'],
+      [{ type: 'mail', replyTo: 'tasks.default.high.x' }, 'replyTo'],
+      [{ type: 'mail', replyTo: '_INBOX.a\r\nNats-TTL: 1s' }, 'replyTo'],
     ];
     const before = await all.messages(all.connection.names.taskStates);
     for (const [task, field] of wrong)

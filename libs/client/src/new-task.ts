@@ -5,6 +5,7 @@ import {
   DEFAULT_LANE,
   type Duration,
   decodeHeaders,
+  formatRetryHeader,
   HEADER,
   type HeaderPair,
   hopId,
@@ -17,6 +18,8 @@ import {
   LANES,
   type Lane,
   type QueueDefinition,
+  type RetryPolicy,
+  retryPolicySchema,
   stripServerHeaders,
   type TaskState,
   toMs,
@@ -37,6 +40,14 @@ export interface NewTask {
   readonly key?: string;
   /** Fairness and ordering key. */
   readonly group?: string;
+  /** Retry policy of this task alone, over the queue's and the handler's; it cannot raise the number of attempts. */
+  readonly retry?: RetryPolicy;
+  /** Longest run, at most the handler's own. */
+  readonly timeout?: Duration;
+  /** A task that still waits then is cancelled with reason `expired` and never runs; a date, or ms since 1970. */
+  readonly deadline?: Date | number;
+  /** Subject on core NATS that is told the outcome (best effort); under `_INBOX.` or the namespace's `replies.`. */
+  readonly replyTo?: string;
   /** Media type of a payload in bytes. */
   readonly contentType?: string;
   /** W3C trace context of the caller; default: the active span's. */
@@ -66,6 +77,8 @@ export interface PreparedTask {
   readonly group: string | undefined;
   readonly contentType: string | undefined;
   readonly createdAt: number;
+  /** Header lines of the task's own rules: retry, timeout, deadline, reply; mostly none. */
+  readonly rules: string;
   /** How long a record of it is kept, ms: the queue's time, counted from when it is due. */
   readonly keepMs: number;
 }
@@ -94,8 +107,32 @@ export function prepareTask(queue: string, task: NewTask, key: string, definitio
     group: task.group,
     contentType: task.contentType,
     createdAt: Date.now(),
+    rules: rulesOf(task),
     keepMs: delayMs + (definition.keepRecords === undefined ? LANE_DEFAULTS.keepRecordsMs : toMs(definition.keepRecords, 'keepRecords')),
   };
+}
+
+function rulesOf({ retry, timeout, deadline, replyTo }: NewTask): string {
+  if (retry === undefined && timeout === undefined && deadline === undefined && replyTo === undefined) return '';
+  let lines = '';
+  if (retry !== undefined) {
+    if (!retryPolicySchema.safeParse(retry).success) throw invalid('retry', 'a retry policy', retry);
+    lines += line(HEADER.retry, formatRetryHeader(retry));
+  }
+  if (timeout !== undefined) lines += line(HEADER.timeout, String(Math.max(1, toMs(timeout, 'timeout'))));
+  if (deadline !== undefined) lines += line(HEADER.deadline, String(timeOf(deadline)));
+  if (replyTo === undefined) return lines;
+  if (!REPLY.test(replyTo)) throw invalid('replyTo', 'a subject under _INBOX. or <namespace>.replies.', replyTo);
+  return lines + line(HEADER.reply, replyTo);
+}
+
+/** Subjects that the worker answers to, whatever the namespace; it looks at the namespace itself. */
+const REPLY = /^(_INBOX|([a-z0-9-]+\.)?replies)(\.[^\s.*>]+)+$/;
+
+function timeOf(deadline: Date | number): number {
+  const ms = Math.floor(Number(deadline));
+  if (!Number.isSafeInteger(ms) || ms < 0) throw invalid('deadline', 'a date or ms since 1970', String(deadline));
+  return ms;
 }
 
 function payloadOf({ data, contentType }: NewTask): Payload {
@@ -141,6 +178,7 @@ export function firstHop(task: PreparedTask, trace: TraceHeaders, hash?: string)
   if (task.group !== undefined) block += line(HEADER.group, task.group);
   if (task.contentType !== undefined && task.contentType !== JSON_CONTENT_TYPE) block += line(HEADER.contentType, task.contentType);
   if (hash !== undefined) block += line(HEADER.hash, hash);
+  block += task.rules;
   if (trace.traceparent) block += `traceparent: ${trace.traceparent}\r\n`;
   if (trace.tracestate) block += line(HEADER.tracestate, trace.tracestate);
   return `${block}\r\n`;
