@@ -26,7 +26,8 @@ export class Queues {
   /** How long this queue keeps its records, in ms; the default for a queue that is not defined, or whose definition cannot be read. */
   readonly keepMs = (queue: string): number => {
     try {
-      const age = this.definitions.get(queue)?.keepRecords;
+      const definition = this.definitions.get(queue);
+      const age = definition?.keepFailures ?? definition?.keepRecords;
       return age === undefined ? LANE_DEFAULTS.keepRecordsMs : toMs(age);
     } catch {
       return LANE_DEFAULTS.keepRecordsMs;
