@@ -3,8 +3,9 @@ import type { JetStreamManager } from '@nats-io/jetstream';
 import { jetstreamManager } from '@nats-io/jetstream';
 import { AuthorizationError, type Msg, type NatsConnection } from '@nats-io/nats-core';
 import { connect as natsConnect } from '@nats-io/transport-node';
-import { type ConnectOptions, natsOptions, reconnectDelay, serverNames } from './connection-options.js';
+import { type ConnectOptions, DEFAULT_PING_INTERVAL_MS, natsOptions, reconnectDelay, serverNames } from './connection-options.js';
 import type { Delivery } from './delivery.js';
+import { LinkWatch } from './link-watch.js';
 import { listenerThrew } from './listener-error.js';
 import { Outbox, type Payload } from './outbox.js';
 import type { Publication } from './publication.js';
@@ -43,6 +44,7 @@ export class Connection {
   private readonly listeners = new Set<(state: ConnectionState) => void>();
   private readonly requests: Requests;
   private readonly outbox: Outbox;
+  private readonly watch: LinkWatch;
   private manager: Promise<JetStreamManager> | undefined;
 
   constructor(
@@ -61,6 +63,7 @@ export class Connection {
       true,
     );
     this.requests = new Requests(nats);
+    this.watch = new LinkWatch(nats, options.pingIntervalMs ?? DEFAULT_PING_INTERVAL_MS);
     void this.follow();
     void nats.closed().then(() => this.release());
   }
@@ -98,9 +101,9 @@ export class Connection {
     });
   }
 
-  /** Stores a message; see {@link Publisher.publish}. */
-  publish(subject: string, data: Payload, headers?: Payload): Promise<PubAck> {
-    return this.publisher.publish(subject, data, headers);
+  /** Stores a message; see {@link Publisher.publish}. @param stillWanted see {@link Publication.stillWanted} */
+  publish(subject: string, data: Payload, headers?: Payload, stillWanted?: () => boolean): Promise<PubAck> {
+    return this.publisher.publish(subject, data, headers, stillWanted);
   }
 
   /** Stores a message; see {@link Publisher.post}. */
@@ -203,6 +206,7 @@ export class Connection {
   /** The link is gone for good: who still waits for an answer is told. */
   private release(): void {
     this.enter('closed');
+    this.watch.stop();
     this.publisher.close();
     this.requests.close();
   }

@@ -94,6 +94,7 @@ export class TaskStore {
           subject,
           task.data,
           encodeHeaders(timerHeaders(names.due(task.queue, task.lane, task.key), task, expected)),
+          task.stillWanted,
         );
         return true;
       } catch (error) {
@@ -110,13 +111,13 @@ export class TaskStore {
     queue: string,
     lane: Lane,
     key: string,
-    task: { headers: readonly HeaderPair[]; data: Payload; hop: number },
+    task: { headers: readonly HeaderPair[]; data: Payload; hop: number; stillWanted?: () => boolean },
   ): Promise<PubAck> {
     const headers: HeaderPair[] = [
       [HEADER.msgId, hopId(key, task.hop)],
       ...withHeaders(stripServerHeaders(task.headers), { [HEADER.hop]: task.hop }),
     ];
-    return this.connection.publish(this.connection.names.task(queue, lane, key), task.data, encodeHeaders(headers));
+    return this.connection.publish(this.connection.names.task(queue, lane, key), task.data, encodeHeaders(headers), task.stillWanted);
   }
 
   /**
@@ -140,9 +141,9 @@ export class TaskStore {
     const subject = this.connection.names.dead(queue, key);
     // One stream holds the letters of all queues: without the queue, equal keys of two queues would swallow each other.
     const id: HeaderPair = [HEADER.msgId, hopId(formatTaskId(queue, key), letter.hop)];
-    const ack = await this.connection.publish(subject, letter.data, encodeHeaders([id, ...headers]));
+    const ack = await this.connection.publish(subject, letter.data, encodeHeaders([id, ...headers]), letter.stillWanted);
     if (!ack.duplicate || (await this.stands(queue, key, letter.hop))) return ack;
-    return this.connection.publish(subject, letter.data, encodeHeaders(headers));
+    return this.connection.publish(subject, letter.data, encodeHeaders(headers), letter.stillWanted);
   }
 
   /** A remembered message id says that there was a letter, not that there is one: it, or a record of this hop or a higher one, must be seen. */
@@ -163,6 +164,8 @@ export interface DeadLetter {
   readonly hop: number;
   /** Reason, error, time, source and history; see {@link HEADER}. */
   readonly extra: Readonly<Record<string, string | number | undefined>>;
+  /** See {@link Publication.stillWanted}; so in what follows. */
+  readonly stillWanted?: () => boolean;
 }
 
 const LONGEST_ESSENTIAL = 1000;
@@ -196,6 +199,7 @@ export interface TimerRequest {
   readonly attempt: number;
   readonly headers: readonly HeaderPair[];
   readonly data: Payload;
+  readonly stillWanted?: () => boolean;
 }
 
 function timerHeaders(target: string, task: TimerRequest, expected: number): HeaderPair[] {

@@ -95,6 +95,11 @@ export class Settler {
     this.connection.post(new CompletedRecord(subject, body, this.recordHeaders, task, outcome, this));
   }
 
+  /** The lease is ours, so the task is nobody else's. */
+  owns(task: HeldTask): boolean {
+    return !this.leases.lost(task);
+  }
+
   /** The record of a completed task is stored. */
   recorded(task: HeldTask, outcome: Completed): void {
     this.acknowledgeNow(task, outcome);
@@ -142,6 +147,7 @@ export class Settler {
       attempt: outcome.counted ? attempt + 1 : attempt,
       headers: withHeaders(headersOf(task), outcome.counted ? { [HEADER.errors]: this.history(task, outcome.error) } : {}),
       data: task.delivery.data,
+      stillWanted: () => this.owns(task),
     };
     try {
       await this.stored(task, () => this.store.setTimer(timer));
@@ -170,7 +176,7 @@ export class Settler {
       [HEADER.fingerprint]: fingerprint(task.type, outcome.error),
       [HEADER.errors]: this.history(task, outcome.error),
     };
-    const letter = { headers: headersOf(task), data: task.delivery.data, hop: task.headers.hop, extra };
+    const letter = { headers: headersOf(task), data: task.delivery.data, hop: task.headers.hop, extra, stillWanted: () => this.owns(task) };
     await this.stored(task, () => this.store.publishDead(task.queue, task.key, letter));
   }
 
@@ -204,7 +210,7 @@ export class Settler {
   /** Behind a full lane the task goes round by a timer: the stream of timers has no limit. */
   private async republish(task: HeldTask): Promise<void> {
     const { queue, lane, key, delivery } = task;
-    const copy = { headers: headersOf(task), data: delivery.data, hop: task.headers.hop + 1 };
+    const copy = { headers: headersOf(task), data: delivery.data, hop: task.headers.hop + 1, stillWanted: () => this.owns(task) };
     const publish = () =>
       this.store.publishTask(queue, lane, key, copy).catch((error: unknown) => {
         if (!(error instanceof QueueFullError)) throw error;
@@ -229,7 +235,7 @@ export class Settler {
   }
 
   private async writePlain(task: HeldTask, subject: string, body: string): Promise<boolean> {
-    await this.stored(task, () => this.connection.publish(subject, body, this.recordHeaders));
+    await this.stored(task, () => this.connection.publish(subject, body, this.recordHeaders, () => this.owns(task)));
     return true;
   }
 
@@ -238,7 +244,7 @@ export class Settler {
     for (;;) {
       const headers = encodeHeaders([ttl, [HEADER.expectedSubjectSequence, String(task.recordSequence)]]);
       try {
-        await this.stored(task, () => this.connection.publish(subject, body, headers));
+        await this.stored(task, () => this.connection.publish(subject, body, headers, () => this.owns(task)));
         return true;
       } catch (error) {
         if (!(error instanceof WrongSequenceError)) throw error;
@@ -285,6 +291,11 @@ class CompletedRecord extends Publication {
     private readonly settler: Settler,
   ) {
     super(subject, body, headers);
+  }
+
+  /** A record that came after the lease could replace that of the worker which has the task now. */
+  override stillWanted(): boolean {
+    return this.settler.owns(this.task);
   }
 
   confirmed(): void {
