@@ -1,5 +1,5 @@
 export { classifyError, type FailedRun, type Outcome } from './classify.js';
-export type { TaskEvent, WorkerEvents } from './events.js';
+export type { StuckLane, TaskEvent, WorkerEvents } from './events.js';
 export type { HandlerOptions, WorkerLog, WorkerOptions } from './options.js';
 export { POISON_LIMIT } from './redelivery.js';
 export { RESULT_LIMIT } from './settle.js';

@@ -11,6 +11,7 @@ import { type CompiledOptions, compileOptions, type WorkerOptions } from './opti
 import { Pipeline } from './pipeline.js';
 import { Reporter } from './reporter.js';
 import { Interrupted } from './task-context.js';
+import { Watchdog } from './watchdog.js';
 import { within } from './within.js';
 
 /** `idle` → `running` → `stopping` → `idle`. Only start() and stop() change it. */
@@ -22,12 +23,14 @@ interface Engine {
   readonly leases: LeaseKeeper;
   readonly pipeline: Pipeline;
   readonly loop: FetchLoop;
+  readonly watchdog: Watchdog;
   readonly reporter: Reporter;
 }
 
 /** How long the settlement of aborted tasks may take at the end of a stop, in ms. */
 const LAST_SETTLEMENT_MS = 5000;
 const LAST_WORDS_MS = 1000;
+const RECHECK_MS = 300;
 /** How long a stop waits for a link that is down to hand back what never ran, in ms; then it is left to its lease. */
 const HAND_BACK_MS = 3000;
 
@@ -40,7 +43,7 @@ export class Worker {
   private stopWatching: (() => void) | undefined;
   /** The last start or stop that was asked for; each waits for the one before it. */
   private last: Promise<void> = Promise.resolve();
-  private provisioning = false;
+  private readonly doubted = new Set<Lane>();
 
   constructor(
     private readonly connection: Connection,
@@ -77,16 +80,28 @@ export class Worker {
     for (const task of [...(this.engine?.leases.running() ?? [])]) task.abort(new Interrupted('the worker was told to stop at once'));
   }
 
-  /** What the worker does now, per lane; for readiness and the live view. */
+  /**
+   * What the worker does now, per lane; for readiness and the live view. `problems` says which lane gets no tasks and why;
+   * `ready` is false while there is any. A lane that somebody paused is told in `paused` and is no problem.
+   */
   health() {
     const { engine } = this;
+    const connected = this.connection.state === 'connected';
+    const lanes = engine?.loop.snapshot().map((view) => ({ ...view, ...engine.watchdog.trouble(view.lane) })) ?? [];
+    const problems = lanes.flatMap(({ lane, stuck, refused }) => {
+      const reason = stuck ?? (refused === undefined ? undefined : `pulls are refused: ${refused}`);
+      return reason === undefined ? [] : [`${lane}: ${reason}`];
+    });
+    if (!connected) problems.unshift('the link to NATS is down');
     return {
       state: this.state,
-      connected: this.connection.state === 'connected',
+      ready: this.state === 'running' && problems.length === 0,
+      problems,
+      connected,
       slots: engine?.options.slots ?? 0,
       busy: engine?.loop.running ?? 0,
       settling: engine?.loop.settling ?? 0,
-      lanes: engine?.loop.snapshot() ?? [],
+      lanes,
     };
   }
 
@@ -106,6 +121,7 @@ export class Worker {
     this.engine.leases.start();
     this.engine.reporter.start();
     this.engine.loop.start();
+    this.engine.watchdog.start();
     this.stopWatching = this.connection.onState((state) => this.linkChanged(state));
   }
 
@@ -126,7 +142,14 @@ export class Worker {
     const reporter = new Reporter(connection, options, { busy: () => loop.running, running: () => leases.running() });
     const loop = new FetchLoop(connection, options, leases, {
       run: (task) => pipeline.begin(task),
-      missing: (lane) => void this.reprovision(lane),
+      missing: (lane) => this.doubt(lane),
+    });
+    const watchdog = new Watchdog(connection, options, {
+      lanes: () => loop.snapshot(),
+      rebuild: (lane) => loop.rebuild(lane),
+      provision: (lane) => this.reprovision(lane),
+      stuck: (lane, reason, forMs) => this.emitter.emit('lane:stuck', { queue: options.queue, lane, reason, forMs }),
+      recovered: (lane) => this.emitter.emit('lane:recovered', { queue: options.queue, lane }),
     });
     const pipeline = new Pipeline({
       connection,
@@ -138,7 +161,7 @@ export class Worker {
       ran: (task) => loop.ran(task),
       done: (task) => loop.done(task),
     });
-    return { options, definition, leases, pipeline, loop, reporter };
+    return { options, definition, leases, pipeline, loop, watchdog, reporter };
   }
 
   private linkChanged(state: Connection['state']): void {
@@ -148,24 +171,38 @@ export class Worker {
     loop.start();
   }
 
+  /** The lane's consumer does not answer: it may be gone, or somebody made it anew, and a new one knows no delivery. */
+  private doubt(lane: Lane): void {
+    this.engine!.pipeline.rebuiltAt = performance.now();
+    if (this.doubted.has(lane)) return;
+    this.doubted.add(lane);
+    void this.recheck(this.engine!, lane).finally(() => this.doubted.delete(lane));
+  }
+
+  /** A consumer on its way out may still be listed at the first look, and swallow the next pull without a word. */
+  private async recheck({ watchdog, loop }: Engine, lane: Lane): Promise<void> {
+    await watchdog.look(lane);
+    await new Promise((resolve) => setTimeout(resolve, RECHECK_MS).unref());
+    await watchdog.look(lane);
+    if (this.state === 'running' && this.engine?.loop === loop) loop.rebuild(lane);
+  }
+
   /** Somebody deleted the lane's consumer or stream, or the server came back without it. */
   private async reprovision(lane: Lane): Promise<void> {
-    this.engine!.pipeline.rebuiltAt = performance.now();
-    if (this.provisioning || this.state !== 'running' || this.connection.state !== 'connected') return;
-    this.provisioning = true;
-    const { definition, options } = this.engine!;
+    const { definition, options, pipeline } = this.engine!;
+    pipeline.rebuiltAt = performance.now();
+    if (this.state !== 'running') return;
     try {
       await provisionLane(this.connection, definition, lane);
     } catch (error) {
       options.log.warn({ queue: options.queue, lane, error: (error as Error).message }, 'lane:missing');
-    } finally {
-      this.provisioning = false;
     }
   }
 
   private async drain(engine: Engine, timeoutMs: number): Promise<void> {
     this.stopWatching?.();
-    const { loop, leases, reporter } = engine;
+    const { loop, leases, reporter, watchdog } = engine;
+    watchdog.stop();
     const left = await loop.stop();
     await Promise.all([
       within(Math.min(timeoutMs, HAND_BACK_MS), Promise.all(left.map((task) => this.returnUnrun(task, engine)))),

@@ -12,6 +12,8 @@ import type { ServiceMetrics } from './metrics.js';
 export interface Component {
   start(): Promise<void>;
   stop(): Promise<void>;
+  /** A second signal came while it stops: cuts short what takes long. */
+  abort?(): void;
 }
 
 /** What the parts of a service share. */
