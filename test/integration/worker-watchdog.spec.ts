@@ -1,6 +1,7 @@
-import { type Connection, consumerState } from '@jetlane/jetstream';
+import { consumerState } from '@jetlane/jetstream';
 import type { Worker } from '@jetlane/worker';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { loseRequests } from '../support/lost-pulls.js';
 import { holdsFor } from '../support/wait-until.js';
 import { eventually } from './services-fixture.js';
 import { deferred, WorkerSite } from './worker-fixture.js';
@@ -11,33 +12,6 @@ beforeAll(async () => {
 });
 afterAll(() => site.close());
 
-/**
- * Makes pulls of a link get lost, while idle heartbeats for them keep coming: what a worker sees whose pull the server has
- * forgotten. `relent` lets new requests through, `heal` also ends the heartbeats.
- */
-function loseRequests(link: Connection, queue: string): { relent: () => void; heal: () => void; lost: () => number } {
-  const nats = link.raw();
-  const publish = nats.publish.bind(nats);
-  const replies = new Set<string>();
-  let broken = true;
-  nats.publish = (subject, data, options) => {
-    const { stream } = link.names.lane(queue, 'normal');
-    if (!broken || !subject.startsWith(`$JS.API.CONSUMER.MSG.NEXT.${stream}.`)) return publish(subject, data, options);
-    replies.add(options!.reply!);
-  };
-  const beat = setInterval(() => {
-    for (const reply of replies) site.connection.send(reply, '', 'NATS/1.0 100 Idle Heartbeat\r\n\r\n');
-  }, 500);
-  const relent = () => {
-    broken = false;
-  };
-  const heal = () => {
-    relent();
-    clearInterval(beat);
-  };
-  return { relent, heal, lost: () => replies.size };
-}
-
 const lane = (worker: Worker, name = 'normal') => worker.health().lanes.find((view) => view.lane === name)!;
 
 describe.concurrent('a worker', () => {
@@ -46,7 +20,7 @@ describe.concurrent('a worker', () => {
     const link = await site.installation.link();
     const ran: string[] = [];
     await site.define({ name: queue });
-    const { relent, heal, lost } = loseRequests(link, queue);
+    const { relent, heal, lost } = loseRequests(link, queue, site.connection);
     const worker = await site.worker({ queue, handlers: { t: (_: unknown, { key }: { key: string }) => void ran.push(key) } }, link);
     const began = performance.now();
     await eventually('the pull is lost', () => lost() > 0);
@@ -63,7 +37,7 @@ describe.concurrent('a worker', () => {
     const queue = site.queueName();
     const link = await site.installation.link();
     await site.define({ name: queue });
-    const { heal } = loseRequests(link, queue);
+    const { heal } = loseRequests(link, queue, site.connection);
     const worker = await site.worker({ queue, handlers: { t: () => 'done' } }, link);
     const told: string[] = [];
     worker.on('lane:stuck', (stuck) => told.push(`${stuck.lane} ${stuck.reason}`));
