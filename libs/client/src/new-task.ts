@@ -94,9 +94,13 @@ export function prepareTask(queue: string, task: NewTask, key: string, definitio
     group: task.group,
     contentType: task.contentType,
     createdAt: Date.now(),
-    keepMs: delayMs + (definition.keepRecords === undefined ? LANE_DEFAULTS.keepRecordsMs : toMs(definition.keepRecords, 'keepRecords')),
+    keepMs: delayMs + recordLife(definition),
   };
 }
+
+/** How long records of a queue's tasks are kept, in ms. */
+export const recordLife = ({ keepRecords }: QueueDefinition): number =>
+  keepRecords === undefined ? LANE_DEFAULTS.keepRecordsMs : toMs(keepRecords, 'keepRecords');
 
 function payloadOf({ data, contentType }: NewTask): Payload {
   if (data instanceof Uint8Array) {

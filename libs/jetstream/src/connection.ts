@@ -1,7 +1,7 @@
 import { JetlaneError, Names } from '@jetlane/protocol';
 import type { JetStreamManager } from '@nats-io/jetstream';
 import { jetstreamManager } from '@nats-io/jetstream';
-import { AuthorizationError, type Msg, type NatsConnection } from '@nats-io/nats-core';
+import { AuthorizationError, createInbox, type Msg, type NatsConnection } from '@nats-io/nats-core';
 import { connect as natsConnect } from '@nats-io/transport-node';
 import { type ConnectOptions, DEFAULT_PING_INTERVAL_MS, natsOptions, reconnectDelay, serverNames } from './connection-options.js';
 import type { Delivery } from './delivery.js';
@@ -12,7 +12,7 @@ import type { Publication } from './publication.js';
 import { type PubAck, Publisher } from './publisher.js';
 import { Puller, type PullerOptions } from './puller.js';
 import { Requests } from './requests.js';
-import { EncodedHeaders, headerBlock, text } from './wire-message.js';
+import { EncodedHeaders, headerBlock, statusCode, text } from './wire-message.js';
 
 /** `connected` ⇄ `reconnecting` → `closed`. Only the connection changes it. */
 export type ConnectionState = 'connected' | 'reconnecting' | 'closed';
@@ -151,6 +151,19 @@ export class Connection {
     if (this.current !== 'connected')
       throw new JetlaneError('not-connected', `cannot ask ${subject}: the link to NATS is down; it is being rebuilt`);
     return coreMessage(await this.requests.request(subject, data, timeoutMs, headers && new EncodedHeaders(headers)));
+  }
+
+  /** Asks whoever listens; resolves after a time with all that was answered by then. Nobody need answer. */
+  async gather(subject: string, data: Payload, ms: number): Promise<CoreMessage[]> {
+    const answers: CoreMessage[] = [];
+    const inbox = createInbox();
+    const stop = this.subscribe(inbox, (message) => {
+      if (statusCode(message.headers) === 0) answers.push(message);
+    });
+    this.nats.publish(subject, data, { reply: inbox });
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    stop();
+    return answers;
   }
 
   /** Listens on core NATS; survives reconnects. Returns the way to stop. */

@@ -1,3 +1,4 @@
+export { type BatchRequest, batchGet, scanStream } from './batch-get.js';
 export { bodyText, Connection, type ConnectionState, type CoreMessage, connect } from './connection.js';
 export type { ConnectOptions } from './connection-options.js';
 export { ConnectionPool, type PooledConnection } from './connection-pool.js';

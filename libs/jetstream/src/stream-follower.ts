@@ -1,8 +1,6 @@
-import { decodeHeaders, headerValue, JetlaneError } from '@jetlane/protocol';
-import { createInbox, type Msg } from '@nats-io/nats-core';
+import { batchGet } from './batch-get.js';
 import type { Connection } from './connection.js';
 import type { StoredMessage } from './stored.js';
-import { headerBlock, statusCode, statusText } from './wire-message.js';
 
 /** What to follow. */
 export interface FollowOptions {
@@ -26,7 +24,6 @@ export interface FollowOptions {
   readonly onError?: (error: unknown) => void;
 }
 
-const SILENCE_MS = 3000;
 const WAKE_DELAY_MS = 20;
 const RETRY_MS = 500;
 
@@ -115,7 +112,9 @@ export class StreamFollower {
   /** Asks for one batch and hands it over; tells how much is left. */
   private async readBatch(): Promise<number> {
     const queue: StoredMessage[] = [];
-    const pending = await this.ask((message) => queue.push(message));
+    const { stream, subject, batch = 256 } = this.options;
+    const request = { stream, subject, from: this.position + 1, batch };
+    const pending = await batchGet(this.connection, request, (message) => queue.push(message));
     this.answeredAt = performance.now();
     for (const message of queue) {
       if (this.stopped) return 0;
@@ -123,40 +122,6 @@ export class StreamFollower {
       this.position = message.sequence;
     }
     return pending;
-  }
-
-  /** Takes the messages of one answer; resolves with how many are left behind it. */
-  private ask(take: (message: StoredMessage) => void): Promise<number> {
-    const nats = this.connection.raw();
-    const { stream, subject, batch = 256 } = this.options;
-    return new Promise((resolve, reject) => {
-      let previous = 0;
-      const finish = (settle: () => void): void => {
-        clearTimeout(timer);
-        subscription.unsubscribe();
-        settle();
-      };
-      const timer = setTimeout(
-        () => finish(() => reject(new JetlaneError('request-timeout', `stream "${stream}" did not answer within ${SILENCE_MS} ms`))),
-        SILENCE_MS,
-      );
-      const subscription = nats.subscribe(createInbox(), {
-        callback: (error, message) => {
-          if (error) return finish(() => reject(error));
-          timer.refresh();
-          const block = headerBlock(message);
-          if (statusCode(block) !== 0) return finish(() => endOf(stream, block, resolve, reject));
-          const stored = readStored(block, message);
-          // A message lost on the way (a link that broke): take what came in order, and ask again from there.
-          if (stored.last !== previous) return finish(() => resolve(1));
-          previous = stored.message.sequence;
-          take(stored.message);
-        },
-      });
-      nats.publish(`$JS.API.DIRECT.GET.${stream}`, JSON.stringify({ seq: this.position + 1, next_by_subj: subject, batch }), {
-        reply: subscription.getSubject(),
-      });
-    });
   }
 
   private notice(): void {
@@ -174,26 +139,4 @@ export class StreamFollower {
       };
     });
   }
-}
-
-function endOf(stream: string, block: string, resolve: (left: number) => void, reject: (error: Error) => void): void {
-  const code = statusCode(block);
-  if (code === 204) resolve(Number(headerValue(decodeHeaders(block), 'Nats-Num-Pending') ?? 0));
-  else if (code === 404) resolve(0);
-  else if (code === 503) reject(new JetlaneError('no-responders', `stream "${stream}" does not answer; is it provisioned?`));
-  else reject(new JetlaneError('jetstream-api', `stream "${stream}" cannot be read: ${code} ${statusText(block)}`));
-}
-
-function readStored(block: string, message: Msg): { message: StoredMessage; last: number } {
-  const headers = decodeHeaders(block);
-  return {
-    message: {
-      subject: headerValue(headers, 'Nats-Subject') ?? '',
-      sequence: Number(headerValue(headers, 'Nats-Sequence')),
-      storedAt: Date.parse(headerValue(headers, 'Nats-Time-Stamp') ?? ''),
-      headers,
-      data: message.data,
-    },
-    last: Number(headerValue(headers, 'Nats-Last-Sequence') ?? 0),
-  };
 }

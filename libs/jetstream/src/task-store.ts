@@ -18,7 +18,7 @@ import {
 import type { Connection } from './connection.js';
 import type { Payload } from './outbox.js';
 import type { PubAck } from './publisher.js';
-import { directGet, leaderGet, type StoredMessage } from './stored.js';
+import { directGet, leaderGet, purgeSubject, type StoredMessage } from './stored.js';
 
 /** Reads the last message of a subject: `directGet` from any replica, `leaderGet` from the leader. */
 export type Reader = (connection: Connection, stream: string, subject: string) => Promise<StoredMessage | undefined>;
@@ -79,6 +79,16 @@ export class TaskStore {
     ];
     const copies = places.flatMap((place, i) => (stored[i] ? [{ ...place, hop: hopOf(stored[i]), stored: stored[i] }] : []));
     return { ...(record ? { record } : {}), recordSequence: sequence, copies };
+  }
+
+  /** Removes every live copy: the timer, what is due, and then from the lanes. Records and dead letters stay. */
+  async removeCopies(queue: string, key: string): Promise<void> {
+    const { connection } = this;
+    const { names } = connection;
+    // The order of the way: what moves on meanwhile is met at its next place.
+    await purgeSubject(connection, names.schedules, names.timer(queue, key));
+    await purgeSubject(connection, names.schedules, names.pattern(`due.${queue}.*.${key}`));
+    await Promise.all(LANES.map((lane) => purgeSubject(connection, names.lane(queue, lane).stream, names.task(queue, lane, key))));
   }
 
   /**

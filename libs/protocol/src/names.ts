@@ -3,7 +3,7 @@ import type { Lane } from './lanes.js';
 
 const NAMESPACE = /^[a-z0-9][a-z0-9-]{0,31}$/;
 /** First tokens of our own subjects: as a namespace they would mix with an installation that has none (`tasks_q` there is `q` here). */
-const RESERVED: ReadonlySet<string> = new Set(['tasks', 'schedules', 'due', 'states', 'dead', 'metrics', 'heartbeats', 'svc']);
+const RESERVED: ReadonlySet<string> = new Set(['tasks', 'schedules', 'due', 'states', 'dead', 'metrics', 'heartbeats', 'cancels', 'svc']);
 
 /** Where a lane lives: its stream and the durable consumer that workers pull from. */
 export interface LaneLocation {
@@ -109,6 +109,11 @@ export class Names {
   /** Asks every worker for a heartbeat now. */
   heartbeatPing(): string {
     return `${this.dot}heartbeats.ping`;
+  }
+
+  /** Tells the workers of a queue what is no longer wanted (core NATS). */
+  cancels(queue: string): string {
+    return `${this.dot}cancels.${queue}`;
   }
 
   /** A worker's last metrics snapshot. */

@@ -47,6 +47,8 @@ export function classifyError(error: unknown, run: FailedRun): Outcome {
 
 function classify(thrown: unknown, run: FailedRun): Outcome {
   if (run.aborted instanceof Interrupted) return { kind: 'interrupted' };
+  // Whatever it threw when it was told: nobody wants another run, nor a dead letter.
+  if (run.aborted instanceof Cancelled) return { kind: 'cancelled', reason: run.aborted.message };
   if (thrown instanceof Cancelled) return { kind: 'cancelled', reason: textOf(thrown.message) || 'the handler gave it up' };
   const fatal = thrown instanceof JetlaneError && isFatal(thrown);
   // A handler that heeds its signal mostly throws the AbortError of what it awaited; the signal's reason says more.

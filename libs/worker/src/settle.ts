@@ -134,9 +134,8 @@ export class Settler {
   // Crash before the timer: the attempt is repeated. Between timer and ack: the redelivery finds the timer (or what
   // became of it, of a higher hop) and only acks. Test: worker-crash.spec "retry".
   private async retry(task: HeldTask, outcome: Outcome & { kind: 'retry' }): Promise<Outcome> {
-    const { record } = await this.stored(task, () => this.store.record(task.queue, task.key, leaderGet));
-    if (record?.state === 'cancelled' && record.hop >= task.headers.hop)
-      return this.acknowledge(task, { kind: 'cancelled', reason: record.reason ?? 'cancelled' });
+    const cancelled = await this.cancellation(task);
+    if (cancelled) return this.acknowledge(task, cancelled);
     const { hop, attempt } = task.headers;
     const timer = {
       queue: task.queue,
@@ -155,7 +154,24 @@ export class Settler {
       if (!isTooLarge(error)) throw error;
       return this.bury(task, { kind: 'dead', reason: 'payload-too-large', error: outcome.error });
     }
-    return this.acknowledge(task, outcome);
+    return this.acknowledge(task, (await this.withdraw(task)) ?? outcome);
+  }
+
+  private async cancellation(task: HeldTask): Promise<Outcome | undefined> {
+    const { record } = await this.stored(task, () => this.store.record(task.queue, task.key, leaderGet));
+    if (record?.state !== 'cancelled' || record.hop < task.headers.hop) return undefined;
+    return { kind: 'cancelled', reason: record.reason ?? 'cancelled' };
+  }
+
+  /**
+   * Looks again when the next hop is stored: whoever cancels writes the record and then removes copies, so either he finds the
+   * new copy or this look finds his record. Crash before it: the redelivery finds the record and only acks, and the next
+   * hop runs once more unless its worker remembers the notice. Test: cancel.spec "meanwhile".
+   */
+  private async withdraw(task: HeldTask): Promise<Outcome | undefined> {
+    const cancelled = await this.cancellation(task);
+    if (cancelled) await this.stored(task, () => this.store.removeCopies(task.queue, task.key));
+    return cancelled;
   }
 
   // Dead letter first, since it holds the payload; then the record that watchers wait for; then the ack. Crash after the
@@ -184,7 +200,7 @@ export class Settler {
   private async cancel(task: HeldTask, outcome: Outcome & { kind: 'cancelled' }): Promise<Outcome> {
     const record = recordOf(task, 'cancelled', this.options.name, undefined, outcome.reason);
     const written = await this.writeRecord(task, JSON.stringify(record));
-    return this.acknowledge(task, written ? outcome : { kind: 'duplicate' });
+    return this.acknowledge(task, written || (await this.cancellation(task)) ? outcome : { kind: 'duplicate' });
   }
 
   // The server gives it to another at once. On one of the last two deliveries a NAK could exhaust the server's count, so
@@ -195,7 +211,7 @@ export class Settler {
     await forgetCrash(task, this.store, this.options).catch(() => undefined);
     if (task.delivery.count < this.options.maxDeliveries - 1) return this.giveBack(task, outcome);
     await this.republish(task);
-    return this.acknowledge(task, outcome);
+    return this.acknowledge(task, (await this.withdraw(task)) ?? outcome);
   }
 
   /** Waits for the link, as the ack does: a NAK into a dead link would leave the task to its lease. */

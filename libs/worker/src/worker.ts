@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { type Connection, ensureQueue, provisionLane, TaskStore } from '@jetlane/jetstream';
 import { type Duration, type Lane, parseQueueDefinition, type QueueDefinition, toMs } from '@jetlane/protocol';
+import { Cancellations } from './cancellations.js';
 import { WorkerEmitter, type WorkerEvents } from './events.js';
 import { decodeOrFail } from './execute.js';
 import { FetchLoop } from './fetch-loop.js';
@@ -21,6 +22,7 @@ interface Engine {
   readonly options: CompiledOptions;
   readonly definition: QueueDefinition;
   readonly leases: LeaseKeeper;
+  readonly cancellations: Cancellations;
   readonly pipeline: Pipeline;
   readonly loop: FetchLoop;
   readonly watchdog: Watchdog;
@@ -119,6 +121,7 @@ export class Worker {
     this.engine = this.build(compileOptions(this.options, definition, this.name), definition);
     this.state = 'running';
     this.engine.leases.start();
+    this.engine.cancellations.start();
     this.engine.reporter.start();
     this.engine.loop.start();
     this.engine.watchdog.start();
@@ -139,6 +142,7 @@ export class Worker {
     const { connection } = this;
     const store = new TaskStore(connection);
     const leases = new LeaseKeeper(connection, options.leaseMs);
+    const cancellations = new Cancellations(connection, options, () => leases.all());
     const reporter = new Reporter(connection, options, { busy: () => loop.running, running: () => leases.running() });
     const loop = new FetchLoop(connection, options, leases, {
       run: (task) => pipeline.begin(task),
@@ -155,13 +159,14 @@ export class Worker {
       connection,
       store,
       leases,
+      cancellations,
       reporter,
       emitter: this.emitter,
       options,
       ran: (task) => loop.ran(task),
       done: (task) => loop.done(task),
     });
-    return { options, definition, leases, pipeline, loop, watchdog, reporter };
+    return { options, definition, leases, cancellations, pipeline, loop, watchdog, reporter };
   }
 
   private linkChanged(state: Connection['state']): void {
@@ -211,6 +216,7 @@ export class Worker {
     this.abort();
     await loop.idle(ABORT_GRACE_MS + LAST_SETTLEMENT_MS);
     leases.stop();
+    engine.cancellations.stop();
     await within(LAST_WORDS_MS, reporter.stop());
     if (this.connection.state === 'connected') await within(LAST_WORDS_MS, this.connection.flush());
   }

@@ -1,4 +1,5 @@
 import { batchRoute } from './batch.js';
+import { cancelRoutes } from './cancel.js';
 import { enqueueRoute } from './enqueue.js';
 import { exampleRoutes } from './examples.js';
 import type { ApiRoute, Gateway } from './route.js';
@@ -7,5 +8,12 @@ import { statusRoute } from './status.js';
 
 /** All routes of the API. */
 export function apiRoutes(gateway: Gateway): ApiRoute[] {
-  return [enqueueRoute(gateway), batchRoute(gateway), statusRoute(gateway), ...statsRoutes(gateway), ...exampleRoutes(gateway)];
+  return [
+    enqueueRoute(gateway),
+    batchRoute(gateway),
+    statusRoute(gateway),
+    ...cancelRoutes(gateway),
+    ...statsRoutes(gateway),
+    ...exampleRoutes(gateway),
+  ];
 }
