@@ -3,7 +3,6 @@ import { type Connection, connect, ensureQueue, leaderGet } from '@jetlane/jetst
 import type { QueueDefinition } from '@jetlane/protocol';
 import { Cancelled, type TaskContext } from '@jetlane/worker';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { cancelTask } from '../../libs/client/src/cancel.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
 import { rejection } from '../support/wait-until.js';
 import { eventually } from './services-fixture.js';
@@ -205,24 +204,57 @@ describe.concurrent('cancel', () => {
     for (const id of ids) expect(await live(queue, keyOf(id))).toEqual([]);
   });
 
-  it.each(['recorded', 'told', 'purged'] as const)(
-    'by a canceller that dies when it has %s: calling again does the rest',
-    async (fatal) => {
-      const queue = await queueOf();
-      const { id } = await client.enqueue(queue, { type: 't' });
-      const onStep = (step: string) => {
-        if (step === fatal) throw new Error('killed');
-      };
-      const order = { reason: 'r', keepMs: 60_000, onStep };
-      const died = await rejection(cancelTask(site.connection, site.installation.store, { queue, key: keyOf(id) }, order));
-      expect(died.message).toBe('killed');
-      expect(await client.status(id)).toMatchObject({ state: 'cancelled', reason: 'r' });
-      expect(await live(queue, keyOf(id))).toEqual(fatal === 'purged' ? [] : ['lane']);
-      expect(await client.cancel(id)).toBe('cancelled');
-      expect(await live(queue, keyOf(id))).toEqual([]);
-    },
-  );
+  it('by a canceller that dies before it told anybody: calling again does the rest', async () => {
+    const queue = await queueOf();
+    const { id } = await client.enqueue(queue, { type: 't' });
+    await dieCancelling(id, () => undefined);
+    expect(await client.status(id)).toMatchObject({ state: 'cancelled', reason: 'r' });
+    expect(await live(queue, keyOf(id))).toEqual(['lane']);
+    expect(await client.cancel(id)).toBe('cancelled');
+    expect(await live(queue, keyOf(id))).toEqual([]);
+  });
+
+  it('by a canceller that dies before the purge: the worker that gets the task remembers', async () => {
+    const queue = await queueOf();
+    const runs: string[] = [];
+    const worker = await site.worker({ queue, handlers: { t: (_: unknown, { key }: TaskContext) => void runs.push(key) } });
+    const { stream, consumer } = site.connection.names.lane(queue, 'normal');
+    const { consumers } = await site.connection.admin();
+    await consumers.pause(stream, consumer, new Date(Date.now() + 60_000));
+    const { id } = await client.enqueue(queue, { type: 't' });
+    const events: string[] = [];
+    worker.on('task:cancelled', ({ reason }) => events.push(reason));
+    const tellFirst = async (link: Connection, subject: string, notice: string) => {
+      link.send(subject, notice);
+      await link.flush();
+    };
+    await dieCancelling(id, tellFirst);
+    expect(await live(queue, keyOf(id))).toEqual(['lane']);
+    await consumers.resume(stream, consumer);
+    await site.gone(queue, keyOf(id));
+    await eventually('it is told', () => events.length === 1);
+    expect([runs, events]).toEqual([[], ['r']]);
+  });
 });
+
+type Last = (link: Connection, subject: string, notice: string) => unknown;
+
+/** Cancels over a link that ends for good when the record is written and the workers are about to be told. */
+async function dieCancelling(id: string, last: Last): Promise<void> {
+  const link = await site.installation.link();
+  const dying = new TaskClient(link);
+  const request = link.request.bind(link);
+  link.request = async (...given) => {
+    if (given[0].startsWith(link.names.pattern('cancels.'))) {
+      await last(link, given[0], String(given[1]));
+      await link.raw().close();
+    }
+    return request(...given);
+  };
+  const answer = rejection(dying.cancel(id, { reason: 'r' }));
+  await eventually('it is dead', () => link.state === 'closed');
+  ends.push(async () => void (await answer));
+}
 
 /** A link whose worker hears of no cancellation. */
 async function deaf(): Promise<Connection> {

@@ -21,16 +21,11 @@ import {
  */
 export type CancelAnswer = 'cancelled' | 'requested' | 'too-late';
 
-/** A point between two steps of a cancellation; a test that throws there stops it like a crash. */
-export type CancelStep = 'recorded' | 'told' | 'purged';
-
 /** What is written into the record of a cancelled task. */
 export interface CancelOrder {
   readonly reason: string;
   /** How long the record is kept, ms. */
   readonly keepMs: number;
-  /** For tests: told after each step. */
-  readonly onStep?: (step: CancelStep) => void;
 }
 
 /** What stands about a task before it is cancelled: the hop that is cancelled and its live copies. */
@@ -56,20 +51,17 @@ export const reasonOf = (reason: string | undefined): string => (reason || 'canc
  * Crash before the record: nothing happened. After it: status and result() say cancelled; a retry, a redelivery and a due task
  * find it, but a task that waits in a lane still runs when it is delivered for the first time. After the notice: whoever holds it
  * has ended it, a copy in a lane is remembered by its workers for a minute. In each case calling again does the rest.
- * Test: cancel.spec "a canceller that dies".
+ * Tests: cancel.spec "by a canceller that dies".
  */
 export async function cancelTask(connection: Connection, store: TaskStore, id: TaskId, order: CancelOrder): Promise<CancelAnswer> {
   const target = await writeCancelled(store, id, order);
   if (target === 'too-late') return target;
-  order.onStep?.('recorded');
   const told = tell(connection, target, order.reason);
-  order.onStep?.('told');
   // Read behind the notice, and before the purge, which moves it: a later delivery meets a worker that knows.
   const held = await mayBeHeld(connection, target);
   const wasDue = target.live.some(({ place }) => place === 'due');
   if (wasDue) await dueTaken(connection, id);
   await store.removeCopies(id.queue, id.key);
-  order.onStep?.('purged');
   if (target.again) return (await told)?.running ? 'requested' : 'cancelled';
   if (held && (await told)?.running !== 0) return outcomeSoFar(store, id, 'requested');
   return wasDue ? outcomeSoFar(store, id, 'cancelled') : 'cancelled';

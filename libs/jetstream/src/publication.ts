@@ -1,5 +1,11 @@
 import type { Payload } from './outbox.js';
-import type { PubAck } from './publisher.js';
+
+/** The server's confirmation that a message is stored. */
+export interface PubAck {
+  readonly seq: number;
+  /** The message id was seen within the stream's duplicate window: nothing was stored now. */
+  readonly duplicate?: boolean;
+}
 
 /**
  * One message on its way into a stream, as the {@link Publisher} keeps it until the server has confirmed it. Whoever

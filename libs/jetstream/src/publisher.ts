@@ -1,16 +1,9 @@
 import { JetlaneError } from '@jetlane/protocol';
 import { createInbox, type Msg, type NatsConnection, type Subscription } from '@nats-io/nats-core';
 import type { Outbox, Payload } from './outbox.js';
-import { AwaitedPublication, type Publication } from './publication.js';
+import { AwaitedPublication, type PubAck, type Publication } from './publication.js';
 import { type ApiError, abandonedError, isPassing, publishError, refusal, timeoutError } from './publish-errors.js';
 import { headerBlock, statusCode, subjectNumber, text } from './wire-message.js';
-
-/** The server's confirmation that a message is stored. */
-export interface PubAck {
-  readonly seq: number;
-  /** The message id was seen within the stream's duplicate window: nothing was stored now. */
-  readonly duplicate?: boolean;
-}
 
 export interface PublisherOptions {
   /** Unacknowledged publishes at a time. */

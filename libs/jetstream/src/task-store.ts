@@ -17,7 +17,7 @@ import {
 } from '@jetlane/protocol';
 import type { Connection } from './connection.js';
 import type { Payload } from './outbox.js';
-import type { PubAck } from './publisher.js';
+import type { PubAck } from './publication.js';
 import { directGet, leaderGet, purgeSubject, type StoredMessage } from './stored.js';
 
 /** Reads the last message of a subject: `directGet` from any replica, `leaderGet` from the leader. */
