@@ -195,7 +195,7 @@ describe('dead letters', () => {
     const blocker = await site.enqueue(queue, 'blocker');
     await expect(new DeadLetters(connection).redrive({ id: `${queue}.stays` })).rejects.toMatchObject({ code: 'queue-full' });
     expect(await site.dead(queue, 'stays')).toBeDefined();
-    await deleteMessage(connection, blocker.stream, blocker.seq);
+    await deleteMessage(connection, streamOf(queue), blocker.seq);
     await new DeadLetters(connection).redrive({ id: `${queue}.stays` });
     expect(await site.takeAll(queue, 1)).toEqual(['stays#2']);
   });
