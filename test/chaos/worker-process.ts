@@ -75,11 +75,17 @@ worker.on('lease:lost', ({ id }) => say('lost', { id }));
 
 async function stop(): Promise<void> {
   const began = performance.now();
+  say('stopping');
   await worker.stop({ timeout: input.stopTimeout ?? 10_000 });
   await connection.close();
   say('stopped', { ms: performance.now() - began });
 }
 
+let signals = 0;
+process.on('SIGTERM', () => {
+  if (signals++ === 0) void stop().then(() => process.exit());
+  else worker.abort();
+});
 process.on('message', (message) => {
   if (message === 'stop') void stop();
   if (message === 'abort') worker.abort();

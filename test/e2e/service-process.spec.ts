@@ -118,13 +118,40 @@ describe('a service as a process', () => {
     for (const variable of ['ANALYTICS_PORT', 'LOG_LEVEL', 'LOG_FORMAT']) expect(service.output).toContain(variable);
   });
 
+  const forEver = { TRIAL_PORT: '0', TRIAL_STOP_MS: '600000', TRIAL_DEADLINE_MS: '600000' };
+
   it('ends at once on a second signal', async () => {
-    const service = new ServiceProcess(SLOW, { NATS_URL: nats.url, TRIAL_PORT: '0', TRIAL_STOP_MS: '600000', TRIAL_DEADLINE_MS: '600000' });
+    const service = new ServiceProcess(SLOW, { NATS_URL: nats.url, ...forEver });
     await service.logs('service:started');
     service.kill('SIGTERM');
     await service.logs('service:stopping');
     service.kill('SIGINT');
     expect(await service.exited).toBe(130);
+  });
+
+  it('on a second signal cuts short what can be, and ends in good order', async () => {
+    const service = new ServiceProcess(SLOW, { NATS_URL: nats.url, ...forEver, TRIAL_ABORT: 'heeds' });
+    await service.logs('service:started');
+    service.kill('SIGTERM');
+    await service.logs('service:stopping');
+    service.kill('SIGTERM');
+    expect(await service.exited).toBe(0);
+    expect(service.events.slice(-4)).toEqual(['service:stopping', 'service:aborting', 'nats:closed', 'service:stopped']);
+  });
+
+  it('does not wait for a third if that does not help, but heeds it', async () => {
+    const [stubborn, killed] = ['stubborn', 'killed'].map(
+      () => new ServiceProcess(SLOW, { NATS_URL: nats.url, ...forEver, TRIAL_ABORT: 'ignores' }),
+    );
+    for (const service of [stubborn!, killed!]) {
+      await service.logs('service:started');
+      service.kill('SIGTERM');
+      await service.logs('service:stopping');
+      service.kill('SIGTERM');
+      await service.logs('service:aborting');
+    }
+    killed!.kill('SIGTERM');
+    expect([await stubborn!.exited, await killed!.exited]).toEqual([143, 143]);
   });
 
   it('ends with code 1 when it cannot stop by its deadline', async () => {

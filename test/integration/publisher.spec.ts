@@ -95,6 +95,12 @@ describe('answers', () => {
     });
     await makeStream(link, 'frozen', ['frozen']);
     broker.server.kill('SIGSTOP');
+    const mute = () =>
+      link.request('$JS.API.INFO', '', 100).then(
+        () => false,
+        () => true,
+      );
+    await eventually('the server stands still', mute);
     const error = await rejection(link.publish('frozen', bytes('x'))).finally(() => broker.server.kill('SIGCONT'));
     expect(error).toMatchObject({ code: 'publish-timeout', retryable: true });
     expect(link.publisher.pending).toBe(0);

@@ -3,7 +3,7 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 
 /**
  * A TCP link that a test can break. `cut` closes what is open, as a pulled cable with a reset; `freeze` keeps sockets open
- * and passes nothing on, as a half-open link; what comes after either is served again.
+ * and passes nothing on, as a half-open link; what comes after either is served again. `trickle` makes a link slow.
  */
 export class TcpProxy {
   private readonly pairs = new Set<readonly [Socket, Socket]>();
@@ -37,6 +37,21 @@ export class TcpProxy {
       inner.unpipe(outer).pause();
       outer.unpipe(inner).pause();
     }
+  }
+
+  /** From now on the server's bytes pass at this pace, in portions of a tenth of a second. Returns the way to end that. */
+  trickle(bytesPerSecond: number): () => void {
+    for (const [inner, outer] of this.pairs) outer.unpipe(inner);
+    const timer = setInterval(() => {
+      for (const [inner, outer] of this.pairs) {
+        const portion = outer.read(Math.min(outer.readableLength, bytesPerSecond / 10)) as Buffer | null;
+        if (portion) inner.write(portion);
+      }
+    }, 100);
+    return () => {
+      clearInterval(timer);
+      for (const [inner, outer] of this.pairs) outer.pipe(inner);
+    };
   }
 
   async close(): Promise<void> {

@@ -26,7 +26,8 @@ export function gatewayService(
   return {
     config,
     // Node's limit would cut long batches; BodyDeadline keeps that of the other routes.
-    fastify: { frameworkErrors: answerFrameworkError, requestTimeout: 0 },
+    // A task id has up to 193 characters.
+    fastify: { frameworkErrors: answerFrameworkError, requestTimeout: 0, routerOptions: { maxParamLength: 600 } },
     guardsHost: true,
     components: (context) => [{ start: () => clientOf(context).start(), stop: () => clientOf(context).close() }],
     configureApp: (app, context) => configureGateway(app, context, clientOf(context), accessLog ?? accessLogOf(context)),

@@ -14,6 +14,7 @@ describe('readWorkerConfig', () => {
       queues: ['default', 'high_priority', 'low_priority'],
       concurrency: 10,
       shutdownTimeoutMs: 10_000,
+      stuckExitMs: 60_000,
       inboxRetentionMs: 7 * 86_400_000,
     });
   });

@@ -15,6 +15,9 @@ export interface WorkerHostConfig extends ServiceConfig {
   /** `WORKER_SHUTDOWN_TIMEOUT`: how long running handlers may take after SIGTERM. Default 10 s, at most 20 s: the
    * service as a whole gets 25. */
   readonly shutdownTimeoutMs: number;
+  /** `WORKER_STUCK_EXIT`: how long a lane may get no tasks though there are some, and new pulls did not help; then the process
+   * drains and ends with code 1. Default 60 s; 0: never. */
+  readonly stuckExitMs: number;
   /** `INBOX_RETENTION`: age at which inbox rows are purged. Default 7 days. */
   readonly inboxRetentionMs: number;
 }
@@ -49,6 +52,7 @@ const schema = z.object({
   WORKER_QUEUES: queues.prefault('default,high_priority,low_priority'),
   WORKER_CONCURRENCY: count(10_000).default(10),
   WORKER_SHUTDOWN_TIMEOUT: duration.refine((ms) => ms <= LONGEST_SHUTDOWN_MS, 'expected at most 20s').prefault('10s'),
+  WORKER_STUCK_EXIT: duration.prefault('60s'),
   INBOX_RETENTION: duration.prefault('7d'),
 });
 
@@ -69,6 +73,7 @@ export function readWorkerConfig(env: Environment = process.env): WorkerHostConf
     queues: data.WORKER_QUEUES,
     concurrency: data.WORKER_CONCURRENCY,
     shutdownTimeoutMs: data.WORKER_SHUTDOWN_TIMEOUT,
+    stuckExitMs: data.WORKER_STUCK_EXIT,
     inboxRetentionMs: data.INBOX_RETENTION,
   };
 }

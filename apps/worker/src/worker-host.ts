@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Component, HealthReport, ServiceContext } from '@jetlane/nestjs/service';
 import { createDatabase, type Database, InboxJanitor, isDatabaseAway, migrate, pingDatabase } from '@jetlane/postgres';
-import { Worker } from '@jetlane/worker';
+import { type StuckLane, Worker } from '@jetlane/worker';
 import type { WorkerHostConfig } from './config.js';
 import { createHostHandlers } from './handlers.js';
 
@@ -10,6 +10,12 @@ const LOSS_LOG_INTERVAL_MS = 1000;
 
 /** The parts of a service that the host uses. */
 export type HostContext = Pick<ServiceContext<WorkerHostConfig>, 'config' | 'connection' | 'health' | 'logger'>;
+
+/** A process that cannot be mended from inside: drains as at SIGTERM, and ends with a code that tells. */
+function endProcess(): void {
+  process.exitCode = 1;
+  process.emit('SIGTERM', 'SIGTERM');
+}
 
 /**
  * One worker per queue, the database that they write to, and the purge of its inbox.
@@ -24,7 +30,11 @@ export class WorkerHost implements Component {
   #starting: Promise<void> | undefined;
   #stopped: Promise<void> | undefined;
 
-  constructor(private readonly context: HostContext) {
+  /** @param end ends the process when a lane stays stuck */
+  constructor(
+    private readonly context: HostContext,
+    private readonly end: () => void = endProcess,
+  ) {
     const { config, connection, health, logger } = context;
     this.#db = createDatabase(config.databaseUrl, {
       maxConnections: config.databaseMaxConnections,
@@ -34,6 +44,7 @@ export class WorkerHost implements Component {
     const handlers = createHostHandlers(this.#db, connection.names.namespace);
     const options = { handlers, concurrency: config.concurrency, log: logger };
     this.#workers = new Map(config.queues.map((queue) => [queue, new Worker(connection, { ...options, queue })]));
+    for (const worker of this.#workers.values()) worker.on('lane:stuck', (stuck) => this.#stuck(stuck));
     this.#janitor = new InboxJanitor(this.#db, {
       olderThan: config.inboxRetentionMs,
       onPurged: (rows) => logger.info({ rows }, 'inbox:purged'),
@@ -56,6 +67,11 @@ export class WorkerHost implements Component {
   stop(): Promise<void> {
     this.#stopped ??= this.#stop();
     return this.#stopped;
+  }
+
+  /** A second signal: what runs is told to end and handed back, instead of being waited for. */
+  abort(): void {
+    for (const worker of this.#workers.values()) worker.abort();
   }
 
   async #start(): Promise<void> {
@@ -106,17 +122,26 @@ export class WorkerHost implements Component {
     return { up: true };
   }
 
+  /** The broker answers and has tasks, new pulls do not help: what is wrong is in this process. */
+  #stuck({ queue, lane, reason, forMs }: StuckLane): void {
+    const { config, logger } = this.context;
+    if (config.stuckExitMs === 0 || forMs < config.stuckExitMs || this.#stopping.signal.aborted) return;
+    logger.fatal({ queue, lane, reason }, 'worker:stuck');
+    this.end();
+  }
+
   #workersHealth(): HealthReport {
     const queues = [...this.#workers].map(([queue, worker]) => ({ queue, ...worker.health() }));
     return {
-      up: queues.every(({ state, lanes }) => state === 'running' && lanes.every(({ refused }) => refused === undefined)),
-      queues: queues.map(({ queue, state, slots, busy, lanes }) => ({
+      up: queues.every(({ ready }) => ready),
+      queues: queues.map(({ queue, state, slots, busy, problems, lanes }) => ({
         queue,
         state,
         slots,
         busy,
-        // A lane whose pulls are refused again and again gets no tasks: say which, and why.
-        refused: lanes.flatMap(({ lane, refused }) => (refused === undefined ? [] : [`${lane}: ${refused}`])),
+        // Which lane gets no tasks though it should, and why.
+        problems,
+        paused: lanes.flatMap(({ lane, paused }) => (paused ? [lane] : [])),
       })),
     };
   }

@@ -108,9 +108,13 @@ export function prepareTask(queue: string, task: NewTask, key: string, definitio
     contentType: task.contentType,
     createdAt: Date.now(),
     rules: rulesOf(task),
-    keepMs: delayMs + (definition.keepRecords === undefined ? LANE_DEFAULTS.keepRecordsMs : toMs(definition.keepRecords, 'keepRecords')),
+    keepMs: delayMs + recordLife(definition),
   };
 }
+
+/** How long records of a queue's tasks are kept, in ms. */
+export const recordLife = ({ keepRecords }: QueueDefinition): number =>
+  keepRecords === undefined ? LANE_DEFAULTS.keepRecordsMs : toMs(keepRecords, 'keepRecords');
 
 function rulesOf({ retry, timeout, deadline, replyTo }: NewTask): string {
   if (retry === undefined && timeout === undefined && deadline === undefined && replyTo === undefined) return '';

@@ -10,9 +10,11 @@ import {
   toMs,
 } from '@jetlane/protocol';
 import { type ActiveSend, startSend } from '@jetlane/telemetry';
+import { type CancelAnswer, cancelTask, reasonOf } from './cancel.js';
+import { cancelGroup, type GroupCancellation } from './cancel-group.js';
 import { DeadLetterAdmin } from './dead-letters.js';
 import { enqueueOnce, publishFirst } from './idempotency.js';
-import { firstHop, type NewTask, type PreparedTask, prepareTask, type Receipt } from './new-task.js';
+import { firstHop, type NewTask, type PreparedTask, prepareTask, type Receipt, recordLife } from './new-task.js';
 import { QueueDirectory } from './queue-directory.js';
 import { type QueueStats, readQueueStats } from './queue-stats.js';
 import { ResultWait } from './result-wait.js';
@@ -31,6 +33,12 @@ export interface EnqueueManyOptions {
   readonly onError?: (error: unknown, index: number) => void;
   /** Stops reading the input. */
   readonly signal?: AbortSignal;
+}
+
+export interface GroupCancelOptions {
+  readonly reason?: string;
+  /** Default 30 s. */
+  readonly timeout?: Duration;
 }
 
 /** What became of many tasks. */
@@ -126,6 +134,31 @@ export class TaskClient {
     const timeoutMs = options.timeout === undefined ? undefined : toMs(options.timeout, 'timeout');
     const wait = new ResultWait(this.connection, this.store, parseTaskId(id), () => this.status(id));
     return wait.begin({ timeoutMs, signal: options.signal });
+  }
+
+  /**
+   * Cancels a task: it does not run any more, or, if it does, its signal fires. May be repeated. The answers are explained at
+   * {@link CancelAnswer}; the record and `result()` say `cancelled` with the reason (at most 500 characters).
+   * @throws UnknownQueueError, JetlaneError `task-not-found`, `invalid-argument`
+   */
+  async cancel(id: string, options: { readonly reason?: string } = {}): Promise<CancelAnswer> {
+    const taskId = parseTaskId(id);
+    const keepMs = recordLife(await this.directory.get(taskId.queue));
+    return cancelTask(this.connection, this.store, taskId, { reason: reasonOf(options.reason), keepMs });
+  }
+
+  /**
+   * Cancels the tasks of a group that are waiting, scheduled or running now; what is enqueued later runs. Reads through all
+   * that the queue holds, about 40,000 tasks a second; beyond the timeout (default 30 s) `complete` is false: call again.
+   * @throws UnknownQueueError, JetlaneError `invalid-argument`
+   */
+  async cancelGroup(queue: string, group: string, options: GroupCancelOptions = {}): Promise<GroupCancellation> {
+    const definition = await this.directory.get(queue);
+    if (typeof group !== 'string' || group === '')
+      throw new JetlaneError('invalid-argument', 'expected the name of a group', { details: { field: 'group' } });
+    const timeoutMs = toMs(options.timeout ?? '30s', 'timeout');
+    const order = { reason: reasonOf(options.reason), keepMs: recordLife(definition), timeoutMs };
+    return cancelGroup(this.connection, this.store, { queue: definition.name, group }, order);
   }
 
   /** Depths and ages, straight from the server: ten small requests per queue. @throws UnknownQueueError */

@@ -1,6 +1,7 @@
 import { createInbox, type Msg, type NatsConnection, type Subscription } from '@nats-io/nats-core';
 import type { Outbox } from './outbox.js';
 import type { Publication } from './publication.js';
+import { abandonedError } from './publish-errors.js';
 import type { Publisher } from './publisher.js';
 import { subjectNumber, text } from './wire-message.js';
 
@@ -100,7 +101,7 @@ export class BulkPublisher {
 
   /** The link broke, or is closed: what was not confirmed goes one by one, as soon as the publisher can. */
   linkDown(): void {
-    for (const id of [...this.batches.keys()]) this.oneByOne(this.take(id)!.publications);
+    for (const id of [...this.batches.keys()]) this.again(this.take(id)!.publications);
   }
 
   close(): void {
@@ -151,7 +152,7 @@ export class BulkPublisher {
       for (const publication of publications) publication.confirmed(ack);
     } else {
       of.restsUntil = performance.now() + REST_MS;
-      this.oneByOne(publications);
+      this.again(publications);
     }
   }
 
@@ -168,12 +169,20 @@ export class BulkPublisher {
     for (const publication of publications) this.publisher.post(publication);
   }
 
+  /** As {@link oneByOne}, for what may be stored already; nobody may want it by now. */
+  private again(publications: readonly Publication[]): void {
+    for (const publication of publications) {
+      if (publication.stillWanted()) this.publisher.post(publication);
+      else publication.refused(abandonedError(publication.subject, true));
+    }
+  }
+
   private sweep(): void {
     const now = performance.now();
     for (const [id, { publications, deadline }] of this.batches) {
       if (now < deadline) continue;
       this.take(id);
-      this.oneByOne(publications);
+      this.again(publications);
     }
   }
 }

@@ -1,18 +1,19 @@
 import { JetlaneError, Names } from '@jetlane/protocol';
 import type { JetStreamManager } from '@nats-io/jetstream';
 import { jetstreamManager } from '@nats-io/jetstream';
-import { AuthorizationError, type Msg, type NatsConnection } from '@nats-io/nats-core';
+import { AuthorizationError, createInbox, type Msg, type NatsConnection } from '@nats-io/nats-core';
 import { connect as natsConnect } from '@nats-io/transport-node';
 import { BulkPublisher, type BulkStream } from './bulk-publisher.js';
-import { type ConnectOptions, natsOptions, reconnectDelay, serverNames } from './connection-options.js';
+import { type ConnectOptions, DEFAULT_PING_INTERVAL_MS, natsOptions, reconnectDelay, serverNames } from './connection-options.js';
 import type { Delivery } from './delivery.js';
+import { LinkWatch } from './link-watch.js';
 import { listenerThrew } from './listener-error.js';
 import { Outbox, type Payload } from './outbox.js';
 import type { PubAck, Publication } from './publication.js';
 import { Publisher } from './publisher.js';
 import { Puller, type PullerOptions } from './puller.js';
 import { Requests } from './requests.js';
-import { EncodedHeaders, headerBlock, text } from './wire-message.js';
+import { EncodedHeaders, headerBlock, statusCode, text } from './wire-message.js';
 
 /** `connected` ⇄ `reconnecting` → `closed`. Only the connection changes it. */
 export type ConnectionState = 'connected' | 'reconnecting' | 'closed';
@@ -45,6 +46,7 @@ export class Connection {
   private readonly requests: Requests;
   private readonly outbox: Outbox;
   private readonly bulk: BulkPublisher;
+  private readonly watch: LinkWatch;
   private manager: Promise<JetStreamManager> | undefined;
 
   constructor(
@@ -64,6 +66,7 @@ export class Connection {
     );
     this.bulk = new BulkPublisher(nats, this.outbox, this.publisher);
     this.requests = new Requests(nats);
+    this.watch = new LinkWatch(nats, options.pingIntervalMs ?? DEFAULT_PING_INTERVAL_MS);
     void this.follow();
     void nats.closed().then(() => this.release());
   }
@@ -101,9 +104,9 @@ export class Connection {
     });
   }
 
-  /** Stores a message; see {@link Publisher.publish}. */
-  publish(subject: string, data: Payload, headers?: Payload): Promise<PubAck> {
-    return this.publisher.publish(subject, data, headers);
+  /** Stores a message; see {@link Publisher.publish}. @param stillWanted see {@link Publication.stillWanted} */
+  publish(subject: string, data: Payload, headers?: Payload, stillWanted?: () => boolean): Promise<PubAck> {
+    return this.publisher.publish(subject, data, headers, stillWanted);
   }
 
   /** Stores a message; see {@link Publisher.post}. */
@@ -157,6 +160,19 @@ export class Connection {
     if (this.current !== 'connected')
       throw new JetlaneError('not-connected', `cannot ask ${subject}: the link to NATS is down; it is being rebuilt`);
     return coreMessage(await this.requests.request(subject, data, timeoutMs, headers && new EncodedHeaders(headers)));
+  }
+
+  /** Asks whoever listens; resolves after a time with all that was answered by then. Nobody need answer. */
+  async gather(subject: string, data: Payload, ms: number): Promise<CoreMessage[]> {
+    const answers: CoreMessage[] = [];
+    const inbox = createInbox();
+    const stop = this.subscribe(inbox, (message) => {
+      if (statusCode(message.headers) === 0) answers.push(message);
+    });
+    this.nats.publish(subject, data, { reply: inbox });
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    stop();
+    return answers;
   }
 
   /** Listens on core NATS; survives reconnects. Returns the way to stop. */
@@ -214,6 +230,7 @@ export class Connection {
   private release(): void {
     this.enter('closed');
     this.bulk.close();
+    this.watch.stop();
     this.publisher.close();
     this.requests.close();
   }

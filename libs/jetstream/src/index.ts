@@ -29,6 +29,6 @@ export {
   purgeSubject,
   type StoredMessage,
 } from './stored.js';
-export { type Batch, type BatchRequest, directGetBatch } from './stored-batch.js';
+export { type Batch, type BatchRequest, directGetBatch, scanStream } from './stored-batch.js';
 export { type FollowOptions, StreamFollower } from './stream-follower.js';
 export { hopOf, type Reader, type TaskCopy, TaskStore, type TaskTraces, type TimerRequest } from './task-store.js';

@@ -30,6 +30,15 @@ export abstract class Publication {
     readonly headers: Payload | undefined,
   ) {}
 
+  /**
+   * Asked before every sending that is not at once: after a wait for the window, a reconnect or a refusal. False when storing
+   * it now could do harm, as a record of a worker whose lease has ended meanwhile; it is then refused as `publish-timeout`.
+   * Must not throw.
+   */
+  stillWanted(): boolean {
+    return true;
+  }
+
   /** The server has stored the message. Must not throw. */
   abstract confirmed(ack: PubAck): void;
   /** It is not stored, or nobody knows: the error says which. Must not throw. */
@@ -42,11 +51,20 @@ export class AwaitedPublication extends Publication {
   confirmed!: (ack: PubAck) => void;
   refused!: (error: Error) => void;
 
-  constructor(subject: string, data: Payload, headers: Payload | undefined) {
+  constructor(
+    subject: string,
+    data: Payload,
+    headers: Payload | undefined,
+    private readonly wanted?: () => boolean,
+  ) {
     super(subject, data, headers);
     this.stored = new Promise((resolve, reject) => {
       this.confirmed = resolve;
       this.refused = reject;
     });
+  }
+
+  override stillWanted(): boolean {
+    return this.wanted === undefined || this.wanted();
   }
 }

@@ -65,4 +65,12 @@ export function timeoutError(subject: string, timeoutMs: number, refused: boolea
   );
 }
 
+/** Whoever published it does not want it stored any more. @param doubtful an earlier sending may have been stored */
+export function abandonedError(subject: string, doubtful: boolean): JetlaneError {
+  const stored = doubtful ? 'whether it is stored is unknown' : 'it is not stored';
+  return new JetlaneError('publish-timeout', `the publish to ${subject} came too late and was given up; ${stored}`, {
+    details: { subject },
+  });
+}
+
 const queueOf = (subject: string): string => subject.split('.').at(-3) ?? subject;

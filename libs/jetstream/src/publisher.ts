@@ -2,7 +2,7 @@ import { JetlaneError } from '@jetlane/protocol';
 import { createInbox, type Msg, type NatsConnection, type Subscription } from '@nats-io/nats-core';
 import type { Outbox, Payload } from './outbox.js';
 import { AwaitedPublication, type PubAck, type Publication } from './publication.js';
-import { type ApiError, isPassing, publishError, refusal, timeoutError } from './publish-errors.js';
+import { type ApiError, abandonedError, isPassing, publishError, refusal, timeoutError } from './publish-errors.js';
 import { headerBlock, statusCode, subjectNumber, text } from './wire-message.js';
 
 export interface PublisherOptions {
@@ -91,8 +91,8 @@ export class Publisher {
   }
 
   /** As {@link post}, for one who awaits the confirmation; rejects with what `refused` is told. */
-  publish(subject: string, data: Payload, headers?: Payload): Promise<PubAck> {
-    const publication = new AwaitedPublication(subject, data, headers);
+  publish(subject: string, data: Payload, headers?: Payload, stillWanted?: () => boolean): Promise<PubAck> {
+    const publication = new AwaitedPublication(subject, data, headers, stillWanted);
     this.post(publication);
     return publication.stored;
   }
@@ -181,10 +181,16 @@ export class Publisher {
   }
 
   private send(publication: Publication): void {
+    if (!publication.stillWanted()) return this.giveUp(publication);
     publication.retryAt = 0;
     this.inflight[publication.token & this.mask] = undefined;
     this.open(publication);
     this.transmit(publication);
+  }
+
+  private giveUp(publication: Publication): void {
+    this.finish(publication);
+    publication.refused(abandonedError(publication.subject, publication.doubtful));
   }
 
   private transmit(publication: Publication): void {
@@ -228,8 +234,13 @@ export class Publisher {
     publication.token = 0;
     this.count--;
     this.bytes -= publication.data.length;
-    while (this.queued > 0 && this.hasPlace()) this.start(this.shift());
+    while (this.queued > 0 && this.hasPlace()) this.startWaiting(this.shift());
     if (this.queued === 0) this.wake();
+  }
+
+  private startWaiting(publication: Publication): void {
+    if (publication.stillWanted()) this.start(publication);
+    else publication.refused(abandonedError(publication.subject, false));
   }
 
   private shift(): Publication {

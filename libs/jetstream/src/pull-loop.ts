@@ -116,6 +116,10 @@ export class PullLoop {
 
   private rebuild(): void {
     this.puller.start(this.connection.epoch);
+    this.askAnew();
+  }
+
+  private askAnew(): void {
     this.pausedUntil = 0;
     this.lastDelivery = performance.now();
     this.schedule();
@@ -212,7 +216,10 @@ export class PullLoop {
       !found || (found.pending > 0 && !found.paused && found.ackPending < found.maxAckPending && this.held.size < this.options.slots);
     if (held && (silent || !found)) {
       this.stuck++;
-      if (this.state === 'running') this.rebuild();
+      if (this.state === 'running') {
+        this.puller.rebuild();
+        this.askAnew();
+      }
     } else this.stuck = 0;
   }
 

@@ -21,6 +21,8 @@ export interface PullerOptions {
   readonly onDelivery: (delivery: Delivery) => void;
   /** A pull ended, by the server or because its heartbeats stayed away: open another. */
   readonly onEnd: (end: PullEnd) => void;
+  /** The server keeps a pull open and has nothing for it: an idle heartbeat came. */
+  readonly onIdle?: () => void;
   /** How long a `wait` pull stays open, in ms. Default 30,000. */
   readonly expiresMs?: number;
   /** Interval of idle heartbeats, in ms; two missed ones end the pull. Default 1,500. */
@@ -63,6 +65,8 @@ export class Puller {
   private sweptAt = 0;
   /** Messages asked for and not yet delivered. */
   open = 0;
+  /** Messages delivered so far. */
+  delivered = 0;
 
   constructor(
     private readonly nats: NatsConnection,
@@ -90,6 +94,14 @@ export class Puller {
     this.open = 0;
   }
 
+  /** Leaves all pulls for fresh ones, on a link that stands: what the server had sent by then is still delivered. */
+  rebuild(): void {
+    const old = this.channels;
+    this.channels = [];
+    this.start(this.epoch);
+    for (const channel of old) void leave(channel);
+  }
+
   /**
    * Ends all pulls in good order: the server is told, and what it had sent by then is still delivered. Resolves when
    * nothing more can come. Then {@link stop}.
@@ -99,8 +111,7 @@ export class Puller {
     const channels = this.channels;
     this.channels = [];
     this.open = 0;
-    for (const channel of channels) channel.pull = 0;
-    await Promise.all(channels.map(({ subscription }) => subscription.drain())).catch(() => undefined);
+    await Promise.all(channels.map(leave));
   }
 
   /**
@@ -140,6 +151,7 @@ export class Puller {
   private received(channel: Channel, message: Msg): void {
     channel.heard = true;
     if (isDelivery(message)) {
+      this.delivered++;
       this.count(channel);
       this.handOver(readDelivery(message, this.epoch, this.ackPrefix));
       return;
@@ -147,7 +159,8 @@ export class Puller {
     if (message.subject !== channel.inbox + channel.pull) return;
     const block = headerBlock(message);
     const code = statusCode(block);
-    if (code !== 100) this.end(channel, { code, text: statusText(block) });
+    if (code === 100) this.options.onIdle?.();
+    else this.end(channel, { code, text: statusText(block) });
   }
 
   private handOver(delivery: Delivery): void {
@@ -190,8 +203,14 @@ export class Puller {
 
   /** The server may still know the silent pull: without a listener it drops it, instead of filling it beside the next one. */
   private giveUp(channel: Channel, index: number): void {
-    channel.subscription.unsubscribe();
     this.channels[index] = this.openChannel();
     this.end(channel, { code: MISSED_HEARTBEATS, text: 'missed idle heartbeats' });
+    void leave(channel);
   }
+}
+
+/** Tells the server that nobody listens any more. Resolves when nothing more can come; what comes before is delivered. */
+async function leave(channel: Channel): Promise<void> {
+  channel.pull = 0;
+  await channel.subscription.drain().catch(() => undefined);
 }

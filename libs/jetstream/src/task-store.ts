@@ -18,7 +18,7 @@ import {
 import type { Connection } from './connection.js';
 import type { Payload } from './outbox.js';
 import type { PubAck } from './publication.js';
-import { directGet, leaderGet, type StoredMessage } from './stored.js';
+import { directGet, leaderGet, purgeSubject, type StoredMessage } from './stored.js';
 
 /** Reads the last message of a subject: `directGet` from any replica, `leaderGet` from the leader. */
 export type Reader = (connection: Connection, stream: string, subject: string) => Promise<StoredMessage | undefined>;
@@ -81,6 +81,16 @@ export class TaskStore {
     return { ...(record ? { record } : {}), recordSequence: sequence, copies };
   }
 
+  /** Removes every live copy: the timer, what is due, and then from the lanes. Records and dead letters stay. */
+  async removeCopies(queue: string, key: string): Promise<void> {
+    const { connection } = this;
+    const { names } = connection;
+    // The order of the way: what moves on meanwhile is met at its next place.
+    await purgeSubject(connection, names.schedules, names.timer(queue, key));
+    await purgeSubject(connection, names.schedules, names.pattern(`due.${queue}.*.${key}`));
+    await Promise.all(LANES.map((lane) => purgeSubject(connection, names.lane(queue, lane).stream, names.task(queue, lane, key))));
+  }
+
   /**
    * Sets the timer that will put a task back into its lane. It replaces only a timer of a lower hop.
    * @returns false when a timer of this hop or a higher one stands already
@@ -94,6 +104,7 @@ export class TaskStore {
           subject,
           task.data,
           encodeHeaders(timerHeaders(names.due(task.queue, task.lane, task.key), task, expected)),
+          task.stillWanted,
         );
         return true;
       } catch (error) {
@@ -110,13 +121,13 @@ export class TaskStore {
     queue: string,
     lane: Lane,
     key: string,
-    task: { headers: readonly HeaderPair[]; data: Payload; hop: number },
+    task: { headers: readonly HeaderPair[]; data: Payload; hop: number; stillWanted?: () => boolean },
   ): Promise<PubAck> {
     const headers: HeaderPair[] = [
       [HEADER.msgId, hopId(key, task.hop)],
       ...withHeaders(stripServerHeaders(task.headers), { [HEADER.hop]: task.hop }),
     ];
-    return this.connection.publish(this.connection.names.task(queue, lane, key), task.data, encodeHeaders(headers));
+    return this.connection.publish(this.connection.names.task(queue, lane, key), task.data, encodeHeaders(headers), task.stillWanted);
   }
 
   /**
@@ -140,9 +151,9 @@ export class TaskStore {
     const subject = this.connection.names.dead(queue, key);
     // One stream holds the letters of all queues: without the queue, equal keys of two queues would swallow each other.
     const id: HeaderPair = [HEADER.msgId, hopId(formatTaskId(queue, key), letter.hop)];
-    const ack = await this.connection.publish(subject, letter.data, encodeHeaders([id, ...headers]));
+    const ack = await this.connection.publish(subject, letter.data, encodeHeaders([id, ...headers]), letter.stillWanted);
     if (!ack.duplicate || (await this.stands(queue, key, letter.hop))) return ack;
-    return this.connection.publish(subject, letter.data, encodeHeaders(headers));
+    return this.connection.publish(subject, letter.data, encodeHeaders(headers), letter.stillWanted);
   }
 
   /** A remembered message id says that there was a letter, not that there is one: it, or a record of this hop or a higher one, must be seen. */
@@ -163,6 +174,8 @@ export interface DeadLetter {
   readonly hop: number;
   /** Reason, error, time, source and history; see {@link HEADER}. */
   readonly extra: Readonly<Record<string, string | number | undefined>>;
+  /** See {@link Publication.stillWanted}; so in what follows. */
+  readonly stillWanted?: () => boolean;
 }
 
 const LONGEST_ESSENTIAL = 1000;
@@ -196,6 +209,7 @@ export interface TimerRequest {
   readonly attempt: number;
   readonly headers: readonly HeaderPair[];
   readonly data: Payload;
+  readonly stillWanted?: () => boolean;
 }
 
 function timerHeaders(target: string, task: TimerRequest, expected: number): HeaderPair[] {

@@ -1,3 +1,11 @@
+export {
+  type CancelNotice,
+  type CancelReply,
+  decodeCancelNotice,
+  type GroupCancelNotice,
+  REASON_LIMIT,
+  type TaskCancelNotice,
+} from './cancel.js';
 export type {
   Count,
   DeadLetter,

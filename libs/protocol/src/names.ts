@@ -11,6 +11,7 @@ const RESERVED: ReadonlySet<string> = new Set([
   'dead',
   'metrics',
   'heartbeats',
+  'cancels',
   'svc',
   'events',
   'redriven-events',
@@ -128,6 +129,11 @@ export class Names {
   /** Asks every worker for a heartbeat now. */
   heartbeatPing(): string {
     return `${this.dot}heartbeats.ping`;
+  }
+
+  /** Tells the workers of a queue what is no longer wanted (core NATS). */
+  cancels(queue: string): string {
+    return `${this.dot}cancels.${queue}`;
   }
 
   /** A worker's last metrics snapshot. */

@@ -47,9 +47,10 @@ export function classifyError(error: unknown, run: FailedRun): Outcome {
 
 function classify(thrown: unknown, run: FailedRun): Outcome {
   if (run.aborted instanceof Interrupted) return { kind: 'interrupted' };
-  const unwanted = !run.shared && thrown instanceof Cancelled ? thrown : run.aborted;
+  // Whatever it threw when it was told: nobody wants another run, nor a dead letter.
+  if (run.aborted instanceof Cancelled) return { kind: 'cancelled', reason: textOf(run.aborted.message) || 'the handler gave it up' };
+  if (!run.shared && thrown instanceof Cancelled) return { kind: 'cancelled', reason: textOf(thrown.message) || 'the handler gave it up' };
   const fatal = !run.shared && thrown instanceof JetlaneError && isFatal(thrown);
-  if (unwanted instanceof Cancelled && !fatal) return { kind: 'cancelled', reason: textOf(unwanted.message) || 'the handler gave it up' };
   // A handler that heeds its signal mostly throws the AbortError of what it awaited; the signal's reason says more.
   const error = run.aborted && !fatal && !(thrown instanceof RetryLater) ? run.aborted : thrown;
   const record = readError(error);

@@ -14,6 +14,15 @@ export interface TaskEvent {
   readonly attempt: number;
 }
 
+/** A lane that gets no tasks though the server has some, and new pulls did not help. */
+export interface StuckLane {
+  readonly queue: string;
+  readonly lane: Lane;
+  readonly reason: string;
+  /** For how long nothing came, in ms. */
+  readonly forMs: number;
+}
+
 /** Events of a worker and what they carry. */
 export interface WorkerEvents {
   'task:started': TaskEvent;
@@ -26,6 +35,9 @@ export interface WorkerEvents {
   'task:interrupted': TaskEvent;
   /** The lease ran out before the outcome was stored; another worker runs the task. */
   'lease:lost': TaskEvent;
+  /** Told again every few seconds while it lasts: whoever runs the worker decides when to end the process. */
+  'lane:stuck': StuckLane;
+  'lane:recovered': Omit<StuckLane, 'reason' | 'forMs'>;
 }
 
 /** Which event tells of an outcome; a duplicate is nobody's news. */

@@ -97,12 +97,21 @@ export class FetchLoop {
     return left;
   }
 
-  /** Per lane: buffered, asked for, last known backlog, and why the last pull was refused. */
+  /** Throws away what a lane asked for and asks anew; what was under way is still delivered. */
+  rebuild(lane: Lane): void {
+    const state = this.lanes.find((other) => other.lane === lane)!;
+    state.puller.rebuild();
+    state.pausedUntil = 0;
+    this.schedule();
+  }
+
+  /** Per lane: buffered, asked for, delivered so far, last known backlog, and why the last pull was refused. */
   snapshot() {
     return this.lanes.map(({ lane, puller, pending, refusals, lastEnd }, i) => ({
       lane,
       buffered: this.buffered[i]!,
       open: puller.open,
+      delivered: puller.delivered,
       pending,
       ...(refusals > 0 && lastEnd ? { refused: `${lastEnd.code} ${lastEnd.text}` } : {}),
     }));
@@ -115,6 +124,9 @@ export class FetchLoop {
       consumer,
       onDelivery: (delivery) => this.delivered(index, delivery),
       onEnd: (end) => this.ended(index, end),
+      onIdle: () => {
+        this.lanes[index]!.refusals = 0;
+      },
     });
     return {
       lane,

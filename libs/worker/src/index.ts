@@ -1,6 +1,6 @@
 export type { AnyBatchHandler, BatchContext, BatchHandler, BatchItem, BatchOptions, ItemOutcome } from './batch-handler.js';
 export { classifyError, type FailedRun, type Outcome } from './classify.js';
-export type { TaskEvent, WorkerEvents } from './events.js';
+export type { StuckLane, TaskEvent, WorkerEvents } from './events.js';
 export type { BatchHandlerOptions, HandlerEntry, HandlerOptions, HandlerRules } from './handler-options.js';
 export type { CustomBackoff, HandlerRetryPolicy } from './handler-retry.js';
 export type { WorkerLog, WorkerOptions } from './options.js';

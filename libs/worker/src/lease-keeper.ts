@@ -70,6 +70,11 @@ export class LeaseKeeper {
     this.held.delete(task);
   }
 
+  /** What is held: buffered, running or being settled. */
+  all(): Iterable<HeldTask> {
+    return this.held;
+  }
+
   /** What is held and has a slot. */
   *running(): Generator<HeldTask> {
     for (const task of this.held) if (task.slot === 'running') yield task;

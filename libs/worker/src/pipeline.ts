@@ -2,6 +2,7 @@ import type { Connection, TaskStore } from '@jetlane/jetstream';
 import { JetlaneError, WrongSequenceError } from '@jetlane/protocol';
 import { type ProcessedTask, startProcess } from '@jetlane/telemetry';
 import { Batches } from './batches.js';
+import type { Cancellations } from './cancellations.js';
 import type { Outcome } from './classify.js';
 import { EVENT_OF, eventOf, type WorkerEmitter } from './events.js';
 import { decodeOrFail, failureOf, noHandler, runHandler } from './execute.js';
@@ -21,6 +22,7 @@ export interface PipelineParts {
   readonly connection: Connection;
   readonly store: TaskStore;
   readonly leases: LeaseKeeper;
+  readonly cancellations: Cancellations;
   readonly reporter: Reporter;
   readonly emitter: WorkerEmitter;
   readonly options: CompiledOptions;
@@ -59,8 +61,9 @@ export class Pipeline implements BatchListener {
 
   /** A task has got its slot. */
   begin(task: HeldTask): void {
-    const { leases, options, connection } = this.parts;
+    const { leases, options, connection, cancellations } = this.parts;
     decodeOrFail(task, options);
+    cancellations.apply(task);
     task.span = startProcess(() => spanOf(task), task.headers);
     if (task.decodeError !== undefined) this.ended(task, failureOf(task, task.decodeError, options));
     else if (leases.lost(task)) this.abandoned(task, new LeaseLostError(task.id));

@@ -94,6 +94,11 @@ export class Settler {
     this.records.post(new CompletedRecord(subject, body, this.recordHeaders, task, outcome, this));
   }
 
+  /** The lease is ours, so the task is nobody else's. */
+  owns(task: HeldTask): boolean {
+    return !this.leases.lost(task);
+  }
+
   /** The record of a completed task is stored. */
   recorded(task: HeldTask, outcome: Completed): void {
     this.acknowledgeNow(task, outcome);
@@ -138,9 +143,8 @@ export class Settler {
   // Crash before the timer: the attempt is repeated. Between timer and ack: the redelivery finds the timer (or what
   // became of it, of a higher hop) and only acks. Test: worker-crash.spec "retry".
   private async retry(task: HeldTask, outcome: Outcome & { kind: 'retry' }): Promise<Outcome> {
-    const { record } = await this.stored(task, () => this.store.record(task.queue, task.key, leaderGet));
-    if (record?.state === 'cancelled' && record.hop >= task.headers.hop)
-      return this.acknowledge(task, { kind: 'cancelled', reason: record.reason ?? 'cancelled' });
+    const cancelled = await this.cancellation(task);
+    if (cancelled) return this.acknowledge(task, cancelled);
     const { hop, attempt } = task.headers;
     const timer = {
       queue: task.queue,
@@ -151,6 +155,7 @@ export class Settler {
       attempt: outcome.counted ? attempt + 1 : attempt,
       headers: withHeaders(headersOf(task), outcome.counted ? { [HEADER.errors]: this.history(task, outcome.error) } : {}),
       data: task.delivery.data,
+      stillWanted: () => this.owns(task),
     };
     try {
       await this.stored(task, () => this.store.setTimer(timer));
@@ -158,7 +163,24 @@ export class Settler {
       if (!isTooLarge(error)) throw error;
       return this.bury(task, { kind: 'dead', reason: 'payload-too-large', error: outcome.error });
     }
-    return this.acknowledge(task, outcome);
+    return this.acknowledge(task, (await this.withdraw(task)) ?? outcome);
+  }
+
+  private async cancellation(task: HeldTask): Promise<Outcome | undefined> {
+    const { record } = await this.stored(task, () => this.store.record(task.queue, task.key, leaderGet));
+    if (record?.state !== 'cancelled' || record.hop < task.headers.hop) return undefined;
+    return { kind: 'cancelled', reason: record.reason ?? 'cancelled' };
+  }
+
+  /**
+   * Looks again when the next hop is stored: whoever cancels writes the record and then removes copies, so either he finds the
+   * new copy or this look finds his record. Crash before it: the redelivery finds the record and only acks, and the next
+   * hop runs once more unless its worker remembers the notice. Test: cancel.spec "meanwhile".
+   */
+  private async withdraw(task: HeldTask): Promise<Outcome | undefined> {
+    const cancelled = await this.cancellation(task);
+    if (cancelled) await this.stored(task, () => this.store.removeCopies(task.queue, task.key));
+    return cancelled;
   }
 
   // Dead letter first, since it holds the payload; then the record that watchers wait for; then the ack. Crash after the
@@ -177,19 +199,21 @@ export class Settler {
       [HEADER.fingerprint]: fingerprint(task.type, outcome.error),
       [HEADER.errors]: this.history(task, outcome.error),
     };
-    const letter = { headers: headersOf(task), data: task.delivery.data, hop: task.headers.hop, extra };
+    const letter = { headers: headersOf(task), data: task.delivery.data, hop: task.headers.hop, extra, stillWanted: () => this.owns(task) };
     await this.stored(task, () => this.store.publishDead(task.queue, task.key, letter));
   }
 
   // As for completed. Test: worker-failures.spec "cancelled".
-  private async cancel(task: HeldTask, outcome: Outcome & { kind: 'cancelled' }): Promise<Outcome> {
+  private cancel(task: HeldTask, outcome: Outcome & { kind: 'cancelled' }): Promise<Outcome> {
     return this.recordFailure(task, outcome);
   }
 
   private async recordFailure(task: HeldTask, outcome: Outcome & { kind: 'dead' | 'cancelled' }): Promise<Outcome> {
     if (!this.kept(task, outcome)) return this.acknowledge(task, outcome);
     const written = await this.writeRecord(task, recordText(task, outcome, this.options.name), this.options.keepFailuresMs);
-    return this.acknowledge(task, written ? outcome : { kind: 'duplicate' });
+    // The record of whoever cancelled it says the same.
+    const ours = written || (outcome.kind === 'cancelled' && Boolean(await this.cancellation(task)));
+    return this.acknowledge(task, ours ? outcome : { kind: 'duplicate' });
   }
 
   // The server gives it to another at once. On one of the last two deliveries a NAK could exhaust the server's count, so
@@ -200,7 +224,7 @@ export class Settler {
     await forgetCrash(task, this.store, this.options).catch(() => undefined);
     if (task.delivery.count < this.options.maxDeliveries - 1) return this.giveBack(task, outcome);
     await this.republish(task);
-    return this.acknowledge(task, outcome);
+    return this.acknowledge(task, (await this.withdraw(task)) ?? outcome);
   }
 
   /** Waits for the link, as the ack does: a NAK into a dead link would leave the task to its lease. */
@@ -215,7 +239,7 @@ export class Settler {
   /** Behind a full lane the task goes round by a timer: the stream of timers has no limit. */
   private async republish(task: HeldTask): Promise<void> {
     const { queue, lane, key, delivery } = task;
-    const copy = { headers: headersOf(task), data: delivery.data, hop: task.headers.hop + 1 };
+    const copy = { headers: headersOf(task), data: delivery.data, hop: task.headers.hop + 1, stillWanted: () => this.owns(task) };
     const publish = () =>
       this.store.publishTask(queue, lane, key, copy).catch((error: unknown) => {
         if (!(error instanceof QueueFullError)) throw error;
@@ -238,7 +262,7 @@ export class Settler {
     const subject = this.connection.names.state(task.queue, task.key);
     if (task.recordSequence >= 0) return this.compareAndSet(task, subject, body, ttlOf(keepMs));
     const headers = headerText([ttlOf(keepMs)]);
-    await this.stored(task, () => this.connection.publish(subject, body, headers));
+    await this.stored(task, () => this.connection.publish(subject, body, headers, () => this.owns(task)));
     return true;
   }
 
@@ -246,7 +270,7 @@ export class Settler {
     for (;;) {
       const headers = encodeHeaders([ttl, [HEADER.expectedSubjectSequence, String(task.recordSequence)]]);
       try {
-        await this.stored(task, () => this.connection.publish(subject, body, headers));
+        await this.stored(task, () => this.connection.publish(subject, body, headers, () => this.owns(task)));
         return true;
       } catch (error) {
         if (!(error instanceof WrongSequenceError)) throw error;
@@ -295,6 +319,11 @@ class CompletedRecord extends Publication {
     private readonly settler: Settler,
   ) {
     super(subject, body, headers);
+  }
+
+  /** A record that came after the lease could replace that of the worker which has the task now. */
+  override stillWanted(): boolean {
+    return this.settler.owns(this.task);
   }
 
   confirmed(): void {

@@ -19,7 +19,7 @@ export interface TaskContext {
   readonly group: string | undefined;
   /** When the producer made the task, ms since 1970; the server's time when the producer did not say. */
   readonly createdAt: number;
-  /** Fires when the run should end: timeout, shutdown past its deadline, lost lease. Its `reason` is the error. */
+  /** Fires when the run should end: timeout, cancellation, shutdown past its deadline, lost lease. Its `reason` is the error. */
   readonly signal: AbortSignal;
   readonly traceparent: string | undefined;
   /**
@@ -61,7 +61,7 @@ export class RetryLater extends Error {
 /** A handler of any payload type, for tables that hold many: whoever calls it vouches for the payload. */
 export type AnyTaskHandler = TaskHandler<never>;
 
-/** Thrown by a handler: the task is no longer wanted. */
+/** Thrown by a handler: the task is no longer wanted. Also the reason of a signal that fires because somebody cancelled the task. */
 export class Cancelled extends Error {
   override readonly name = 'Cancelled';
 }

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { type Connection, ensureQueue, provisionLane, TaskStore } from '@jetlane/jetstream';
 import { type Duration, type Lane, parseQueueDefinition, type QueueDefinition, toMs } from '@jetlane/protocol';
+import { Cancellations } from './cancellations.js';
 import { WorkerEmitter, type WorkerEvents } from './events.js';
 import { decodeOrFail } from './execute.js';
 import { FetchLoop } from './fetch-loop.js';
@@ -11,6 +12,7 @@ import { type CompiledOptions, compileOptions, type WorkerOptions } from './opti
 import { Pipeline } from './pipeline.js';
 import { Reporter } from './reporter.js';
 import { Interrupted } from './task-context.js';
+import { Watchdog } from './watchdog.js';
 import { within } from './within.js';
 
 /** `idle` → `running` → `stopping` → `idle`. Only start() and stop() change it. */
@@ -20,14 +22,17 @@ interface Engine {
   readonly options: CompiledOptions;
   readonly definition: QueueDefinition;
   readonly leases: LeaseKeeper;
+  readonly cancellations: Cancellations;
   readonly pipeline: Pipeline;
   readonly loop: FetchLoop;
+  readonly watchdog: Watchdog;
   readonly reporter: Reporter;
 }
 
 /** How long the settlement of aborted tasks may take at the end of a stop, in ms. */
 const LAST_SETTLEMENT_MS = 5000;
 const LAST_WORDS_MS = 1000;
+const RECHECK_MS = 300;
 /** How long a stop waits for a link that is down to hand back what never ran, in ms; then it is left to its lease. */
 const HAND_BACK_MS = 3000;
 
@@ -40,7 +45,7 @@ export class Worker {
   private stopWatching: (() => void) | undefined;
   /** The last start or stop that was asked for; each waits for the one before it. */
   private last: Promise<void> = Promise.resolve();
-  private provisioning = false;
+  private readonly doubted = new Set<Lane>();
 
   constructor(
     private readonly connection: Connection,
@@ -77,16 +82,28 @@ export class Worker {
     for (const task of [...(this.engine?.leases.running() ?? [])]) task.abort(new Interrupted('the worker was told to stop at once'));
   }
 
-  /** What the worker does now, per lane; for readiness and the live view. */
+  /**
+   * What the worker does now, per lane; for readiness and the live view. `problems` says which lane gets no tasks and why;
+   * `ready` is false while there is any. A lane that somebody paused is told in `paused` and is no problem.
+   */
   health() {
     const { engine } = this;
+    const connected = this.connection.state === 'connected';
+    const lanes = engine?.loop.snapshot().map((view) => ({ ...view, ...engine.watchdog.trouble(view.lane) })) ?? [];
+    const problems = lanes.flatMap(({ lane, stuck, refused }) => {
+      const reason = stuck ?? (refused === undefined ? undefined : `pulls are refused: ${refused}`);
+      return reason === undefined ? [] : [`${lane}: ${reason}`];
+    });
+    if (!connected) problems.unshift('the link to NATS is down');
     return {
       state: this.state,
-      connected: this.connection.state === 'connected',
+      ready: this.state === 'running' && problems.length === 0,
+      problems,
+      connected,
       slots: engine?.options.slots ?? 0,
       busy: engine?.loop.running ?? 0,
       settling: engine?.loop.settling ?? 0,
-      lanes: engine?.loop.snapshot() ?? [],
+      lanes,
     };
   }
 
@@ -104,8 +121,10 @@ export class Worker {
     this.engine = this.build(compileOptions(this.options, definition, this.name), definition);
     this.state = 'running';
     this.engine.leases.start();
+    this.engine.cancellations.start();
     this.engine.reporter.start();
     this.engine.loop.start();
+    this.engine.watchdog.start();
     this.stopWatching = this.connection.onState((state) => this.linkChanged(state));
   }
 
@@ -123,22 +142,31 @@ export class Worker {
     const { connection } = this;
     const store = new TaskStore(connection);
     const leases = new LeaseKeeper(connection, options.leaseMs);
+    const cancellations = new Cancellations(connection, options, () => leases.all());
     const reporter = new Reporter(connection, options, { busy: () => loop.running, running: () => leases.running() });
     const loop = new FetchLoop(connection, options, leases, {
       run: (task) => pipeline.begin(task),
-      missing: (lane) => void this.reprovision(lane),
+      missing: (lane) => this.doubt(lane),
+    });
+    const watchdog = new Watchdog(connection, options, {
+      lanes: () => loop.snapshot(),
+      rebuild: (lane) => loop.rebuild(lane),
+      provision: (lane) => this.reprovision(lane),
+      stuck: (lane, reason, forMs) => this.emitter.emit('lane:stuck', { queue: options.queue, lane, reason, forMs }),
+      recovered: (lane) => this.emitter.emit('lane:recovered', { queue: options.queue, lane }),
     });
     const pipeline = new Pipeline({
       connection,
       store,
       leases,
+      cancellations,
       reporter,
       emitter: this.emitter,
       options,
       ran: (task) => loop.ran(task),
       done: (task) => loop.done(task),
     });
-    return { options, definition, leases, pipeline, loop, reporter };
+    return { options, definition, leases, cancellations, pipeline, loop, watchdog, reporter };
   }
 
   private linkChanged(state: Connection['state']): void {
@@ -148,24 +176,38 @@ export class Worker {
     loop.start();
   }
 
+  /** The lane's consumer does not answer: it may be gone, or somebody made it anew, and a new one knows no delivery. */
+  private doubt(lane: Lane): void {
+    this.engine!.pipeline.rebuiltAt = performance.now();
+    if (this.doubted.has(lane)) return;
+    this.doubted.add(lane);
+    void this.recheck(this.engine!, lane).finally(() => this.doubted.delete(lane));
+  }
+
+  /** A consumer on its way out may still be listed at the first look, and swallow the next pull without a word. */
+  private async recheck({ watchdog, loop }: Engine, lane: Lane): Promise<void> {
+    await watchdog.look(lane);
+    await new Promise((resolve) => setTimeout(resolve, RECHECK_MS).unref());
+    await watchdog.look(lane);
+    if (this.state === 'running' && this.engine?.loop === loop) loop.rebuild(lane);
+  }
+
   /** Somebody deleted the lane's consumer or stream, or the server came back without it. */
   private async reprovision(lane: Lane): Promise<void> {
-    this.engine!.pipeline.rebuiltAt = performance.now();
-    if (this.provisioning || this.state !== 'running' || this.connection.state !== 'connected') return;
-    this.provisioning = true;
-    const { definition, options } = this.engine!;
+    const { definition, options, pipeline } = this.engine!;
+    pipeline.rebuiltAt = performance.now();
+    if (this.state !== 'running') return;
     try {
       await provisionLane(this.connection, definition, lane);
     } catch (error) {
       options.log.warn({ queue: options.queue, lane, error: (error as Error).message }, 'lane:missing');
-    } finally {
-      this.provisioning = false;
     }
   }
 
   private async drain(engine: Engine, timeoutMs: number): Promise<void> {
     this.stopWatching?.();
-    const { loop, leases, reporter, pipeline } = engine;
+    const { loop, leases, reporter, pipeline, watchdog } = engine;
+    watchdog.stop();
     const left = await loop.stop();
     pipeline.drain();
     await Promise.all([
@@ -175,6 +217,7 @@ export class Worker {
     this.abort();
     await loop.idle(ABORT_GRACE_MS + LAST_SETTLEMENT_MS);
     leases.stop();
+    engine.cancellations.stop();
     await within(LAST_WORDS_MS, reporter.stop());
     if (this.connection.state === 'connected') await within(LAST_WORDS_MS, this.connection.flush());
   }

@@ -71,7 +71,7 @@ function operation(route: ApiRoute, schemas: Record<string, JsonSchema>): JsonSc
     summary,
     description,
     parameters: [...parameters(route.params, 'path'), ...parameters(route.query, 'query')],
-    ...(route.body ? { requestBody: { required: true, content: Object.fromEntries(content) } } : {}),
+    ...(route.body ? { requestBody: { required: !route.bodyOptional, content: Object.fromEntries(content) } } : {}),
     responses: { ...answers(route, schemas), ...problems([...route.problems, ...COMMON]) },
   };
 }

@@ -1,4 +1,5 @@
 import { batchRoute } from './batch.js';
+import { cancelRoutes } from './cancel.js';
 import { deadLetterJobRoutes } from './dead-letter-jobs.js';
 import { deadLetterMoveRoutes } from './dead-letter-moves.js';
 import { deadLetterRoutes } from './dead-letters.js';
@@ -14,6 +15,7 @@ export function apiRoutes(gateway: Gateway): ApiRoute[] {
     enqueueRoute(gateway),
     batchRoute(gateway),
     statusRoute(gateway),
+    ...cancelRoutes(gateway),
     ...statsRoutes(gateway),
     ...deadLetterRoutes(gateway),
     ...deadLetterMoveRoutes(gateway),

@@ -39,6 +39,8 @@ export interface ApiRoute {
   readonly query?: z.ZodObject;
   /** Bodies by content type. */
   readonly body?: Readonly<Record<string, { readonly schema: z.ZodType; readonly example?: unknown }>>;
+  /** It may be left out. */
+  readonly bodyOptional?: true;
   readonly answers: Readonly<Record<number, readonly RouteAnswer[]>>;
   /** Codes of the problems that this route may answer, beside those of every route. */
   readonly problems: readonly ErrorCode[];

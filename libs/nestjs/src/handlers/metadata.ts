@@ -30,7 +30,7 @@ export interface TaskHandlerOptions {
 }
 
 /** What may happen to a task in this process; see {@link WorkerEvents} for what each tells. */
-export type TaskEventName = 'started' | 'completed' | 'failed' | 'dead' | 'cancelled' | 'interrupted' | 'lease-lost';
+export type TaskEventName = 'started' | 'progress' | 'completed' | 'failed' | 'dead' | 'cancelled' | 'interrupted' | 'lease-lost';
 
 /** What a listener of an event gets. */
 export type TaskEventOf<E extends TaskEventName> = WorkerEvents[E extends 'lease-lost' ? 'lease:lost' : `task:${Exclude<E, 'lease-lost'>}`];

@@ -142,7 +142,7 @@ export class TaskWorkers implements OnModuleInit, OnApplicationBootstrap, Before
 }
 
 const eventKey = <E extends TaskEventName>(event: E) =>
-  (event === 'lease-lost' ? 'lease:lost' : `task:${event}`) as Parameters<Worker['on']>[0];
+  (event === 'lease-lost' ? 'lease:lost' : `task:${event}`) as Exclude<Parameters<Worker['on']>[0], `lane:${string}`>;
 
 function listen(worker: Worker, { event, types, place }: FoundListener): void {
   worker.on(eventKey(event), (told: TaskEventOf<TaskEventName>) => {

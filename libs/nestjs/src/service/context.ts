@@ -12,6 +12,8 @@ import type { ServiceMetrics } from './metrics.js';
 export interface Component {
   start(): Promise<void>;
   stop(): Promise<void>;
+  /** A second signal came while it stops: cuts short what takes long. */
+  abort?(): void;
 }
 
 /** What the parts of a service share. */
@@ -40,7 +42,7 @@ export interface ServiceOptions<C extends ServiceConfig = ServiceConfig> {
   /** Longest request body in bytes. Default 1 MiB. */
   readonly bodyLimit?: number;
   /** Further options of the Fastify server, such as `frameworkErrors`; `requestTimeout: 0` lets bodies take any time. */
-  readonly fastify?: Pick<FastifyServerOptions, 'frameworkErrors' | 'maxParamLength' | 'requestTimeout'>;
+  readonly fastify?: Pick<FastifyServerOptions, 'frameworkErrors' | 'requestTimeout' | 'routerOptions'>;
   /** The service checks `Host` itself. Default false: on a loopback address only hosts that name this machine are served. */
   readonly guardsHost?: boolean;
 }

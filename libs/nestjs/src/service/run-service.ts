@@ -4,7 +4,7 @@ import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { Logger } from 'pino';
 import { isLoopback, type ServiceConfig } from './config.js';
-import type { ServiceContext, ServiceOptions } from './context.js';
+import type { Component, ServiceContext, ServiceOptions } from './context.js';
 import { HealthRegistry } from './health-registry.js';
 import { guardHost } from './host-guard.js';
 import { observeHttp } from './http-metrics.js';
@@ -40,6 +40,8 @@ export interface RunningService<C extends ServiceConfig = ServiceConfig> {
   readonly url: string;
   /** Stops it gracefully. */
   stop(): Promise<void>;
+  /** Cuts a stop short; false when no component can. */
+  abort(): boolean;
 }
 
 /**
@@ -53,7 +55,10 @@ export async function runService<C extends ServiceConfig>(options: ServiceOption
   process.on('uncaughtExceptionMonitor', (err) => logger.fatal({ err }, 'service:crashed'));
   try {
     const service = await startService({ ...options, config }, logger);
-    signals.replace(() => service.stop());
+    signals.replace(
+      () => service.stop(),
+      () => service.abort(),
+    );
   } catch (error) {
     // Whatever fails after the signal to stop fails because of it; the signal's handler ends the process.
     if (!signals.begun) exitWithError(error, config, logger);
@@ -90,11 +95,12 @@ export async function startService<C extends ServiceConfig>(options: ServiceOpti
   };
   try {
     const context = await createContext(config, logger, telemetry.metrics);
-    const app = await startApp(options, context);
+    const components = await createComponents(options, context);
+    const app = await startApp(options, context, components);
     await listen(app, starting, { port, host: config.host });
     const url = `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`;
     logger.info({ url }, 'service:started');
-    return { context, app, url, stop: () => app.close().finally(cleanUp) };
+    return { context, app, url, stop: () => app.close().finally(cleanUp), abort: () => abortAll(components) };
   } catch (error) {
     await cleanUp();
     throw error;
@@ -131,10 +137,27 @@ async function listen(app: NestFastifyApplication, starting: StartingServer, add
   }
 }
 
-async function startApp<C extends ServiceConfig>(options: ServiceOptions<C>, context: ServiceContext<C>): Promise<NestFastifyApplication> {
+async function createComponents<C extends ServiceConfig>(options: ServiceOptions<C>, context: ServiceContext<C>): Promise<Component[]> {
+  try {
+    return await options.components(context);
+  } catch (error) {
+    await context.connection.close();
+    throw error;
+  }
+}
+
+function abortAll(components: readonly Component[]): boolean {
+  for (const component of components) component.abort?.();
+  return components.some(({ abort }) => abort !== undefined);
+}
+
+async function startApp<C extends ServiceConfig>(
+  options: ServiceOptions<C>,
+  context: ServiceContext<C>,
+  components: Component[],
+): Promise<NestFastifyApplication> {
   let app: NestFastifyApplication | undefined;
   try {
-    const components = await options.components(context);
     const module = serviceModule(context, components, options.module?.(context));
     const bodyLimit = options.bodyLimit ?? BODY_LIMIT;
     const adapter = new FastifyAdapter({ bodyLimit, forceCloseConnections: 'idle', ...TIMEOUTS, ...options.fastify });

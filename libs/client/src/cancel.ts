@@ -1,0 +1,171 @@
+import { type Connection, consumerState, leaderGet, type StoredMessage, type TaskCopy, type TaskStore } from '@jetlane/jetstream';
+import {
+  type CancelReply,
+  formatTaskId,
+  HEADER,
+  headerValue,
+  isFinal,
+  JetlaneError,
+  LANES,
+  type Lane,
+  REASON_LIMIT,
+  type StateRecord,
+  type TaskCancelNotice,
+  type TaskId,
+  WrongSequenceError,
+} from '@jetlane/protocol';
+
+/**
+ * `cancelled`: it does not run, and will not. `requested`: a worker may be running it; its signal fires, and how it ends is for
+ * its handler. `too-late`: it is completed or dead.
+ */
+export type CancelAnswer = 'cancelled' | 'requested' | 'too-late';
+
+/** What is written into the record of a cancelled task. */
+export interface CancelOrder {
+  readonly reason: string;
+  /** How long the record is kept, ms. */
+  readonly keepMs: number;
+}
+
+/** What stands about a task before it is cancelled: the hop that is cancelled and its live copies. */
+interface Target {
+  readonly id: TaskId;
+  readonly hop: number;
+  readonly live: readonly TaskCopy[];
+  /** It was cancelled before: only what was left undone is done. */
+  readonly again: boolean;
+}
+
+/** How long a worker may take to say that it holds the task. */
+const REPLY_MS = 500;
+/** How long the scheduler may take to finish with a due task that it has in hand. */
+const DUE_MS = 1000;
+const POLL_MS = 25;
+
+/** The reason as it is written down. */
+export const reasonOf = (reason: string | undefined): string => (reason || 'cancelled').slice(0, REASON_LIMIT);
+
+/**
+ * Cancels one task: record, notice, purge, in this order.
+ * Crash before the record: nothing happened. After it: status and result() say cancelled; a retry, a redelivery and a due task
+ * find it, but a task that waits in a lane still runs when it is delivered for the first time. After the notice: whoever holds it
+ * has ended it, a copy in a lane is remembered by its workers for a minute. In each case calling again does the rest.
+ * Tests: cancel.spec "by a canceller that dies".
+ */
+export async function cancelTask(connection: Connection, store: TaskStore, id: TaskId, order: CancelOrder): Promise<CancelAnswer> {
+  const target = await writeCancelled(store, id, order);
+  if (target === 'too-late') return target;
+  const told = tell(connection, target, order.reason);
+  // Read behind the notice, and before the purge, which moves it: a later delivery meets a worker that knows.
+  const held = await mayBeHeld(connection, target);
+  const wasDue = target.live.some(({ place }) => place === 'due');
+  if (wasDue) await dueTaken(connection, id);
+  await store.removeCopies(id.queue, id.key);
+  if (target.again) return (await told)?.running ? 'requested' : 'cancelled';
+  if (held && (await told)?.running !== 0) return outcomeSoFar(store, id, 'requested');
+  return wasDue ? outcomeSoFar(store, id, 'cancelled') : 'cancelled';
+}
+
+/** A worker may have been quicker than its notice. */
+async function outcomeSoFar(store: TaskStore, { queue, key }: TaskId, answer: CancelAnswer): Promise<CancelAnswer> {
+  const { record } = await store.record(queue, key, leaderGet);
+  return record && isFinal(record.state) && record.state !== 'cancelled' ? 'too-late' : answer;
+}
+
+/** @throws JetlaneError `task-not-found` */
+async function writeCancelled(store: TaskStore, id: TaskId, order: CancelOrder): Promise<Target | 'too-late'> {
+  for (let looks = 1; ; looks++) {
+    const { record, recordSequence, copies } = await store.traces(id.queue, id.key, leaderGet);
+    const live = copies.filter(({ place }) => place !== 'dead');
+    const hop = Math.max(0, record?.hop ?? 0, ...live.map((copy) => copy.hop));
+    const over = (record && isFinal(record.state) && record.hop === hop) || copies.some((copy) => copy.place === 'dead' && copy.hop >= hop);
+    if (over) return record?.state === 'cancelled' ? { id, hop, live, again: true } : 'too-late';
+    // A copy on its way from one place to the next may escape one look.
+    if (live.length === 0 && record?.state !== 'accepted' && looks === 1) continue;
+    if (live.length === 0 && record?.state !== 'accepted') return gone(id, record);
+    try {
+      const written = cancelledRecord(id, hop, order.reason, record, live.find((copy) => copy.hop === hop)?.stored);
+      await store.writeRecord(id.queue, id.key, written, order.keepMs, recordSequence);
+      return { id, hop, live, again: false };
+    } catch (error) {
+      if (!(error instanceof WrongSequenceError)) throw error;
+    }
+  }
+}
+
+/** Settled without a final record, or never there. */
+function gone({ queue, key }: TaskId, record: StateRecord | undefined): 'too-late' {
+  if (record) return 'too-late';
+  const id = formatTaskId(queue, key);
+  throw new JetlaneError('task-not-found', `task "${id}" is not known; it was never enqueued, or its record has expired`, {
+    details: { id },
+  });
+}
+
+/** Carries on what an idempotency key needs: the hash. */
+export function cancelledRecord(
+  { queue, key }: TaskId,
+  hop: number,
+  reason: string,
+  before: StateRecord | undefined,
+  stored: StoredMessage | undefined,
+): StateRecord {
+  const header = (name: string) => (stored ? headerValue(stored.headers, name) : undefined);
+  const lane = (stored && laneOf(stored)) ?? before?.lane;
+  const created = Number(header(HEADER.createdAt)) || before?.at.created;
+  return {
+    id: formatTaskId(queue, key),
+    hop,
+    ...optional({ lane, type: header(HEADER.type) ?? before?.type, group: header(HEADER.group) ?? before?.group }),
+    state: 'cancelled',
+    attempt: Number(header(HEADER.attempt)) || before?.attempt || 1,
+    at: { ...optional({ created }), ...(stored ? { stored: stored.storedAt } : {}), finished: Date.now() },
+    reason,
+    ...optional({ hash: header(HEADER.hash) ?? before?.hash, trace: header(HEADER.traceparent)?.split('-')[1] }),
+  };
+}
+
+function laneOf({ subject, headers }: StoredMessage): Lane | undefined {
+  const last = (text: string | undefined) => text?.split('.').at(-2);
+  return LANES.find((lane) => lane === last(subject) || lane === last(headerValue(headers, HEADER.scheduleTarget)));
+}
+
+/** Without the fields that are undefined. */
+function optional<T extends object>(fields: T): { [K in keyof T]?: NonNullable<T[K]> } {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as { [K in keyof T]?: NonNullable<T[K]> };
+}
+
+/** Resolves with what a worker says that holds it; undefined when none does, or none answers. */
+async function tell(connection: Connection, { id, hop }: Target, reason: string): Promise<CancelReply | undefined> {
+  const notice: TaskCancelNotice = { reason, key: id.key, hop };
+  try {
+    const { data } = await connection.request(connection.names.cancels(id.queue), JSON.stringify(notice), REPLY_MS);
+    return JSON.parse(Buffer.from(data).toString()) as CancelReply;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Gives the scheduler time to drop a due task: its next look finds the record. One that it had looked at before goes into its lane
+ * first, to be purged there.
+ */
+async function dueTaken(connection: Connection, { queue, key }: TaskId): Promise<void> {
+  const { names } = connection;
+  for (const end = performance.now() + DUE_MS; performance.now() < end; ) {
+    if (!(await leaderGet(connection, names.schedules, names.pattern(`due.${queue}.*.${key}`)))) return;
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
+
+/** Lanes hand out in order: what is behind the last delivered message is in nobody's hand. */
+async function mayBeHeld(connection: Connection, { id, live }: Target): Promise<boolean> {
+  for (const { place, lane, stored } of live) {
+    if (place !== 'lane') continue;
+    const location = connection.names.lane(id.queue, lane!);
+    const state = await consumerState(connection, location.stream, location.consumer);
+    if (state && state.deliveredSequence >= stored.sequence) return true;
+  }
+  return false;
+}
