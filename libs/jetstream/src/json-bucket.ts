@@ -16,9 +16,12 @@ export type BucketChange<T> = { readonly key: string; readonly value: T | undefi
 export class JsonBucket<T> {
   private constructor(private readonly kv: KV) {}
 
-  /** Opens the bucket, creating it when it is missing. */
-  static async open<T>(connection: Connection, name: string, history = 8): Promise<JsonBucket<T>> {
-    return new JsonBucket<T>(await new Kvm(connection.raw()).create(name, { history, replicas: connection.replicas }));
+  /**
+   * Opens the bucket, creating it when it is missing.
+   * @param ttlMs how long a value lives that nobody writes again. Default: for ever
+   */
+  static async open<T>(connection: Connection, name: string, history = 8, ttlMs = 0): Promise<JsonBucket<T>> {
+    return new JsonBucket<T>(await new Kvm(connection.raw()).create(name, { history, ttl: ttlMs, replicas: connection.replicas }));
   }
 
   async get(key: string): Promise<BucketEntry<T> | undefined> {
@@ -28,6 +31,11 @@ export class JsonBucket<T> {
   /** Writes whatever stands there. */
   put(key: string, value: T): Promise<number> {
     return this.kv.put(key, JSON.stringify(value));
+  }
+
+  /** Writes only over the value of a revision (0: none). @throws the client's API error when another stands there */
+  update(key: string, value: T, revision: number): Promise<number> {
+    return this.kv.update(key, JSON.stringify(value), revision);
   }
 
   /** Writes only if the key is new; false when it is not. */
@@ -51,13 +59,16 @@ export class JsonBucket<T> {
     return entries;
   }
 
-  /** Calls back for every present value, then for every change, until the returned function is called; `ready` resolves after the present ones. */
-  async watch(listener: (change: BucketChange<T>) => void): Promise<{ ready: Promise<void>; stop: () => void }> {
+  /**
+   * Calls back for every present value, then for every change, until the returned function is called; `ready` resolves after the present ones.
+   * @param key only this one, or those that match (`a.*`); then there must be one, or `ready` waits for it. Default: all
+   */
+  async watch(listener: (change: BucketChange<T>) => void, key = '>'): Promise<{ ready: Promise<void>; stop: () => void }> {
     let initialized: () => void = () => undefined;
     const ready = new Promise<void>((resolve) => {
       initialized = resolve;
     });
-    const iterator = await this.kv.watch();
+    const iterator = await this.kv.watch({ key });
     const empty = (await this.kv.status()).values === 0;
     if (empty) initialized();
     void tell(iterator, listener, initialized);

@@ -123,16 +123,12 @@ export interface Dealing {
   readonly spread: boolean;
 }
 
-/** Part of a limit that is kept for those who want nothing, so that they can begin at once. */
-const TRICKLE = 0.02;
-
 /**
  * The share of each claimant: nobody gets more than it wants while others want more (max-min fairness); what nobody wants is
  * dealt out evenly when `spread`. The sum is never above the total. The same claimants in the same order give the same shares.
  */
 export function fairShares({ total, whole, spread }: Dealing, claimants: readonly Claimant[]): number[] {
-  const trickle = whole || !spread ? 0 : (total * TRICKLE) / claimants.length;
-  const wants = claimants.map((claimant) => Math.max(trickle, whole ? Math.ceil(claimant.wants) : claimant.wants));
+  const wants = claimants.map((claimant) => (whole ? Math.ceil(claimant.wants) : claimant.wants));
   const shares = claimants.map(() => 0);
   let left = fill(shares, wants, total, whole);
   const open = claimants.map((_, i) => i).filter((i) => spread || wants[i]! > shares[i]!);

@@ -28,6 +28,8 @@ export class HeldTask {
   recordSequence = -1;
   /** What the task takes up in the fetch loop; changed by it alone. */
   slot: 'free' | 'running' | 'settling' = 'free';
+  /** The gate counts it as running; changed by the gate alone. */
+  gated = false;
   /** Ends the run without its handler; set by whoever runs it. */
   giveUp: ((reason: Error) => void) | undefined;
   /** Neighbours in the list of what is held. */

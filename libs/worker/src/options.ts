@@ -1,6 +1,7 @@
 import {
   type CompiledRetryPolicy,
   compileRetryPolicy,
+  configurationError,
   DEFAULT_WEIGHTS,
   type Duration,
   JetlaneError,
@@ -8,9 +9,12 @@ import {
   LANES,
   type LaneMode,
   type QueueDefinition,
+  type Rate,
   type RetryPolicy,
+  rateSchema,
   toMs,
 } from '@jetlane/protocol';
+import type { WorkerLimits } from './limits/limiter.js';
 import type { AnyTaskHandler } from './task-context.js';
 
 /** A handler with its own rules. */
@@ -30,6 +34,8 @@ export interface WorkerOptions {
   readonly handlers: Readonly<Record<string, AnyTaskHandler | HandlerOptions>>;
   /** Handlers that may run at once. Default: `workers` of the queue's definition, else 10. */
   readonly concurrency?: number;
+  /** Handlers that may start here, spread evenly. Default: no limit but the queue's. */
+  readonly rate?: Rate;
   /** How lanes share the slots. Default: the definition's, else `weighted`. */
   readonly mode?: LaneMode;
   /** Definition used when the queue is not defined yet. Default: only the name. */
@@ -79,6 +85,9 @@ export interface CompiledOptions {
   readonly log: WorkerLog;
 }
 
+/** Slots of a worker that is told nothing else. */
+export const DEFAULT_SLOTS = 10;
+
 const silent: WorkerLog = { info: () => undefined, warn: () => undefined, error: () => undefined };
 
 /**
@@ -86,14 +95,8 @@ const silent: WorkerLog = { info: () => undefined, warn: () => undefined, error:
  * @throws JetlaneError `invalid-configuration`
  */
 export function compileOptions(options: WorkerOptions, definition: QueueDefinition, name: string): CompiledOptions {
-  const slots = options.concurrency ?? definition.workers ?? 10;
-  if (!Number.isInteger(slots) || slots < 1 || slots > 10_000) {
-    throw new JetlaneError(
-      'invalid-configuration',
-      `expected concurrency of queue "${options.queue}" to be a whole number from 1 to 10000, got ${slots}`,
-      { details: { field: 'concurrency' } },
-    );
-  }
+  const slots = options.concurrency ?? definition.workers ?? DEFAULT_SLOTS;
+  checkLimits(options.queue, { concurrency: slots, rate: options.rate });
   const settleWindow = options.settleWindow ?? 512;
   if (!Number.isInteger(settleWindow) || settleWindow < 1) {
     throw new JetlaneError(
@@ -127,6 +130,19 @@ export function compileOptions(options: WorkerOptions, definition: QueueDefiniti
     version: options.version ?? '0.0.0',
     log: options.log ?? silent,
   };
+}
+
+/** Checks the limits of a worker. @throws JetlaneError `invalid-configuration` */
+export function checkLimits(queue: string, { concurrency, rate }: WorkerLimits): void {
+  if (concurrency !== undefined && (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > 10_000)) {
+    throw new JetlaneError(
+      'invalid-configuration',
+      `expected concurrency of queue "${queue}" to be a whole number from 1 to 10000, got ${concurrency}`,
+      { details: { field: 'concurrency' } },
+    );
+  }
+  const parsed = rateSchema.optional().safeParse(rate);
+  if (!parsed.success) throw configurationError(`rate of a worker of queue "${queue}"`, parsed.error);
 }
 
 function compileHandlers(options: WorkerOptions, definition: QueueDefinition): Map<string, CompiledHandler> {

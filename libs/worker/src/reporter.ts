@@ -19,6 +19,7 @@ interface LaneCounters {
 /** What the reporter asks the worker. */
 export interface Load {
   readonly busy: () => number;
+  readonly slots: () => number;
   readonly running: () => Iterable<HeldTask>;
 }
 
@@ -90,7 +91,7 @@ export class Reporter {
       version: options.version,
       startedAt: this.startedAt,
       at: Date.now(),
-      slots: options.slots,
+      slots: this.load.slots(),
       busy: this.load.busy(),
       types: [...options.handlers.keys()],
       running: this.runningTasks(),
@@ -121,7 +122,7 @@ export class Reporter {
       queue: options.queue,
       startedAt: this.startedAt,
       at: Date.now(),
-      slots: options.slots,
+      slots: this.load.slots(),
       busy: this.load.busy(),
       lanes,
     };

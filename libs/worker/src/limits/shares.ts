@@ -73,7 +73,8 @@ export class ShareKeeper {
   private provenAt = Number.NEGATIVE_INFINITY;
   private count = 0;
 
-  constructor(private readonly self: string) {}
+  /** @param self names this worker, from this start on: an older self is somebody else */
+  constructor(readonly self: string) {}
 
   /** True while an entry is under way. */
   get waiting(): boolean {
@@ -99,6 +100,11 @@ export class ShareKeeper {
   /** False while others may count this worker as dead. */
   proven(now: number): boolean {
     return now - this.provenAt <= FENCE_MS;
+  }
+
+  /** What no other worker claims of a limit. */
+  free(id: string, now: number, total: number): number {
+    return this.others(now).reduce((left, { entry }) => left - (entry.claims[id]?.[0] ?? 0), total);
   }
 
   /** True when another worker claims a part of a limit. */
