@@ -217,9 +217,7 @@ export class GroupLimits {
 
   private wants(name: string): number {
     const group = this.groups.get(name);
-    if (!group) return 0;
-    // An idle group keeps one place until it is forgotten.
-    return Math.max(1, group.running + group.parked.length + group.away);
+    return group ? group.running + group.parked.length + group.away : 0;
   }
 
   private rebuild(group: Group): void {

@@ -166,7 +166,9 @@ export class ShareKeeper {
     }
     claimants.sort((a, b) => (a.id < b.id ? -1 : 1));
     const mine = claimants.findIndex((claimant) => claimant.id === this.self);
-    const target = fairShares({ total, ...dealing }, claimants)[mine]!;
+    // Who is idle keeps what it has until somebody asks for it: its next task then starts at once.
+    const idle = !dealing.spread && claimants.every((claimant) => claimant.wants === 0);
+    const target = idle ? limit.cap : fairShares({ total, ...dealing }, claimants)[mine]!;
     limit.cap = Math.min(limit.cap, target);
     const kept = Math.max(limit.cap, use.inUse());
     const grown = Math.max(kept, Math.min(target, total - taken));
