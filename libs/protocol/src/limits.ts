@@ -15,7 +15,7 @@ export const rateSchema = z.strictObject({
 /** So many starts in each span of time, spread evenly: `{count: 100, per: '1m'}` is one start every 600 ms. */
 export type Rate = z.infer<typeof rateSchema>;
 
-const groupRate = rateSchema.refine((rate) => 1 / perMs(rate) <= SLOWEST_GROUP_MS, 'expected a rate of at least one task per minute');
+const groupRate = rateSchema.refine(isQuick, 'expected a rate of at least one task per minute');
 
 /** Schema of the limits of a queue, which all its workers keep together. */
 export const limitsSchema = z.strictObject({
@@ -32,6 +32,11 @@ export const limitsSchema = z.strictObject({
 
 /** Limits of a queue. */
 export type Limits = z.infer<typeof limitsSchema>;
+
+/** A span of time that cannot be read is reported by its own field. */
+function isQuick(rate: Rate): boolean {
+  return !rateSchema.safeParse(rate).success || 1 / perMs(rate) <= SLOWEST_GROUP_MS;
+}
 
 /** Starts per millisecond of a rate. @throws JetlaneError `invalid-argument` when `per` cannot be read */
 export function perMs(rate: Rate): number {
@@ -61,6 +66,7 @@ export class TokenBucket {
 
   /** Another rate from now on. What does not fit into the new bucket is overflow. */
   setRate(rate: number, now: number): void {
+    if (rate === this.rate) return;
     this.refill(now);
     this.rate = rate;
     const kept = Math.min(this.level, burstOf(rate));

@@ -10,8 +10,6 @@ import type { LimitedLoop } from './limits/limiter.js';
 import type { CompiledOptions } from './options.js';
 import { within } from './within.js';
 
-const FIRST_PAUSE_MS = 50;
-const LONGEST_PAUSE_MS = 1000;
 /** Longest time for which a slot is kept for a lane whose pull is under way; a pull takes 0.3 to 3 ms. */
 const HOLD_MS = 20;
 /** How long the server may take to confirm that it sends nothing more. */
@@ -38,7 +36,6 @@ export interface FetchLoopHooks {
 export class FetchLoop implements LimitedLoop {
   running = 0;
   slots: number;
-  /** Set while the queue has limits or reserved slots. */
   gate: Gate | undefined;
   readonly load = { wants: () => this.wants() };
   /** Runs that have ended and are not settled yet. */
@@ -148,8 +145,7 @@ export class FetchLoop implements LimitedLoop {
   }
 
   private refused(state: LaneState, end: PullEnd): void {
-    const pause = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(state.refusals++, 5));
-    state.pausedUntil = performance.now() + pause * (0.5 + Math.random());
+    const pause = state.pause(performance.now());
     this.options.log.warn({ queue: this.options.queue, lane: state.lane, code: end.code, reason: end.text }, 'pull:refused');
     if (end.code === 503 || end.code === MISSED_HEARTBEATS || /deleted|not found/i.test(end.text)) this.hooks.missing(state.lane);
     clearTimeout(state.wake);

@@ -2,6 +2,9 @@ import type { PullEnd, Puller } from '@jetlane/jetstream';
 import type { Lane } from '@jetlane/protocol';
 import type { HeldTask } from './held-task.js';
 
+const FIRST_PAUSE_MS = 50;
+const LONGEST_PAUSE_MS = 1000;
+
 /** One lane as the fetch loop sees it: its pulls, and the tasks that wait for a slot, oldest first. */
 export class LaneState {
   /** Tasks behind the last delivered one. */
@@ -30,6 +33,13 @@ export class LaneState {
   /** When the first waiting task came, ms since 1970; Infinity when none waits. */
   get oldest(): number {
     return this.buffer[this.head]?.fetchedAt ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** A pull was refused: the next one waits. @returns the pause, in ms; with its jitter it may be half as long again */
+  pause(now: number): number {
+    const pause = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(this.refusals++, 5));
+    this.pausedUntil = now + pause * (0.5 + Math.random());
+    return pause;
   }
 
   push(task: HeldTask): void {

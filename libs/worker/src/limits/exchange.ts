@@ -129,7 +129,9 @@ export class ShareExchange {
     } catch (error) {
       this.parts.keeper.lost();
       this.parts.log.warn({ queue: this.parts.queue, error: String(error) }, 'limits:not-written');
-      this.reopen();
+      this.stopWatch?.();
+      this.stopWatch = undefined;
+      this.arm(RETRY_MS);
     }
   }
 }

@@ -14,6 +14,7 @@ const LONGEST_PARKED_MS = 5000;
 export interface LimitedLoop {
   /** Slots of this worker. */
   slots: number;
+  /** Set while the queue has limits or reserved slots. */
   gate: Gate | undefined;
   readonly load: Pick<GateLoad, 'wants'>;
   /** Looks again at what may start. */
