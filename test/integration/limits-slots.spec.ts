@@ -1,6 +1,7 @@
+import { JsonBucket } from '@jetlane/jetstream';
 import { LANES } from '@jetlane/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Effects, redefine, worker } from './limits-fixture.js';
+import { backlog, Effects, overlap, redefine, worker } from './limits-fixture.js';
 import { eventually } from './services-fixture.js';
 import { WorkerSite } from './worker-fixture.js';
 
@@ -85,5 +86,46 @@ describe('skewed handlers', () => {
     expect((await Promise.all(LANES.map((lane) => site.record(queue, `${lane}1`)))).map((record) => record?.crashes)).toEqual(
       LANES.map(() => undefined),
     );
+  });
+});
+
+describe('a worker’s own limits', () => {
+  it('hold for it alone, and may be changed while it runs', async () => {
+    const queue = site.queueName();
+    await redefine(site, { name: queue });
+    await site.define({ name: queue });
+    const effects = new Effects();
+    const one = await worker(site, effects, 'a', 20, { queue, rate: { count: 20 } });
+    await backlog(site, queue, 200);
+    await eventually('it works', () => effects.runs.length > 0);
+    const from = effects.runs[0]!.from;
+    await eventually('two seconds are over', () => performance.now() > from + 2000);
+    expect(effects.started(from, from + 2000).length).toBeGreaterThan(25);
+    expect(effects.started(from, from + 2000).length).toBeLessThanOrEqual(40 + 5);
+    const adjusted = performance.now();
+    one.adjust({ concurrency: 3, rate: undefined });
+    await eventually('all have run', () => effects.runs.length === 200, 8000);
+    expect(overlap(effects.started(adjusted, Number.POSITIVE_INFINITY))).toBe(3);
+    expect(one.health().slots).toBe(3);
+    for (const wrong of [{ concurrency: 0 }, { rate: { count: -1 } }, { rate: { count: 1, per: 'soon' } }])
+      expect(() => one.adjust(wrong)).toThrow(expect.objectContaining({ code: 'invalid-configuration' }));
+  });
+
+  it('a definition that does not fit changes nothing', async () => {
+    const queue = site.queueName();
+    await redefine(site, { name: queue, workers: 4 });
+    await site.define({ name: queue });
+    const events: string[] = [];
+    const log = { info: () => undefined, warn: (_: object, event: string) => void events.push(event), error: () => undefined };
+    const effects = new Effects();
+    const one = await worker(site, effects, 'a', 1, { queue, log });
+    const { connection } = site;
+    const bucket = await JsonBucket.open<object>(connection, connection.names.bucket('queues'), 16);
+    await bucket.put(queue, { name: queue, limits: { concurrency: 'many' } });
+    await eventually('it is told', () => events.includes('definition:not-valid'));
+    await redefine(site, { name: queue, workers: 7 });
+    await eventually('the next one holds', () => one.health().slots === 7);
+    await backlog(site, queue, 5);
+    await eventually('it works on', () => effects.runs.length === 5);
   });
 });

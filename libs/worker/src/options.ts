@@ -14,7 +14,6 @@ import {
   rateSchema,
   toMs,
 } from '@jetlane/protocol';
-import type { WorkerLimits } from './limits/limiter.js';
 import type { AnyTaskHandler } from './task-context.js';
 
 /** A handler with its own rules. */
@@ -48,6 +47,14 @@ export interface WorkerOptions {
   readonly version?: string;
   /** Told about what the worker survives: lost leases, failing publishes, throwing listeners. Default: silent. */
   readonly log?: WorkerLog;
+}
+
+/** What a worker may be told while it runs. */
+export interface WorkerLimits {
+  /** Handlers that may run at once. */
+  readonly concurrency?: number;
+  /** Handlers that may start here. `undefined` lifts the limit. */
+  readonly rate?: Rate | undefined;
 }
 
 /** Where a worker writes what happened; pino fits. */

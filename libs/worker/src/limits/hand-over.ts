@@ -66,8 +66,10 @@ export class HandOver {
   private async wanted({ lane, puller }: LaneState): Promise<boolean> {
     const { connection, queue } = this.parts;
     const { stream, consumer } = connection.names.lane(queue, lane);
+    const before = puller.pulls;
     const state = await consumerState(connection, stream, consumer).catch(() => undefined);
-    return state !== undefined && state.openPulls > puller.pulls;
+    // The server looked somewhere in between: an own pull that was filled meanwhile is not somebody else's.
+    return state !== undefined && state.openPulls > Math.max(before, puller.pulls);
   }
 
   private handBack(lane: number, arrivedBefore: number): void {

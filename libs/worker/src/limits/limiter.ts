@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { type Connection, openQueueBucket } from '@jetlane/jetstream';
-import { parseQueueDefinition, type QueueDefinition, type Rate } from '@jetlane/protocol';
+import { parseQueueDefinition, type QueueDefinition } from '@jetlane/protocol';
 import type { HeldTask } from '../held-task.js';
-import { type CompiledOptions, DEFAULT_SLOTS } from '../options.js';
+import { type CompiledOptions, DEFAULT_SLOTS, type WorkerLimits } from '../options.js';
 import { ShareExchange } from './exchange.js';
 import { Gate, type GateLoad } from './gate.js';
 import { ShareKeeper } from './shares.js';
@@ -23,14 +23,6 @@ export interface LimitedLoop {
   unpark(tasks: readonly HeldTask[]): void;
   /** Parked tasks go back to their lane. */
   putAway(tasks: readonly HeldTask[]): void;
-}
-
-/** What a worker may be told while it runs. */
-export interface WorkerLimits {
-  /** Handlers that may run at once. */
-  readonly concurrency?: number;
-  /** Handlers that may start here. `undefined` lifts the limit. */
-  readonly rate?: Rate | undefined;
 }
 
 /** A gate and its link to the other workers, for as long as the queue has limits or reserved slots. */
