@@ -54,7 +54,6 @@ describe.concurrent('a lease', () => {
     // The pull of another lane is still open: what comes there waits here.
     await site.task(queue, 'b', 't', undefined, 'high');
     await eventually('the other waits', () => first.health().lanes.some(({ buffered }) => buffered === 1));
-    await site.worker({ queue, concurrency: 1, handlers: { t: slow } });
     await site.drained(queue);
     expect(runs.sort()).toEqual(['a 1', 'b 1']);
     expect((await site.record(queue, 'a'))!.state).toBe('completed');

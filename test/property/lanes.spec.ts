@@ -1,4 +1,14 @@
-import { LANE_NUMBERS, LANES, type LaneMode, PULL_SURPLUS, parseLane, planPulls, strictPicker, weightedPicker } from '@jetlane/protocol';
+import {
+  LANE_NUMBERS,
+  LANES,
+  type LaneMode,
+  PULL_SURPLUS,
+  parseLane,
+  planPulls,
+  strictPicker,
+  surplusFor,
+  weightedPicker,
+} from '@jetlane/protocol';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
@@ -137,6 +147,52 @@ describe('pull plans', () => {
       fc.property(fc.integer({ min: 1, max: 300 }), fc.constantFrom('strict' as const, 'weighted' as const), (slots, mode) => {
         const idle = LANES.map(() => ({ buffered: 0, open: 0, pending: 0 }));
         expect(planPulls({ slots, running: 0, lanes: idle }, mode, [8, 4, 2, 1])).toEqual(LANES.map(() => Math.min(PULL_SURPLUS, slots)));
+      }),
+    );
+  });
+
+  it('with limits ask for no more than may start, and what is parked counts as held', () => {
+    const lane = fc.record({ buffered: fc.nat(20), open: fc.nat(20), pending: fc.nat(100) });
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 100 }),
+        fc.nat(100),
+        fc.nat(16),
+        fc.array(fc.nat(60), { minLength: 4, maxLength: 4 }),
+        fc.integer({ min: 1, max: PULL_SURPLUS }),
+        fc.array(lane, { minLength: 4, maxLength: 4 }),
+        fc.constantFrom('strict' as const, 'weighted' as const),
+        (slots, running, parked, startable, surplus, lanes, mode) => {
+          const asks = planPulls({ slots, running, parked, startable, surplus, lanes }, mode, [8, 4, 2, 1]);
+          asks.forEach((asked, i) => {
+            if (asked > 0) expect(lanes[i]!.buffered + lanes[i]!.open + asked).toBeLessThanOrEqual(startable[i]!);
+          });
+          const held = running + parked + lanes.reduce((sum, { buffered, open }) => sum + buffered + open, 0);
+          const asked = asks.reduce((sum, one) => sum + one, 0);
+          if (asked > 0) expect(held + asked).toBeLessThanOrEqual(slots + PULL_SURPLUS * 3);
+        },
+      ),
+      { numRuns: 500 },
+    );
+  });
+
+  it('a worker limited to 7/s asks for one task and not for fifty', () => {
+    const lanes = LANES.map((_, i) => ({ buffered: 0, open: 0, pending: i === 2 ? 1000 : 0 }));
+    expect(planPulls({ slots: 50, running: 0, startable: [1, 1, 1, 1], lanes }, 'weighted', [8, 4, 2, 1])).toEqual([1, 1, 1, 1]);
+    expect(planPulls({ slots: 50, running: 0, startable: [0, 0, 0, 0], lanes }, 'weighted', [8, 4, 2, 1])).toEqual([0, 0, 0, 0]);
+  });
+
+  it('a fast handler is fed, and a slow one gets one task per lane beyond its slots', () => {
+    expect(surplusFor(50, 1)).toBe(PULL_SURPLUS);
+    expect(surplusFor(1, 0)).toBe(PULL_SURPLUS);
+    expect(surplusFor(10, 25)).toBe(PULL_SURPLUS);
+    expect(surplusFor(2, 25)).toBe(2);
+    expect(surplusFor(10, 2000)).toBe(1);
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 500 }), fc.double({ min: 0, max: 1e6, noNaN: true }), (slots, ms) => {
+        expect(surplusFor(slots, ms)).toBeGreaterThanOrEqual(1);
+        expect(surplusFor(slots, ms)).toBeLessThanOrEqual(PULL_SURPLUS);
+        expect(surplusFor(slots, ms * 2)).toBeLessThanOrEqual(surplusFor(slots, ms));
       }),
     );
   });

@@ -67,13 +67,16 @@ export class JsonBucket<T> {
     return entries;
   }
 
-  /** Calls back for every present value, then for every change, until the returned function is called; `ready` resolves after the present ones. */
-  async watch(listener: (change: BucketChange<T>) => void): Promise<{ ready: Promise<void>; stop: () => void }> {
+  /**
+   * Calls back for every present value, then for every change, until the returned function is called; `ready` resolves after the present ones.
+   * @param key only this one, or those that match (`a.*`); then there must be one, or `ready` waits for it. Default: all
+   */
+  async watch(listener: (change: BucketChange<T>) => void, key = '>'): Promise<{ ready: Promise<void>; stop: () => void }> {
     let initialized: () => void = () => undefined;
     const ready = new Promise<void>((resolve) => {
       initialized = resolve;
     });
-    const iterator = await this.kv.watch();
+    const iterator = await this.kv.watch({ key });
     const empty = (await this.kv.status()).values === 0;
     if (empty) initialized();
     void tell(iterator, listener, initialized);

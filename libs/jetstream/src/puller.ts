@@ -135,6 +135,11 @@ export class Puller {
     return true;
   }
 
+  /** Pulls that are open, as the server counts them. */
+  get pulls(): number {
+    return this.channels.filter(({ pull }) => pull !== 0).length;
+  }
+
   private get heartbeatMs(): number {
     return this.options.heartbeatMs ?? 1500;
   }

@@ -67,9 +67,22 @@ export {
   type PullState,
   planPulls,
   strictPicker,
+  surplusFor,
   weightedPicker,
 } from './lane-picker.js';
 export { DEFAULT_LANE, DEFAULT_WEIGHTS, isLane, LANE_NUMBERS, LANES, type Lane, parseLane } from './lanes.js';
+export {
+  type Claimant,
+  type Dealing,
+  fairShares,
+  type Limits,
+  limitsSchema,
+  MinGap,
+  perMs,
+  type Rate,
+  rateSchema,
+  TokenBucket,
+} from './limits.js';
 export { type LaneLocation, Names } from './names.js';
 export {
   configurationError,

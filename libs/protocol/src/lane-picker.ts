@@ -40,6 +40,12 @@ export interface PullState {
   /** Handlers that may run at once. */
   readonly slots: number;
   readonly running: number;
+  /** Held back by a limit of their group: here, but nothing that a free slot could run. */
+  readonly parked?: number;
+  /** Tasks of each lane that could start now, where reserved slots or limits allow less than the free slots. */
+  readonly startable?: readonly number[];
+  /** Tasks that every lane may promise beyond the slots. Default {@link PULL_SURPLUS}, which is also the most. */
+  readonly surplus?: number;
   readonly lanes: readonly LanePullState[];
 }
 
@@ -55,18 +61,31 @@ export interface LanePullState {
 /** Tasks that every lane may promise beyond the slots. Measured: without it a high task on an idle system waits for an exclusive promise to run out. */
 export const PULL_SURPLUS = 8;
 
+/** Work that a worker may have waiting behind its slots, as time. */
+const PREFETCH_MS = 25;
+
 /**
- * How many more tasks to ask for, per lane. Every lane keeps an open pull of at least min(8, free); the rest of the free
+ * The surplus for a handler: what the slots finish in 25 ms, at least one and at most {@link PULL_SURPLUS}. So a fast handler is
+ * fed, and a slow one leaves to others what it could not begin.
+ */
+export function surplusFor(slots: number, runMs: number): number {
+  return Math.max(1, Math.min(PULL_SURPLUS, Math.floor((slots * PREFETCH_MS) / Math.max(runMs, 0.001))));
+}
+
+/**
+ * How many more tasks to ask for, per lane. Every lane keeps an open pull of at least min(surplus, free); the rest of the free
  * slots goes to lanes with a known backlog, by weight or to the highest. What other lanes have waiting here takes no slot
  * from a lane that may go first: else a surplus of low tasks would keep a worker of few slots from asking for high ones.
- * Running + buffered + open never exceeds slots + 8 × (lanes − 1).
+ * Running + parked + buffered + open never exceeds slots + 8 × (lanes − 1).
  */
 export function planPulls(state: PullState, mode: LaneMode, weights: readonly number[]): number[] {
-  const idle = Math.max(0, state.slots - state.running);
-  const held = state.running + sum(state.lanes, (lane) => lane.buffered);
-  let room = state.slots + PULL_SURPLUS * (state.lanes.length - 1) - held - sum(state.lanes, (lane) => lane.open);
-  const targets = targetsOf(state.lanes, idle, mode, weights);
-  return state.lanes.map((lane, i) => {
+  const { slots, running, lanes, surplus = PULL_SURPLUS } = state;
+  const idle = Math.max(0, slots - running);
+  const free = lanes.map((_, i) => Math.max(0, Math.min(idle, state.startable?.[i] ?? idle)));
+  const held = running + (state.parked ?? 0) + sum(lanes, (lane) => lane.buffered);
+  let room = slots + PULL_SURPLUS * (lanes.length - 1) - held - sum(lanes, (lane) => lane.open);
+  const targets = mode === 'strict' ? strictTargets(lanes, free, surplus) : weightedTargets(lanes, free, surplus, weights);
+  return lanes.map((lane, i) => {
     const target = targets[i]!;
     if (lane.open * 2 > target) return 0;
     const asked = Math.max(0, Math.min(target - lane.open, room));
@@ -75,21 +94,21 @@ export function planPulls(state: PullState, mode: LaneMode, weights: readonly nu
   });
 }
 
-function targetsOf(lanes: readonly LanePullState[], idle: number, mode: LaneMode, weights: readonly number[]): number[] {
-  if (mode === 'strict') return strictTargets(lanes, idle);
+function weightedTargets(lanes: readonly LanePullState[], free: readonly number[], surplus: number, weights: readonly number[]): number[] {
   const total = sum(lanes, (lane, i) => (lane.pending > 0 ? weights[i]! : 0));
   return lanes.map(({ buffered, pending }, i) => {
-    const floor = Math.max(0, Math.min(PULL_SURPLUS, idle) - buffered);
-    return pending > 0 ? Math.max(floor, Math.floor((idle * weights[i]!) / total) - buffered) : floor;
+    const floor = Math.max(0, Math.min(surplus, free[i]!) - buffered);
+    return pending > 0 ? Math.max(floor, Math.floor((free[i]! * weights[i]!) / total) - buffered) : floor;
   });
 }
 
-function strictTargets(lanes: readonly LanePullState[], idle: number): number[] {
+function strictTargets(lanes: readonly LanePullState[], free: readonly number[], surplus: number): number[] {
   const top = lanes.findIndex((lane) => lane.pending > 0);
-  let free = idle;
+  let ahead = 0;
   return lanes.map(({ buffered }, i) => {
-    free = Math.max(0, free - buffered);
-    return i === top ? free : Math.max(0, Math.min(PULL_SURPLUS, free) - buffered);
+    ahead += buffered;
+    const left = Math.max(0, free[i]! - ahead);
+    return i === top ? left : Math.max(0, Math.min(surplus, left) - buffered);
   });
 }
 

@@ -2,12 +2,15 @@ import { z } from 'zod';
 import { durationSchema } from './duration.js';
 import { JetlaneError } from './errors.js';
 import type { Lane } from './lanes.js';
+import { limitsSchema } from './limits.js';
 import { retryPolicySchema } from './retry-policy.js';
 import { isQueueName, isTaskType } from './task-id.js';
 
 const DAY_MS = 86_400_000;
 const weight = z.int().min(1).max(1000).optional();
 const weights = z.strictObject({ critical: weight, high: weight, normal: weight, low: weight } satisfies Record<Lane, typeof weight>);
+const slots = z.int().min(0).max(10_000).optional();
+const reserved = z.strictObject({ critical: slots, high: slots, normal: slots } satisfies Record<Exclude<Lane, 'low'>, typeof slots>);
 
 /** Schema of a queue definition as people write it. Every field but the name has a default. */
 export const queueDefinitionSchema = z.strictObject({
@@ -17,6 +20,10 @@ export const queueDefinitionSchema = z.strictObject({
   workers: z.int().min(1).max(10_000).optional().describe('Slots of a worker host for this queue.'),
   mode: z.enum(['weighted', 'strict']).optional().describe('How lanes share slots. Default weighted.'),
   weights: weights.optional().describe('Weights of the lanes in mode weighted. Default 8:4:2:1.'),
+  reserved: reserved
+    .optional()
+    .describe('Slots of each worker that only this lane and higher ones may use; one slot is always left for all. Default none.'),
+  limits: limitsSchema.optional(),
   lease: durationSchema(1000, DAY_MS).optional().describe('How long a worker may be silent before its tasks go to others. Default 30s.'),
   maxDeliveries: z.int().min(3).max(100).optional().describe('Deliveries before the server gives up. Default 10.'),
   maxDepth: z.int().min(1).optional().describe('Most tasks per lane; beyond it enqueue answers queue-full. Default 10,000,000.'),

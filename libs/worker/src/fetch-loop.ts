@@ -1,58 +1,57 @@
-import { type Connection, type Delivery, MISSED_HEARTBEATS, type PullEnd, type Puller } from '@jetlane/jetstream';
-import { LANES, type Lane, type LanePicker, PULL_SURPLUS, planPulls, strictPicker, weightedPicker } from '@jetlane/protocol';
+import { type Connection, type Delivery, MISSED_HEARTBEATS, type PullEnd } from '@jetlane/jetstream';
+import { LANES, type Lane, type LanePicker, PULL_SURPLUS, planPulls, strictPicker, surplusFor, weightedPicker } from '@jetlane/protocol';
+import { decodeOrFail } from './execute.js';
 import { HeldTask } from './held-task.js';
+import { LaneState } from './lane-state.js';
 import type { LeaseKeeper } from './lease-keeper.js';
+import type { Gate } from './limits/gate.js';
+import { HandOver } from './limits/hand-over.js';
+import type { LimitedLoop } from './limits/limiter.js';
 import type { CompiledOptions } from './options.js';
 import { within } from './within.js';
 
-const FIRST_PAUSE_MS = 50;
-const LONGEST_PAUSE_MS = 1000;
 /** Longest time for which a slot is kept for a lane whose pull is under way; a pull takes 0.3 to 3 ms. */
 const HOLD_MS = 20;
 /** How long the server may take to confirm that it sends nothing more. */
 const DRAIN_MS = 1000;
-
-/** One lane as the loop sees it. */
-interface LaneState {
-  readonly lane: Lane;
-  readonly puller: Puller;
-  buffer: HeldTask[];
-  head: number;
-  /** Tasks behind the last delivered one. */
-  pending: number;
-  /** Pulls are not opened before this time (`performance.now()`), after one was refused. */
-  pausedUntil: number;
-  refusals: number;
-  /** It delivered something since the last look at what is held. */
-  brought: boolean;
-  lastEnd: PullEnd | undefined;
-  /** Looks again when the pause is over. */
-  wake: NodeJS.Timeout | undefined;
-}
+/** What a handler is taken to need until the first one has ended, in ms: with it few slots ask for few tasks. */
+const FIRST_RUN_MS = 25;
 
 export interface FetchLoopHooks {
   /** Runs one task from start to settlement; tells the loop by `ran` and `done`, whatever comes of it; must not throw. */
   readonly run: (task: HeldTask) => void;
   /** The lane's consumer or stream does not answer. */
   readonly missing: (lane: Lane) => void;
+  /** A task that never ran goes back as it is, to whoever asks next; resolves when it is gone, whatever comes of it. */
+  readonly handBack: (task: HeldTask) => Promise<void>;
+  /** A task that never ran goes back to its lane after some ms; likewise. */
+  readonly putAway: (task: HeldTask, delayMs: number) => Promise<void>;
 }
 
 /**
  * Keeps the slots busy: opens pulls for free slots (see `planPulls`), buffers what comes in, and starts the next task by
- * lane order whenever a slot is free. Running + buffered + asked for never exceeds slots + 8 × (lanes − 1).
+ * lane order whenever a slot is free and the gate, if there is one, lets it. Running + parked + buffered + asked for never
+ * exceeds slots + 8 × (lanes − 1).
  */
-export class FetchLoop {
+export class FetchLoop implements LimitedLoop {
   running = 0;
+  slots: number;
+  gate: Gate | undefined;
+  readonly load = { wants: () => this.wants() };
   /** Runs that have ended and are not settled yet. */
   settling = 0;
   private readonly lanes: LaneState[];
-  private readonly buffered = LANES.map(() => 0);
   /** Tasks that wait for a slot. */
   private waiting = 0;
   /** Slots kept for tasks that are on their way, per lane: the lane is next and has a backlog, but nothing of it is here. */
   private readonly owed = LANES.map(() => 0);
   private readonly known = LANES.map(() => 0);
   private holdTimer: NodeJS.Timeout | undefined;
+  /** Looks again when a rate lets the next task start. */
+  private gateTimer: NodeJS.Timeout | undefined;
+  private readonly handOver: HandOver;
+  /** How long handlers run, on average. */
+  private runMs = FIRST_RUN_MS;
   private readonly picker: LanePicker;
   private fetching = false;
   private stopped = false;
@@ -67,15 +66,20 @@ export class FetchLoop {
   ) {
     this.picker = options.mode === 'strict' ? strictPicker : weightedPicker(options.weights);
     this.lanes = LANES.map((lane, index) => this.openLane(lane, index));
+    this.slots = options.slots;
+    this.handOver = new HandOver({
+      connection,
+      queue: options.queue,
+      lanes: this.lanes,
+      limited: () => this.gate?.startable(performance.now()) === 0,
+      handBack: (lane) => this.handBack(lane),
+    });
   }
 
   /** Starts pulling; also after a reconnect, on fresh inboxes. */
   start(): void {
     this.fetching = true;
-    for (const state of this.lanes) {
-      state.puller.start(this.connection.epoch);
-      state.pausedUntil = 0;
-    }
+    for (const state of this.lanes) state.start(this.connection.epoch);
     this.turn();
   }
 
@@ -84,37 +88,25 @@ export class FetchLoop {
     this.fetching = false;
     for (const { wake } of this.lanes) clearTimeout(wake);
     clearTimeout(this.holdTimer);
+    clearTimeout(this.gateTimer);
+    this.handOver.stop();
     if (this.connection.state === 'connected') await within(DRAIN_MS, Promise.all(this.lanes.map(({ puller }) => puller.drain())));
     this.stopped = true;
-    const left = this.lanes.flatMap((state) => state.buffer.slice(state.head));
-    for (const state of this.lanes) {
-      state.puller.stop();
-      state.buffer = [];
-      state.head = 0;
-    }
-    this.buffered.fill(0);
+    const left = [...(this.gate?.unpark() ?? []), ...this.lanes.flatMap((state) => state.takeAll())];
+    for (const { puller } of this.lanes) puller.stop();
     this.waiting = 0;
     return left;
   }
 
   /** Throws away what a lane asked for and asks anew; what was under way is still delivered. */
   rebuild(lane: Lane): void {
-    const state = this.lanes.find((other) => other.lane === lane)!;
-    state.puller.rebuild();
-    state.pausedUntil = 0;
+    this.lanes.find((state) => state.lane === lane)!.rebuild();
     this.schedule();
   }
 
   /** Per lane: buffered, asked for, delivered so far, last known backlog, and why the last pull was refused. */
   snapshot() {
-    return this.lanes.map(({ lane, puller, pending, refusals, lastEnd }, i) => ({
-      lane,
-      buffered: this.buffered[i]!,
-      open: puller.open,
-      delivered: puller.delivered,
-      pending,
-      ...(refusals > 0 && lastEnd ? { refused: `${lastEnd.code} ${lastEnd.text}` } : {}),
-    }));
+    return this.lanes.map((state) => state.snapshot());
   }
 
   private openLane(lane: Lane, index: number): LaneState {
@@ -124,38 +116,18 @@ export class FetchLoop {
       consumer,
       onDelivery: (delivery) => this.delivered(index, delivery),
       onEnd: (end) => this.ended(index, end),
-      onIdle: () => {
-        this.lanes[index]!.refusals = 0;
-      },
+      onIdle: () => this.lanes[index]!.heard(),
     });
-    return {
-      lane,
-      puller,
-      buffer: [],
-      head: 0,
-      pending: 0,
-      pausedUntil: 0,
-      refusals: 0,
-      brought: false,
-      lastEnd: undefined,
-      wake: undefined,
-    };
+    return new LaneState(lane, puller);
   }
 
   private delivered(index: number, delivery: Delivery): void {
-    if (this.stopped) {
-      // The drain had to be cut short: whoever comes late goes back at once.
-      this.connection.nak(delivery);
-      return;
-    }
+    // The drain had to be cut short: whoever comes late goes back at once.
+    if (this.stopped) return void this.connection.nak(delivery);
     const state = this.lanes[index]!;
     const task = new HeldTask(this.options.queue, state.lane, delivery, Date.now(), this.leases.arrival());
     this.leases.add(task);
-    state.buffer.push(task);
-    state.pending = delivery.pending;
-    state.refusals = 0;
-    state.brought = true;
-    this.buffered[index]!++;
+    state.brings(task);
     this.waiting++;
     this.schedule();
   }
@@ -171,8 +143,7 @@ export class FetchLoop {
   }
 
   private refused(state: LaneState, end: PullEnd): void {
-    const pause = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(state.refusals++, 5));
-    state.pausedUntil = performance.now() + pause * (0.5 + Math.random());
+    const pause = state.pause(performance.now());
     this.options.log.warn({ queue: this.options.queue, lane: state.lane, code: end.code, reason: end.text }, 'pull:refused');
     if (end.code === 503 || end.code === MISSED_HEARTBEATS || /deleted|not found/i.test(end.text)) this.hooks.missing(state.lane);
     clearTimeout(state.wake);
@@ -189,22 +160,39 @@ export class FetchLoop {
   private turn(): void {
     this.turnScheduled = false;
     if (!this.fetching) return;
+    if (this.gate) this.openGate(this.gate);
     this.startOwed();
-    while (this.waiting > 0 && this.running + this.reserved < this.options.slots && this.settling < this.options.settleWindow) {
+    while (this.waiting > 0 && this.running + this.reserved < this.slots && this.mayStart()) {
       const index = this.nextLane();
-      if (this.buffered[index]! > 0) this.startTask(this.take(index));
+      if (index < 0) break;
+      if (this.lanes[index]!.buffered > 0) this.startNext(index);
       else this.hold(index);
     }
+    if (this.waiting > 0) this.handOver.watch();
     if (this.connection.state === 'connected' && this.settling < this.options.settleWindow) this.openPulls();
+  }
+
+  private mayStart(): boolean {
+    return this.settling < this.options.settleWindow && (this.gate === undefined || this.gate.open(performance.now()));
+  }
+
+  /** Parked tasks go first; when a rate says wait, the next look is when it lets a task start. */
+  private openGate(gate: Gate): void {
+    const now = performance.now();
+    clearTimeout(this.gateTimer);
+    if (this.running < this.slots) this.unpark(gate.ready(now));
+    const wait = gate.waitMs(now);
+    if (wait < Number.POSITIVE_INFINITY && wait > 0) this.gateTimer = setTimeout(() => this.turn(), Math.ceil(wait));
   }
 
   /** The lane that is next: the backlog that a lane has on the server counts as much as what it has here. */
   private nextLane(): number {
     const connected = this.connection.state === 'connected';
     for (let i = 0; i < this.lanes.length; i++) {
-      const { pending, refusals } = this.lanes[i]!;
+      const { pending, refusals, buffered } = this.lanes[i]!;
       const reachable = connected && refusals === 0 ? pending - this.owed[i]! : 0;
-      this.known[i] = this.buffered[i]! + Math.max(0, reachable);
+      const free = this.gate === undefined || this.gate.laneFree(i, this.slots, this.owed) > 0;
+      this.known[i] = free ? buffered + Math.max(0, reachable) : 0;
     }
     return this.picker.next(this.known);
   }
@@ -238,9 +226,9 @@ export class FetchLoop {
   private startOwed(): void {
     if (this.options.mode === 'strict') this.owed.fill(0);
     for (let i = 0; i < this.owed.length; i++) {
-      while (this.owed[i]! > 0 && this.buffered[i]! > 0 && this.running < this.options.slots) {
+      while (this.owed[i]! > 0 && this.lanes[i]!.buffered > 0 && this.running < this.slots && this.mayStart()) {
         this.owed[i]!--;
-        this.startTask(this.take(i));
+        this.startNext(i);
       }
     }
   }
@@ -256,6 +244,8 @@ export class FetchLoop {
     task.slot = 'settling';
     this.running--;
     this.settling++;
+    if (task.startedAt > 0) this.runMs += (task.runMicros / 1000 - this.runMs) / 16;
+    if (this.gate) this.gate.ended(task, performance.now());
     this.schedule();
   }
 
@@ -275,6 +265,24 @@ export class FetchLoop {
     this.idleListener = undefined;
   }
 
+  private startNext(index: number): void {
+    const task = this.take(index);
+    if (this.gate === undefined || this.passes(this.gate, task)) this.startTask(task);
+  }
+
+  /** A task whose group is at its limit waits apart: it keeps no slot, and nobody waits behind it. */
+  private passes(gate: Gate, task: HeldTask): boolean {
+    const now = performance.now();
+    decodeOrFail(task, this.options);
+    if (gate.admits(task, now)) {
+      gate.started(task, now);
+      return true;
+    }
+    const away = gate.park(task, now, this.runMs);
+    if (away !== undefined) this.leave(task, this.hooks.putAway(task, away));
+    return false;
+  }
+
   private startTask(task: HeldTask): void {
     this.running++;
     task.slot = 'running';
@@ -282,24 +290,59 @@ export class FetchLoop {
   }
 
   private take(index: number): HeldTask {
-    const state = this.lanes[index]!;
-    const task = state.buffer[state.head++]!;
-    this.buffered[index]!--;
     this.waiting--;
-    if (state.head === state.buffer.length) {
-      state.buffer = [];
-      state.head = 0;
-    }
-    return task;
+    return this.lanes[index]!.take();
   }
 
   private openPulls(): void {
-    const lanes = this.lanes.map(({ puller, pending }, i) => ({ buffered: this.buffered[i]!, open: puller.open, pending }));
-    const asks = planPulls({ slots: this.options.slots, running: this.running, lanes }, this.options.mode, this.options.weights);
+    const lanes = this.lanes.map(({ puller, pending, buffered }) => ({ buffered, open: puller.open, pending }));
+    const { slots, running, gate } = this;
     const now = performance.now();
+    const limits = gate ? { parked: gate.parked, startable: this.startable(gate, now) } : undefined;
+    const state = { slots, running, surplus: surplusFor(slots, this.runMs), ...limits, lanes };
+    const asks = planPulls(state, this.options.mode, this.options.weights);
     for (let i = 0; i < asks.length; i++) {
       const { puller, pending, pausedUntil } = this.lanes[i]!;
       if (asks[i]! > 0 && now >= pausedUntil) puller.pull(asks[i]!, pending > 0 && asks[i]! > PULL_SURPLUS ? 'now' : 'wait');
     }
+  }
+
+  private startable(gate: Gate, now: number): number[] {
+    const most = gate.startable(now);
+    return this.lanes.map((_, i) => Math.min(most, gate.laneFree(i, this.slots, this.owed)));
+  }
+
+  /** What could run here now if nothing held it back. */
+  private wants(): number {
+    return Math.min(this.slots, this.running + this.waiting + this.lanes.reduce((sum, { pending }) => sum + pending, 0));
+  }
+
+  wake(): void {
+    this.schedule();
+  }
+
+  unpark(tasks: readonly HeldTask[]): void {
+    for (const task of tasks) {
+      this.lanes[LANES.indexOf(task.lane)]!.putFront(task);
+      this.waiting++;
+    }
+    if (tasks.length > 0) this.schedule();
+  }
+
+  putAway(tasks: readonly HeldTask[]): void {
+    for (const task of tasks) this.leave(task, this.hooks.putAway(task, this.gate!.away(task, performance.now(), this.runMs)));
+  }
+
+  private handBack(lane: number): void {
+    const task = this.take(lane);
+    this.leave(task, this.hooks.handBack(task));
+  }
+
+  /** A task that never ran goes; until it is gone it counts as one that is being settled. */
+  private leave(task: HeldTask, gone: Promise<void>): void {
+    task.slot = 'settling';
+    this.settling++;
+    const done = () => this.done(task);
+    gone.then(done, done);
   }
 }

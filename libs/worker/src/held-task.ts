@@ -41,6 +41,8 @@ export class HeldTask {
   holder: TaskHolder | undefined;
   /** Progress, log and timeout, if the run has any of them. */
   notes: RunNotes | undefined;
+  /** The gate counts it as running; changed by the gate alone. */
+  gated = false;
   /** Ends the run without its handler; set by whoever runs it. */
   giveUp: ((reason: Error) => void) | undefined;
   /** Neighbours in the list of what is held. */

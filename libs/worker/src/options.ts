@@ -1,12 +1,15 @@
 import {
   type CompiledRetryPolicy,
   compileRetryPolicy,
+  configurationError,
   DEFAULT_WEIGHTS,
   JetlaneError,
   LANE_DEFAULTS,
   LANES,
   type LaneMode,
   type QueueDefinition,
+  type Rate,
+  rateSchema,
   toMs,
 } from '@jetlane/protocol';
 import { type CompiledHandler, compileHandlers, defaultSlots, type HandlerEntry } from './handler-options.js';
@@ -22,6 +25,8 @@ export interface WorkerOptions {
    * batch if that is more.
    */
   readonly concurrency?: number;
+  /** Handlers that may start here, spread evenly. Default: no limit but the queue's. */
+  readonly rate?: Rate;
   /** How lanes share the slots. Default: the definition's, else `weighted`. */
   readonly mode?: LaneMode;
   /** Definition used when the queue is not defined yet. Default: only the name. */
@@ -34,6 +39,14 @@ export interface WorkerOptions {
   readonly version?: string;
   /** Told about what the worker survives: lost leases, failing publishes, throwing listeners. Default: silent. */
   readonly log?: WorkerLog;
+}
+
+/** What a worker may be told while it runs. */
+export interface WorkerLimits {
+  /** Handlers that may run at once. */
+  readonly concurrency?: number;
+  /** Handlers that may start here. `undefined` lifts the limit. */
+  readonly rate?: Rate | undefined;
 }
 
 /** Where a worker writes what happened; pino fits. */
@@ -51,6 +64,8 @@ export interface CompiledOptions {
   /** The queue's own policy, for tasks without a handler. */
   readonly retry: CompiledRetryPolicy;
   readonly slots: number;
+  /** Slots when neither the options nor the definition says. */
+  readonly defaultSlots: number;
   readonly mode: LaneMode;
   readonly weights: readonly number[];
   readonly settleWindow: number;
@@ -68,6 +83,8 @@ export interface CompiledOptions {
   readonly log: WorkerLog;
 }
 
+/** Slots of a worker that is told nothing else. */
+
 const silent: WorkerLog = { info: () => undefined, warn: () => undefined, error: () => undefined };
 
 /**
@@ -76,13 +93,7 @@ const silent: WorkerLog = { info: () => undefined, warn: () => undefined, error:
  */
 export function compileOptions(options: WorkerOptions, definition: QueueDefinition, name: string): CompiledOptions {
   const slots = options.concurrency ?? definition.workers ?? defaultSlots(options.handlers);
-  if (!Number.isInteger(slots) || slots < 1 || slots > 10_000) {
-    throw new JetlaneError(
-      'invalid-configuration',
-      `expected concurrency of queue "${options.queue}" to be a whole number from 1 to 10000, got ${slots}`,
-      { details: { field: 'concurrency' } },
-    );
-  }
+  checkLimits(options.queue, { concurrency: slots, rate: options.rate });
   const settleWindow = options.settleWindow ?? 512;
   if (!Number.isInteger(settleWindow) || settleWindow < 1) {
     throw new JetlaneError(
@@ -106,6 +117,7 @@ export function compileOptions(options: WorkerOptions, definition: QueueDefiniti
     defaultType: definition.defaultType,
     retry: compileRetryPolicy(definition.retry),
     slots,
+    defaultSlots: defaultSlots(options.handlers),
     mode: options.mode ?? definition.mode ?? 'weighted',
     weights: LANES.map((lane) => definition.weights?.[lane] ?? DEFAULT_WEIGHTS[lane]),
     settleWindow,
@@ -119,4 +131,17 @@ export function compileOptions(options: WorkerOptions, definition: QueueDefiniti
     version: options.version ?? '0.0.0',
     log: options.log ?? silent,
   };
+}
+
+/** Checks the limits of a worker. @throws JetlaneError `invalid-configuration` */
+export function checkLimits(queue: string, { concurrency, rate }: WorkerLimits): void {
+  if (concurrency !== undefined && (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > 10_000)) {
+    throw new JetlaneError(
+      'invalid-configuration',
+      `expected concurrency of queue "${queue}" to be a whole number from 1 to 10000, got ${concurrency}`,
+      { details: { field: 'concurrency' } },
+    );
+  }
+  const parsed = rateSchema.optional().safeParse(rate);
+  if (!parsed.success) throw configurationError(`rate of a worker of queue "${queue}"`, parsed.error);
 }

@@ -1,4 +1,4 @@
-import { leaderGet, type TaskStore } from '@jetlane/jetstream';
+import { leaderGet, type TaskCopy, type TaskStore } from '@jetlane/jetstream';
 import { isFinal, type StateRecord } from '@jetlane/protocol';
 import type { HeldTask } from './held-task.js';
 import type { CompiledOptions } from './options.js';
@@ -26,12 +26,17 @@ export function needsCheck(task: HeldTask, doubtedAt: number, leaseMs: number): 
 export async function checkRedelivery(task: HeldTask, store: TaskStore, options: CompiledOptions): Promise<Verdict> {
   const { record, recordSequence, copies } = await store.traces(task.queue, task.key, leaderGet);
   task.recordSequence = recordSequence;
-  const { hop } = task.headers;
-  if (record && record.hop >= hop && isFinal(record.state))
-    return record.state === 'cancelled' && record.hop === hop ? 'cancelled' : 'settled';
-  if (copies.some((copy) => copy.hop > hop || (copy.place === 'dead' && copy.hop >= hop))) return 'settled';
+  const settled = settledBy(task.headers.hop, record, copies);
+  if (settled) return settled;
   if (task.delivery.count === 1) return 'run';
   return noteCrash(task, record, store, options);
+}
+
+/** What says that a hop is settled, if anything does. */
+export function settledBy(hop: number, record: StateRecord | undefined, copies: readonly TaskCopy[]): 'settled' | 'cancelled' | undefined {
+  if (record && record.hop >= hop && isFinal(record.state))
+    return record.state === 'cancelled' && record.hop === hop ? 'cancelled' : 'settled';
+  return copies.some((copy) => copy.hop > hop || (copy.place === 'dead' && copy.hop >= hop)) ? 'settled' : undefined;
 }
 
 /**

@@ -21,6 +21,7 @@ interface LaneCounters {
 /** What the reporter asks the worker. */
 export interface Load {
   readonly busy: () => number;
+  readonly slots: () => number;
   readonly running: () => Iterable<HeldTask>;
 }
 
@@ -92,7 +93,7 @@ export class Reporter {
       version: options.version,
       startedAt: this.startedAt,
       at: Date.now(),
-      slots: options.slots,
+      slots: this.load.slots(),
       busy: this.load.busy(),
       types: [...options.handlers.keys()],
       running: this.runningTasks(),
@@ -128,7 +129,7 @@ export class Reporter {
       queue: options.queue,
       startedAt: this.startedAt,
       at: Date.now(),
-      slots: options.slots,
+      slots: this.load.slots(),
       busy: this.load.busy(),
       lanes,
     };

@@ -249,7 +249,7 @@ export class Settler {
   }
 
   /** The ack waits for the link, as long as the lease is ours: one sent into a dead link would be lost without a word. */
-  private async acknowledge(task: HeldTask, outcome: Outcome): Promise<Outcome> {
+  async acknowledge(task: HeldTask, outcome: Outcome): Promise<Outcome> {
     for (;;) {
       if (this.leases.lost(task)) throw new LeaseLostError(task.id);
       if (this.connection.ack(task.delivery)) return outcome;
@@ -282,7 +282,7 @@ export class Settler {
   }
 
   /** Repeats a write until it is confirmed, as long as the lease is ours. Refusals that no repetition mends are thrown. */
-  private async stored<T>(task: HeldTask, write: () => Promise<T>): Promise<T> {
+  async stored<T>(task: HeldTask, write: () => Promise<T>): Promise<T> {
     for (;;) {
       if (this.leases.lost(task)) throw new LeaseLostError(task.id);
       try {

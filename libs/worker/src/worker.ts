@@ -8,8 +8,11 @@ import { decodeOrFail } from './execute.js';
 import { FetchLoop } from './fetch-loop.js';
 import { ABORT_GRACE_MS, type HeldTask } from './held-task.js';
 import { LeaseKeeper, LeaseLostError } from './lease-keeper.js';
-import { type CompiledOptions, compileOptions, type WorkerOptions } from './options.js';
+import { Limiter } from './limits/limiter.js';
+import { putAway } from './limits/put-away.js';
+import { type CompiledOptions, checkLimits, compileOptions, type WorkerLimits, type WorkerOptions } from './options.js';
 import { Pipeline } from './pipeline.js';
+import { needsCheck } from './redelivery.js';
 import { Reporter } from './reporter.js';
 import { Interrupted } from './task-context.js';
 import { Watchdog } from './watchdog.js';
@@ -26,8 +29,12 @@ interface Engine {
   readonly pipeline: Pipeline;
   readonly loop: FetchLoop;
   readonly watchdog: Watchdog;
+  readonly limiter: Limiter;
   readonly reporter: Reporter;
 }
+
+/** What is needed to send back a task that never ran. */
+type Unrun = Pick<Engine, 'options' | 'leases' | 'pipeline'>;
 
 /** How long the settlement of aborted tasks may take at the end of a stop, in ms. */
 const LAST_SETTLEMENT_MS = 5000;
@@ -49,7 +56,7 @@ export class Worker {
 
   constructor(
     private readonly connection: Connection,
-    private readonly options: WorkerOptions,
+    private options: WorkerOptions,
   ) {
     this.name = options.name ?? `${hostname().replace(/[^A-Za-z0-9_-]/g, '-')}-${process.pid}-${randomBytes(2).toString('hex')}`;
     this.emitter = new WorkerEmitter(options.log ?? { info: () => undefined, warn: () => undefined, error: () => undefined });
@@ -77,6 +84,16 @@ export class Worker {
     return this.afterLast(() => this.close(timeoutMs));
   }
 
+  /**
+   * Changes the worker's own limits, while it runs or before.
+   * @throws JetlaneError `invalid-configuration`
+   */
+  adjust(limits: WorkerLimits): void {
+    checkLimits(this.options.queue, limits);
+    this.options = { ...this.options, ...limits } as WorkerOptions;
+    this.engine?.limiter.adjust(limits);
+  }
+
   /** Aborts what runs now: for a second signal. */
   abort(): void {
     for (const task of [...(this.engine?.leases.running() ?? [])]) task.abort(new Interrupted('the worker was told to stop at once'));
@@ -100,7 +117,7 @@ export class Worker {
       ready: this.state === 'running' && problems.length === 0,
       problems,
       connected,
-      slots: engine?.options.slots ?? 0,
+      slots: engine?.loop.slots ?? 0,
       busy: engine?.loop.running ?? 0,
       settling: engine?.loop.settling ?? 0,
       lanes,
@@ -123,6 +140,7 @@ export class Worker {
     this.engine.leases.start();
     this.engine.cancellations.start();
     this.engine.reporter.start();
+    this.engine.limiter.start(definition);
     this.engine.loop.start();
     this.engine.watchdog.start();
     this.stopWatching = this.connection.onState((state) => this.linkChanged(state));
@@ -143,10 +161,16 @@ export class Worker {
     const store = new TaskStore(connection);
     const leases = new LeaseKeeper(connection, options.leaseMs);
     const cancellations = new Cancellations(connection, options, () => leases.all());
-    const reporter = new Reporter(connection, options, { busy: () => loop.running, running: () => leases.running() });
+    const reporter = new Reporter(connection, options, {
+      busy: () => loop.running,
+      slots: () => loop.slots,
+      running: () => leases.running(),
+    });
     const loop = new FetchLoop(connection, options, leases, {
       run: (task) => pipeline.begin(task),
       missing: (lane) => this.doubt(lane),
+      handBack: (task) => this.returnUnrun(task, { pipeline, leases, options }),
+      putAway: (task, delayMs) => this.putAway(task, delayMs, { pipeline, leases, options }, store),
     });
     const watchdog = new Watchdog(connection, options, {
       lanes: () => loop.snapshot(),
@@ -155,6 +179,7 @@ export class Worker {
       stuck: (lane, reason, forMs) => this.emitter.emit('lane:stuck', { queue: options.queue, lane, reason, forMs }),
       recovered: (lane) => this.emitter.emit('lane:recovered', { queue: options.queue, lane }),
     });
+    const limiter = new Limiter(connection, options, loop, this.options, () => leases.running());
     const pipeline = new Pipeline({
       connection,
       store,
@@ -166,7 +191,7 @@ export class Worker {
       ran: (task) => loop.ran(task),
       done: (task) => loop.done(task),
     });
-    return { options, definition, leases, cancellations, pipeline, loop, watchdog, reporter };
+    return { options, definition, leases, cancellations, pipeline, loop, limiter, watchdog, reporter };
   }
 
   private linkChanged(state: Connection['state']): void {
@@ -206,7 +231,7 @@ export class Worker {
 
   private async drain(engine: Engine, timeoutMs: number): Promise<void> {
     this.stopWatching?.();
-    const { loop, leases, reporter, pipeline, watchdog } = engine;
+    const { loop, limiter, leases, reporter, pipeline, watchdog } = engine;
     watchdog.stop();
     const left = await loop.stop();
     pipeline.drain();
@@ -218,15 +243,26 @@ export class Worker {
     await loop.idle(ABORT_GRACE_MS + LAST_SETTLEMENT_MS);
     leases.stop();
     engine.cancellations.stop();
-    await within(LAST_WORDS_MS, reporter.stop());
+    await within(LAST_WORDS_MS, Promise.all([reporter.stop(), limiter.stop()]));
     if (this.connection.state === 'connected') await within(LAST_WORDS_MS, this.connection.flush());
   }
 
   /** A task that never ran goes back as it is. */
-  private async returnUnrun(task: HeldTask, { pipeline, leases, options }: Engine): Promise<void> {
+  private returnUnrun(task: HeldTask, engine: Unrun): Promise<void> {
+    return this.sendBack(task, engine, () => engine.pipeline.settler.handBack(task, { kind: 'interrupted' }));
+  }
+
+  /** A task that never ran goes back to its lane by a timer. */
+  private putAway(task: HeldTask, delayMs: number, engine: Unrun, store: TaskStore): Promise<void> {
+    const { settler, rebuiltAt } = engine.pipeline;
+    const doubtful = needsCheck(task, Math.max(this.connection.reconnectedAt, rebuiltAt), engine.options.leaseMs);
+    return this.sendBack(task, engine, () => putAway(task, delayMs, { store, settler, doubtful }));
+  }
+
+  private async sendBack(task: HeldTask, { leases, options }: Unrun, send: () => Promise<unknown>): Promise<void> {
     try {
       decodeOrFail(task, options);
-      await pipeline.settler.handBack(task, { kind: 'interrupted' });
+      await send();
     } catch (error) {
       if (!(error instanceof LeaseLostError)) options.log.warn({ id: task.id, error: String(error) }, 'handback:failed');
     }
