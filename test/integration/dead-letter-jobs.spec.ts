@@ -116,7 +116,8 @@ describe('discard by filter', () => {
     expect((await letters.list({ queue })).total.count).toBe(6);
     const told = lines.filter((line) => (line as { event: string }).event === 'dead-letter:discarded');
     expect(told).toHaveLength(4);
-    expect(told[0]).toMatchObject({ id: `${queue}.k0`, reason: 'poison', job: job.id, by: 'ada' });
+    // Several go at once: the order of their lines is nobody's promise.
+    expect(told).toContainEqual(expect.objectContaining({ id: `${queue}.k0`, reason: 'poison', job: job.id, by: 'ada' }));
   });
 });
 
