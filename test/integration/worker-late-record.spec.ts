@@ -28,19 +28,11 @@ async function throughProxy(): Promise<{ proxy: TcpProxy; link: Connection }> {
 
 /** The metrics of a worker go the same way and do not count. */
 function freezeAtSettlement(link: Connection, proxy: TcpProxy): void {
-  const { names } = link;
-  const freeze = (subject: string) => {
-    if (!subject.startsWith(names.pattern('metrics.'))) proxy.freeze();
-  };
-  const post = link.post.bind(link);
-  link.post = (publication) => {
-    freeze(publication.subject);
+  const { names, publisher } = link;
+  const post = publisher.post.bind(publisher);
+  publisher.post = (publication) => {
+    if (!publication.subject.startsWith(names.pattern('metrics.'))) proxy.freeze();
     post(publication);
-  };
-  const publish = link.publish.bind(link);
-  link.publish = (...given) => {
-    freeze(given[0]);
-    return publish(...given);
   };
 }
 
