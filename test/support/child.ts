@@ -54,6 +54,17 @@ export class Child {
     this.process.send(message);
   }
 
+  /** Tells it something and waits for the next message of the child. */
+  async ask<T>(message: string): Promise<T> {
+    const answer = once(this.process, 'message') as Promise<[T]>;
+    this.process.send(message);
+    return (await answer)[0];
+  }
+
+  get pid(): number {
+    return this.process.pid!;
+  }
+
   kill(signal: NodeJS.Signals): void {
     this.process.kill(signal);
   }
