@@ -33,7 +33,7 @@ export function serviceCopy(service: ServiceProcess, proxy: FrameProxy): Copy {
 
 /** A process of the tests, without a protection. */
 export async function startCopy(proxy: FrameProxy, off: readonly string[]): Promise<Copy> {
-  const input: ResiliencyInput = { url: proxy.url, namespace: NAMESPACE, off };
+  const input: ResiliencyInput = { url: proxy.url, namespace: NAMESPACE, replicas: 1, off };
   const start = async () => {
     const child = await Child.start('test/chaos/programs/resiliency.ts', input);
     await child.said('started', 1, 60_000);

@@ -69,21 +69,36 @@ export function effectsBefore({ effects }: Ledger, moment: number): number {
 export interface Recovery {
   /** From the fault to the effect of tasks that were confirmed and without effect by then, 99th percentile, ms. */
   readonly p99: number;
-  /** Longest pause between two effects from the fault on, ms. */
+  /** Longest time, from the fault on, in which nothing was done though there was something to do, ms. */
   readonly gap: number;
 }
 
 export function recovery({ confirmed, effects }: Ledger, fault: number): Recovery {
   const delays: number[] = [];
-  const times: number[] = [fault];
   for (const [key, list] of effects) {
     const first = list[0]!.at;
     const stored = confirmed.get(key);
     if (stored && stored.at <= fault && first > fault) delays.push(first - fault);
-    for (const { at } of list) if (at > fault) times.push(at);
   }
   delays.sort((a, b) => a - b);
-  times.sort((a, b) => a - b);
-  const gap = times.reduce((longest, at, i) => Math.max(longest, i === 0 ? 0 : at - times[i - 1]!), 0);
-  return { p99: delays[Math.ceil(delays.length * 0.99) - 1] ?? 0, gap };
+  return { p99: delays[Math.ceil(delays.length * 0.99) - 1] ?? 0, gap: longestPause({ confirmed, effects }, fault) };
+}
+
+function longestPause({ confirmed, effects }: Pick<Ledger, 'confirmed' | 'effects'>, fault: number): number {
+  const steps: { at: number; change: 1 | -1 }[] = [];
+  for (const [key, { at }] of confirmed) {
+    const done = effects.get(key)?.[0]?.at;
+    // What never comes to an effect is counted elsewhere. A confirmation may be told after the effect.
+    if (done !== undefined) steps.push({ at: Math.min(at, done), change: 1 }, { at: done, change: -1 });
+  }
+  steps.sort((a, b) => a.at - b.at || b.change - a.change);
+  let open = 0;
+  let since = fault;
+  let longest = 0;
+  for (const { at, change } of steps) {
+    if (change < 0 && at > fault) longest = Math.max(longest, at - Math.max(since, fault));
+    if (change < 0 || open === 0) since = at;
+    open += change;
+  }
+  return longest;
 }

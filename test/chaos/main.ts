@@ -1,9 +1,10 @@
-import { writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { CELLS } from './cells/index.js';
 import { parseOptions, usage } from './options.js';
 import { json, runLine, table, writeDocs } from './report.js';
+import type { RunResult } from './run.js';
 import { isGreen, runSuite } from './suite.js';
 
 const DOCS = join(fileURLToPath(new URL('../..', import.meta.url)), 'docs', 'reliability.md');
@@ -17,9 +18,11 @@ export async function main(args: readonly string[]): Promise<number> {
     process.stdout.write(usage(CELLS));
     return 0;
   }
-  const { cells, load, jsonFile, docs, atOnce } = parseOptions(args, CELLS);
+  const { cells, load, jsonFile, docs, atOnce, keep } = parseOptions(args, CELLS);
   const began = performance.now();
-  const results = await runSuite({ cells, load, atOnce, onRun: (result) => process.stderr.write(`${runLine(result)}\n`) });
+  if (keep !== undefined) await mkdir(keep, { recursive: true });
+  const onRun = (result: RunResult) => void process.stderr.write(`${runLine(result)}\n`);
+  const results = await runSuite({ cells, load, atOnce, onRun, ...(keep === undefined ? {} : { keep }) });
   process.stdout.write(`\n${table(results)}\n`);
   if (jsonFile !== undefined) await writeFile(jsonFile, json(results, load));
   if (docs) await writeDocs(DOCS, results, load);

@@ -8,6 +8,7 @@ export interface ChaosOptions {
   readonly load: Load;
   readonly jsonFile: string | undefined;
   readonly docs: boolean;
+  readonly keep: string | undefined;
   readonly atOnce: number;
 }
 
@@ -20,6 +21,7 @@ export const usage = (cells: readonly Cell[]): string => `npm run chaos [-- OPTI
   --rate N         tasks a second asked for (default ${DEFAULTS.rate})
   --lease N        lease in seconds (default ${DEFAULTS.lease})
   --at-once N      runs side by side, where cells allow it (default 1)
+  --keep DIR       keeps what was confirmed and done, one file per run
   --json FILE      also writes all figures there
   --write-docs     also writes the table into docs/reliability.md
 
@@ -37,6 +39,7 @@ export function parseOptions(args: readonly string[], all: readonly Cell[]): Cha
       rate: { type: 'string' },
       lease: { type: 'string' },
       'at-once': { type: 'string' },
+      keep: { type: 'string' },
       json: { type: 'string' },
       'write-docs': { type: 'boolean' },
     },
@@ -56,12 +59,16 @@ export function parseOptions(args: readonly string[], all: readonly Cell[]): Cha
       leaseMs: number('lease', DEFAULTS.lease) * 1000,
       patienceMs: DEFAULTS.patience * 1000,
     },
-    // Where the user called npm.
-    jsonFile: values.json === undefined ? undefined : resolve(process.env.INIT_CWD ?? process.cwd(), values.json),
+    jsonFile: path(values.json),
+    keep: path(values.keep),
     docs: values['write-docs'] === true,
     atOnce: number('at-once', 1),
   };
 }
+
+/** Relative to where the user called npm. */
+const path = (text: string | undefined): string | undefined =>
+  text === undefined ? undefined : resolve(process.env.INIT_CWD ?? process.cwd(), text);
 
 function positive(name: string, text: string | undefined, fallback: number): number {
   const value = text === undefined ? fallback : Number(text);

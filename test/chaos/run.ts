@@ -1,3 +1,5 @@
+import { copyFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Cell, type Control, type Problem, problem } from './cell.js';
 import { readLedger } from './ledger.js';
@@ -22,6 +24,8 @@ export interface RunOrder {
   readonly load: Load;
   /** Name of the run's queue; no two runs on one site may share it. */
   readonly queue: string;
+  /** Folder for a copy of the audit's file. */
+  readonly keep?: string;
 }
 
 const LOOK_MS = 100;
@@ -29,7 +33,7 @@ const LOOK_MS = 100;
 const QUIET_MS = 2000;
 
 /** Loads a site, breaks something, waits until everything is over it, and judges. */
-export async function run(site: Site, { cell, control, load, queue }: RunOrder): Promise<RunResult> {
+export async function run(site: Site, { cell, control, load, queue, keep }: RunOrder): Promise<RunResult> {
   const began = performance.now();
   const scene = new Scene(site, cell, control, load, queue);
   try {
@@ -41,7 +45,9 @@ export async function run(site: Site, { cell, control, load, queue }: RunOrder):
     await reached(scene, Math.round(load.rate * load.seconds * (cell.faultAt ?? 0.4)));
     await cell.fault(scene);
     const { ms } = await scene.producer.done();
-    const zombies = (await settle(scene)) ? await rollCall(scene) : [];
+    const settled = await settle(scene);
+    const zombies = settled || control?.shows === 'zombies' ? await rollCall(scene) : [];
+    if (keep !== undefined) await copyFile(scene.audit.file, join(keep, `${queue}.log`));
     const verdict = await judge(cell, scene, await readLedger(scene.audit.file));
     return {
       ...verdict,

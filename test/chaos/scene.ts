@@ -72,8 +72,8 @@ export class Scene {
   async prepare(): Promise<void> {
     const { site, setting, off } = this;
     await site.healthy();
-    await ensureQueue(site.connection, this.definition);
-    if (this.mix.some(({ doomed }) => doomed)) await ensureQueue(site.connection, this.doomedDefinition);
+    await this.define(this.definition);
+    if (this.mix.some(({ doomed }) => doomed)) await this.define(this.doomedDefinition);
     if (setting.database) this.databaseUrl = await this.openDatabase();
     if (setting.link === 'tcp') this.tcp = await TcpProxy.open(site.server.port);
     if (setting.link === 'frames') this.frames = await FrameProxy.open(site.url);
@@ -150,6 +150,17 @@ export class Scene {
     return this.setting.mix?.(this.load) ?? [];
   }
 
+  /** On a cluster a stream that both copies of queue-manager make at the same time may not answer for a while: no fault of this run. */
+  private async define(definition: QueueDefinition): Promise<void> {
+    for (let left = this.site.clustered ? 5 : 0; ; left--) {
+      try {
+        return void (await ensureQueue(this.site.connection, definition));
+      } catch (error) {
+        if (left === 0) throw error;
+      }
+    }
+  }
+
   private async stopResiliency(): Promise<void> {
     await Promise.all(this.site.services('resiliency').map((service) => service.stop()));
   }
@@ -159,7 +170,7 @@ export class Scene {
   }
 
   private common(url: string) {
-    return { url, namespace: NAMESPACE, audit: this.audit.socket };
+    return { url, namespace: NAMESPACE, replicas: this.site.replicas, audit: this.audit.socket };
   }
 
   private async openProducer(): Promise<void> {

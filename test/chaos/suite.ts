@@ -15,6 +15,8 @@ export interface SuiteOptions {
   readonly load: Load;
   /** Runs that may go on side by side, where cells concern their own queue only. Default 1. */
   readonly atOnce?: number;
+  /** Folder for copies of the audit's files. */
+  readonly keep?: string;
   /** Told of every run that has ended. */
   readonly onRun?: (result: RunResult) => void;
 }
@@ -51,7 +53,7 @@ async function runOnSite(
 ): Promise<void> {
   const site = await Site.open(clustered);
   const one = async (order: RunOrder) => {
-    const result = await run(site, order);
+    const result = await run(site, options.keep === undefined ? order : { ...order, keep: options.keep });
     options.onRun?.(result);
     results.set(order.cell, [...(results.get(order.cell) ?? []), result]);
   };

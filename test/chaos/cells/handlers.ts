@@ -25,21 +25,35 @@ export const handlerHangs: Cell = {
 };
 
 const CRASHES = 3;
+/** What processes that end held, and the acks of the second before. */
+const perDeath: NonNullable<Cell['bound']> = ({ deaths, concurrency, load }) => deaths * (concurrency + SURPLUS + load.rate);
+const enoughDeaths: NonNullable<Cell['judge']> = ({ deaths }) => problem('fault', CRASHES - deaths, `only ${deaths} processes ended`);
 
 export const handlerCrashes: Cell = {
   name: 'handler-crashes',
-  breaks: 'handlers that end their process, one of them whenever it runs',
+  breaks: 'handlers that end their process at their first delivery',
   respawn: true,
-  concurrency: () => 50,
+  workMs: () => 20,
   mix: ({ rate, seconds }) => {
     const every = Math.floor((rate * seconds) / CRASHES);
-    return [
-      { every: 1, at: 7, once: true, data: { does: 'poison' }, dead: true },
-      { every, at: Math.floor(every / 2), data: { does: 'crash' } },
-    ];
+    return [{ every, at: Math.floor(every / 2), data: { does: 'crash' } }];
   },
   fault: (scene) => scene.mark(),
-  judge: ({ deaths }) => problem('fault', CRASHES - deaths, `only ${deaths} processes ended`),
-  bound: ({ deaths, concurrency, load }) => deaths * (concurrency + SURPLUS + load.rate),
+  bound: perDeath,
+  judge: enoughDeaths,
+  controls: [{ without: 'the ack comes after the run', shows: 'lost', worker: ['ack-last'] }],
+};
+
+/** It must be given up, and what stood beside it must not. */
+export const handlerPoison: Cell = {
+  name: 'handler-poison',
+  breaks: 'a handler that ends its process whenever it runs, 20 other tasks in hand',
+  respawn: true,
+  concurrency: ({ rate }) => Math.max(20, Math.ceil((rate * 200) / 1000)),
+  workMs: () => 200,
+  mix: ({ rate, seconds }) => [{ every: 1, at: Math.round(rate * seconds * 0.3), once: true, data: { does: 'poison' }, dead: true }],
+  fault: (scene) => scene.mark(),
+  bound: perDeath,
+  judge: enoughDeaths,
   controls: [{ without: 'the ack comes after the run', shows: 'lost', worker: ['ack-last'] }],
 };

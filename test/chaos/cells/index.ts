@@ -1,5 +1,5 @@
 import type { Cell } from '../cell.js';
-import { handlerCrashes, handlerHangs, handlerThrows } from './handlers.js';
+import { handlerCrashes, handlerHangs, handlerPoison, handlerThrows } from './handlers.js';
 import { linkCut, linkHalfOpen } from './links.js';
 import { clockOff, inbox } from './others.js';
 import { advisoriesMissed, resiliencyKilled } from './resiliency.js';
@@ -21,6 +21,7 @@ export const CELLS: readonly Cell[] = [
   handlerHangs,
   handlerBlocks,
   handlerCrashes,
+  handlerPoison,
   clockOff,
   advisoriesMissed,
   resiliencyKilled,

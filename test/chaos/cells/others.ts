@@ -38,7 +38,7 @@ export const clockOff: Cell = {
   },
   bound: () => 0,
   judge: tooEarly,
-  controls: [{ without: 'durations are measured by a clock that nobody sets', shows: 'duplicates', worker: ['monotonic-time'] }],
+  controls: [{ without: 'durations are measured by a clock that nobody sets', shows: 'zombies', worker: ['monotonic-time'] }],
 };
 
 /** Rows by task, as the database has them. */

@@ -68,7 +68,7 @@ export const leaderLost: Cell = {
   },
   controls: [
     { ...sentIsStored, shows: 'lost' },
-    { without: 'another pull follows when a leader is lost', shows: 'stuck', worker: ['re-pull'] },
+    { without: 'another pull follows when a leader is lost', shows: 'zombies', worker: ['re-pull'] },
   ],
 };
 

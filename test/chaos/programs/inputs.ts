@@ -40,6 +40,7 @@ export interface Mix {
 interface Input {
   readonly url: string;
   readonly namespace: string;
+  readonly replicas: number;
   /** Unix socket of the audit. */
   readonly audit: string;
   /** Protections that are switched off in this process. */
@@ -71,6 +72,7 @@ export interface WorkerInput extends Input {
 export interface ResiliencyInput {
   readonly url: string;
   readonly namespace: string;
+  readonly replicas: number;
   readonly off: readonly string[];
 }
 

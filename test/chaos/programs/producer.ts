@@ -15,7 +15,7 @@ const TICK_MS = 10;
 const MOST_PENDING = 8000;
 
 const audit = await AuditClient.open(input.audit);
-const connection = await connect({ servers: input.url, namespace: input.namespace });
+const connection = await connect({ servers: input.url, namespace: input.namespace, replicas: input.replicas });
 switchOffInProducer(connection, input.off);
 const client = new TaskClient(connection);
 await client.start();

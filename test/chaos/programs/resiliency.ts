@@ -9,7 +9,7 @@ import { endWithParent, inputOf, say } from './process.js';
 const input = inputOf<ResiliencyInput>();
 const off = new Set(input.off);
 if (off.has('sweeper')) Sweeper.prototype.start = () => undefined;
-const connection = await connect({ servers: input.url, namespace: input.namespace });
+const connection = await connect({ servers: input.url, namespace: input.namespace, replicas: input.replicas });
 switchOffInConnection(connection, off);
 endWithParent();
 await new Resiliency(connection, { log: { warn: () => undefined } }).start();

@@ -18,6 +18,7 @@ const effects = input.database === undefined ? undefined : await openEffects(inp
 const connection = await connect({
   servers: input.url,
   namespace: input.namespace,
+  replicas: input.replicas,
   ...(off.has('pings') ? { pingIntervalMs: 3_600_000 } : {}),
 });
 
@@ -56,15 +57,15 @@ async function misbehave({ does, blockMs = 0 }: TaskData, { attempt, delivery }:
 
 /** Heeds no signal: the worst that a handler can do to the bounds. */
 async function work(data: TaskData, context: TaskContext): Promise<void> {
-  if (data.does) await misbehave(data, context);
   const { key, attempt, hop, delivery } = context;
-  const line = `E ${key} ${attempt} ${hop} ${delivery} ${input.name}`;
+  const told = () => audit.tell(`E ${key} ${attempt} ${hop} ${delivery} ${input.name}`);
   if (effects) {
     await effects(context);
-    await audit.tell(line);
+    await told();
   }
   if (data.ms) await sleep(data.ms);
-  if (!effects) await audit.tell(line);
+  if (data.does) await misbehave(data, context);
+  if (!effects) await told();
 }
 
 const timeout = input.timeoutMs === undefined || off.has('timeout') ? {} : { timeout: input.timeoutMs };
