@@ -23,7 +23,9 @@ export type ProblemKind =
   /** More than one dead letter of one task. */
   | 'letters'
   /** The fault did not come about. */
-  | 'fault';
+  | 'fault'
+  /** The run itself came to grief. */
+  | 'broken';
 
 export interface Problem {
   readonly kind: ProblemKind;

@@ -1,4 +1,4 @@
-import type { Cell, Control } from './cell.js';
+import type { Cell } from './cell.js';
 import { type RunOrder, type RunResult, run } from './run.js';
 import type { Load } from './setting.js';
 import { Site } from './site.js';
@@ -13,7 +13,7 @@ export interface CellResult {
 export interface SuiteOptions {
   readonly cells: readonly Cell[];
   readonly load: Load;
-  /** Runs that may go on side by side, where cells concern their own queue only. Default 1. */
+  /** Runs that may go on side by side, where cells concern their own queue only. Default 1, and 3 for controls. */
   readonly atOnce?: number;
   /** Folder for copies of the audit's files. */
   readonly keep?: string;
@@ -24,6 +24,7 @@ export interface SuiteOptions {
 /** A control has to show what its protection prevents; more work than that shows is a waste. */
 const CONTROL_RATE = 1000;
 const CONTROL_SECONDS = 5;
+const CONTROLS_AT_ONCE = 3;
 
 /** A run is as it must be: all is well, or without a protection something is wrong, and in the way that was foretold. */
 export function asItMust({ control, problems }: RunResult): boolean {
@@ -53,35 +54,50 @@ async function runOnSite(
 ): Promise<void> {
   const site = await Site.open(clustered);
   const one = async (order: RunOrder) => {
-    const result = await run(site, options.keep === undefined ? order : { ...order, keep: options.keep });
+    const result = await run(site, options.keep === undefined ? order : { ...order, keep: options.keep }).catch(brokenOff(order));
     options.onRun?.(result);
     results.set(order.cell, [...(results.get(order.cell) ?? []), result]);
   };
+  const { atOnce = 1 } = options;
+  const controls = cells.flatMap((cell) => controlsOf(cell, options.load));
+  const proper = cells.map((cell) => properOf(cell, options.load));
+  const together = ({ cell }: RunOrder) => !cell.alone;
   try {
-    const orders = cells.flatMap((cell) => ordersOf(cell, options.load));
-    await pool(
-      orders.filter(({ cell }) => !cell.alone),
-      options.atOnce ?? 1,
-      one,
-    );
-    await pool(
-      orders.filter(({ cell }) => cell.alone),
-      1,
-      one,
-    );
+    // A fault that harms nobody shows nothing when it is withstood: what it does without a protection is seen first.
+    await pool(controls.filter(together), Math.max(atOnce, CONTROLS_AT_ONCE), one);
+    await pool(proper.filter(together), atOnce, one);
+    for (const order of [...controls, ...proper].filter(({ cell }) => cell.alone)) await one(order);
   } finally {
     await site.close();
   }
 }
 
-/** The controls first: a fault that harms nobody shows nothing when it is withstood. */
-function ordersOf(cell: Cell, load: Load): RunOrder[] {
+/** A run that could not be brought to its end is red, and the others go on. */
+const brokenOff =
+  ({ cell, control }: RunOrder) =>
+  (error: unknown): RunResult => ({
+    cell: cell.name,
+    ...(control ? { control } : {}),
+    problems: [{ kind: 'broken', count: 1, text: error instanceof Error ? (error.stack ?? error.message) : String(error) }],
+    confirmed: 0,
+    duplicates: 0,
+    bound: 0,
+    held: 0,
+    recovery: { p99: 0, gap: 0 },
+    rate: 0,
+    tookMs: 0,
+  });
+
+function properOf(cell: Cell, load: Load): RunOrder {
   const { rate = load.rate, seconds = load.seconds } = cell.most ?? {};
-  const full = { ...load, rate: Math.min(load.rate, rate), seconds: Math.min(load.seconds, seconds) };
-  const less = { ...full, rate: Math.min(full.rate, CONTROL_RATE), seconds: Math.min(full.seconds, CONTROL_SECONDS) };
-  const name = cell.name.replaceAll('-', '_');
-  const order = (control: Control, i: number): RunOrder => ({ cell, control, load: less, queue: `${name}_off${i + 1}` });
-  return [...cell.controls.map(order), { cell, load: full, queue: name }];
+  const most = { ...load, rate: Math.min(load.rate, rate), seconds: Math.min(load.seconds, seconds) };
+  return { cell, load: most, queue: cell.name.replaceAll('-', '_') };
+}
+
+function controlsOf(cell: Cell, load: Load): RunOrder[] {
+  const { load: most, queue } = properOf(cell, load);
+  const less = { ...most, rate: Math.min(most.rate, CONTROL_RATE), seconds: Math.min(most.seconds, CONTROL_SECONDS) };
+  return cell.controls.map((control, i) => ({ cell, control, load: less, queue: `${queue}_off${i + 1}` }));
 }
 
 async function pool<T>(items: readonly T[], size: number, work: (item: T) => Promise<void>): Promise<void> {
