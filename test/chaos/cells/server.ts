@@ -48,7 +48,7 @@ async function leader(scene: Scene): Promise<string | undefined> {
 
 export const leaderLost: Cell = {
   name: 'leader-lost',
-  breaks: "a lane's leader steps down, then is killed (SIGKILL), on a cluster of three",
+  breaks: "the leaders of a lane's stream and consumer step down, then the stream's new one is killed (SIGKILL), on a cluster of three",
   clustered: true,
   alone: true,
   workMs: () => 20,
@@ -56,7 +56,9 @@ export const leaderLost: Cell = {
     const { connection, servers } = scene.site;
     const first = await leader(scene);
     await scene.mark(...scene.workers);
-    await connection.request(`$JS.API.STREAM.LEADER.STEPDOWN.${scene.lane.stream}`, '', 10_000);
+    const { stream, consumer } = scene.lane;
+    await connection.request(`$JS.API.CONSUMER.LEADER.STEPDOWN.${stream}.${consumer}`, '', 10_000);
+    await connection.request(`$JS.API.STREAM.LEADER.STEPDOWN.${stream}`, '', 10_000);
     await scene.until(async () => ![undefined, first].includes(await leader(scene)));
     const second = await leader(scene);
     const node = servers.find(({ name }) => name === second)!;
