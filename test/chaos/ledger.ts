@@ -59,10 +59,10 @@ export function duplicates({ effects }: Ledger): number {
   return count;
 }
 
-/** Effects in the second before a moment; each was followed by an acknowledgement. */
-export function effectsBefore({ effects }: Ledger, moment: number): number {
+/** Effects in the second before any of some moments; each was followed by an acknowledgement. */
+export function effectsBefore({ effects }: Ledger, moments: readonly number[]): number {
   let count = 0;
-  for (const list of effects.values()) for (const { at } of list) if (at > moment - 1000 && at <= moment) count++;
+  for (const list of effects.values()) for (const { at } of list) if (moments.some((moment) => at > moment - 1000 && at <= moment)) count++;
   return count;
 }
 

@@ -25,7 +25,8 @@ export async function main(args: readonly string[]): Promise<number> {
   const results = await runSuite({ cells, load, atOnce, onRun, ...(keep === undefined ? {} : { keep }) });
   process.stdout.write(`\n${table(results)}\n`);
   if (jsonFile !== undefined) await writeFile(jsonFile, json(results, load));
-  if (docs) await writeDocs(DOCS, results, load);
+  const order = CELLS.map(({ name }) => name);
+  if (docs) await writeDocs(DOCS, results, load, order);
   const red = results.filter((result) => !isGreen(result)).map(({ cell }) => cell.name);
   const took = `${Math.round((performance.now() - began) / 1000)} s`;
   process.stdout.write(red.length === 0 ? `\nall ${results.length} green, ${took}\n` : `\nRED: ${red.join(', ')}; ${took}\n`);

@@ -23,7 +23,7 @@ export const usage = (cells: readonly Cell[]): string => `npm run chaos [-- OPTI
   --at-once N      runs side by side, where cells allow it (default 1)
   --keep DIR       keeps what was confirmed and done, one file per run
   --json FILE      also writes all figures there
-  --write-docs     also writes the table into docs/reliability.md
+  --write-docs     also writes these rows into the table of docs/reliability.md
 
 Cells:
 ${cells.map(({ name, breaks }) => `  ${name.padEnd(20)} ${breaks}`).join('\n')}

@@ -21,25 +21,27 @@ const figures = ({ rate, confirmed, held, duplicates, bound, recovery }: RunResu
 const count = ({ problems }: RunResult, ...kinds: string[]): number =>
   problems.filter(({ kind }) => kinds.includes(kind)).reduce((sum, problem) => sum + problem.count, 0);
 
-/** The table of all cells, in Markdown. */
-export function table(results: readonly CellResult[]): string {
-  const head = [
-    'cell',
-    'what is broken',
-    'tasks/s',
-    'tasks',
-    'lost',
-    'stuck',
-    'duplicates / bound',
-    'other',
-    'recovery p99, ms',
-    'longest pause, ms',
-    'without its protection',
-    '',
-  ];
-  const lines = results.map((cell) => row(cell));
-  return [head, head.map(() => '---'), ...lines].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
-}
+const HEAD = [
+  'cell',
+  'what is broken',
+  'tasks/s',
+  'tasks',
+  'lost',
+  'stuck',
+  'duplicates / bound',
+  'other',
+  'recovery p99, ms',
+  'longest pause, ms',
+  'without its protection',
+  '',
+];
+
+const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
+const titled = (rows: readonly string[]): string => [line(HEAD), line(HEAD.map(() => '---')), ...rows].join('\n');
+const rowsOf = (results: readonly CellResult[]): string[] => results.map((cell) => line(row(cell)));
+
+/** The table of these cells, in Markdown. */
+export const table = (results: readonly CellResult[]): string => titled(rowsOf(results));
 
 function row({ cell, result, controls }: CellResult): string[] {
   const { rate, confirmed, duplicates, bound, recovery, problems } = result;
@@ -62,13 +64,22 @@ function row({ cell, result, controls }: CellResult): string[] {
 
 const shown = (result: RunResult): string => result.problems.map(({ kind, count }) => `${count} ${kind}`).join(', ') || '**nothing**';
 
-/** Puts the table between its marks in a page. */
-export async function writeDocs(file: string, results: readonly CellResult[], load: Load): Promise<void> {
+const nameIn = (text: string): string => /^\| `([^`]+)` \|/.exec(text)?.[1] ?? '';
+
+/** Rows of a page's table with new ones in place of the old, in the order of the cells. */
+export function mergeRows(page: string, rows: readonly string[], order: readonly string[]): string[] {
+  const known = new Map([...page.split('\n'), ...rows].map((text) => [nameIn(text), text]));
+  return order.flatMap((name) => known.get(name) ?? []);
+}
+
+/** Puts the results between the marks of the table in a page; rows of other cells stay. */
+export async function writeDocs(file: string, results: readonly CellResult[], load: Load, order: readonly string[]): Promise<void> {
   const page = await readFile(file, 'utf8');
   const [begin, end] = [page.indexOf(BEGIN), page.indexOf(END)];
   if (begin < 0 || end < begin) throw new Error(`${file} has no place for the table: ${BEGIN} … ${END}`);
-  const about = `Asked for: ${load.rate} tasks/s for ${load.seconds} s, lease ${load.leaseMs / 1000} s.`;
-  await writeFile(file, `${page.slice(0, begin)}${BEGIN}\n${about}\n\n${table(results)}\n${page.slice(end)}`);
+  const about = `Asked for in the last run: ${load.rate} tasks/s for ${load.seconds} s, with a lease of ${load.leaseMs / 1000} s.`;
+  const rows = mergeRows(page.slice(begin, end), rowsOf(results), order);
+  await writeFile(file, `${page.slice(0, begin)}${BEGIN}\n${about}\n\n${titled(rows)}\n${page.slice(end)}`);
 }
 
 /** Figures of all runs, for machines. */

@@ -25,7 +25,11 @@ interface Leftovers {
 /** Compares what was confirmed with what was done. Reads the audit's file and the streams, never a counter of the product. */
 export async function judge(cell: Cell, scene: Scene, ledger: Ledger): Promise<Verdict> {
   const held = scene.faults.reduce((sum, fault) => sum + fault.held, 0);
-  const bound = cell.bound?.(scene) ?? held + scene.faults.reduce((sum, { at }) => sum + effectsBefore(ledger, at), 0);
+  const acks = effectsBefore(
+    ledger,
+    scene.faults.map(({ at }) => at),
+  );
+  const bound = cell.bound?.(scene) ?? held + acks;
   const repeated = duplicates(ledger);
   const queues = [scene.queue, scene.doomedQueue];
   const found = await Promise.all(queues.map((queue) => leftovers(scene.site.connection, queue)));

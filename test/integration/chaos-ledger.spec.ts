@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { duplicates, effectsBefore, missing, parseLedger, recovery } from '../chaos/ledger.js';
+import { mergeRows } from '../chaos/report.js';
 
 // What `npm run chaos` concludes from the audit's file; the runs themselves are in test/e2e/chaos.spec.ts.
 
@@ -28,9 +29,10 @@ describe('the ledger', () => {
     expect(duplicates(ledger)).toBe(1);
   });
 
-  it('counts what was done in the second before a fault', () => {
-    expect(effectsBefore(ledger, 2600)).toBe(2);
-    expect(effectsBefore(ledger, 2499)).toBe(0);
+  it('counts what was done in the second before a fault, once', () => {
+    expect(effectsBefore(ledger, [2600])).toBe(2);
+    expect(effectsBefore(ledger, [2600, 2700])).toBe(2);
+    expect(effectsBefore(ledger, [2499])).toBe(0);
   });
 
   it('measures from the fault to the effect of what was waiting then, and the pause', () => {
@@ -41,5 +43,15 @@ describe('the ledger', () => {
   it('counts no pause while there is nothing to do', () => {
     const idle = parseLedger('1000 C a 0 -\n1100 E a 1 1 1 w1\n9000 C b 1 -\n9200 E b 1 1 1 w1\n');
     expect(recovery(idle, 1000)).toEqual({ p99: 100, gap: 200 });
+  });
+});
+
+describe('the table in the page', () => {
+  const row = (name: string, figure: string) => `| \`${name}\` | ${figure} |`;
+
+  it('keeps rows of cells that were not run now, in the order of the cells', () => {
+    const old = `some text\n${row('a', 'old')}\n${row('b', 'old')}\n${row('gone', 'old')}`;
+    const merged = mergeRows(old, [row('c', 'new'), row('a', 'new')], ['a', 'b', 'c']);
+    expect(merged).toEqual([row('a', 'new'), row('b', 'old'), row('c', 'new')]);
   });
 });
