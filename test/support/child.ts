@@ -10,6 +10,9 @@ import { build } from 'vite';
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const CONDITIONS = ['jetlane-source', 'node'];
 const built = new Map<string, Promise<string>>();
+const running = new Set<ChildProcess>();
+// One that was stopped would not notice that its parent is gone.
+process.once('exit', () => running.forEach((child) => void child.kill('SIGKILL')));
 
 /** One line that a child printed, as JSON. */
 export type ChildLine = Record<string, unknown> & { readonly event: string };
@@ -23,10 +26,11 @@ export class Child {
   private constructor(private readonly process: ChildProcess) {
     createInterface(process.stdout!).on('line', (line) => this.lines.push(JSON.parse(line) as ChildLine));
     createInterface(process.stderr!).on('line', (line) => this.errors.push(line));
-    this.exited = once(process, 'exit').then(([code, signal]) => ({
-      code: code as number | null,
-      signal: signal as NodeJS.Signals | null,
-    }));
+    running.add(process);
+    this.exited = once(process, 'exit').then(([code, signal]) => {
+      running.delete(process);
+      return { code: code as number | null, signal: signal as NodeJS.Signals | null };
+    });
   }
 
   /**
@@ -52,6 +56,13 @@ export class Child {
 
   tell(message: string): void {
     this.process.send(message);
+  }
+
+  /** Tells it something and waits for the next message of the child. */
+  async ask<T>(message: string): Promise<T> {
+    const answer = once(this.process, 'message') as Promise<[T]>;
+    this.process.send(message);
+    return (await answer)[0];
   }
 
   kill(signal: NodeJS.Signals): void {

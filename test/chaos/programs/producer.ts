@@ -1,0 +1,84 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type NewTask, TaskClient } from '@jetlane/client';
+import { connect } from '@jetlane/jetstream';
+import { JetlaneError } from '@jetlane/protocol';
+import { AuditClient } from './audit-client.js';
+import { setClock } from './clock.js';
+import type { Mix, ProducerInput, TaskData } from './inputs.js';
+import { switchOffInProducer } from './off.js';
+import { endWithParent, inputOf, say } from './process.js';
+
+/** Enqueues tasks at a rate, and tells the audit which of them were confirmed. */
+const input = inputOf<ProducerInput>();
+const TICK_MS = 10;
+/** Unconfirmed tasks at a time. */
+const MOST_PENDING = 8000;
+
+const audit = await AuditClient.open(input.audit);
+const connection = await connect({ servers: input.url, namespace: input.namespace, replicas: input.replicas });
+switchOffInProducer(connection, input.off);
+const client = new TaskClient(connection);
+await client.start();
+
+let submitted = 0;
+let pending = 0;
+
+interface Order {
+  readonly queue: string;
+  readonly task: NewTask;
+  readonly n: number;
+  readonly dead: boolean;
+}
+
+function order(n: number, mix: Mix | undefined, ms = input.workMs): Order {
+  const data: TaskData = { n, ...(ms > 0 ? { ms } : {}), ...mix?.data };
+  const queue = mix?.doomed ? input.doomedQueue : input.queue;
+  const delay = mix?.delayMs === undefined ? {} : { delay: mix.delayMs };
+  return { queue, task: { type: 'work', data, ...delay }, n, dead: mix?.doomed === true || mix?.dead === true };
+}
+
+const mixOf = (n: number): Mix | undefined => input.mix.find(({ every, at, once }) => (once ? n === at : n % every === at));
+
+async function enqueue({ queue, task, n, dead }: Order): Promise<void> {
+  for (;;) {
+    try {
+      const { id } = await client.enqueue(queue, task);
+      return await audit.tell(`C ${id.slice(id.indexOf('.') + 1)} ${n} ${dead ? 'dead' : '-'}`);
+    } catch (error) {
+      const code = error instanceof JetlaneError ? error.code : String(error);
+      if (!input.insist || code !== 'queue-full') return await audit.tell(`F ${n} ${code.replaceAll(/\s/g, '_')}`);
+      await sleep(20 + Math.random() * 80);
+    }
+  }
+}
+
+function send(what: Order): void {
+  pending++;
+  void enqueue(what).finally(() => pending--);
+}
+
+async function load(): Promise<void> {
+  const began = performance.now();
+  const total = Math.round(input.rate * input.seconds);
+  while (submitted < total) {
+    const due = Math.min(total, Math.ceil(((performance.now() - began) / 1000) * input.rate));
+    for (; submitted < due && pending < MOST_PENDING; submitted++) send(order(submitted, mixOf(submitted)));
+    await sleep(TICK_MS);
+  }
+  while (pending > 0) await sleep(TICK_MS);
+  say('done', { submitted, ms: performance.now() - began });
+}
+
+/** A few more, beside the load: for those who wait for something to happen. */
+function more(count: number, doomed: boolean, ms: number): void {
+  for (let i = 0; i < count; i++) send(order(submitted++, doomed ? { every: 1, at: 0, doomed } : undefined, ms));
+}
+
+endWithParent();
+process.on('message', (text: string) => {
+  const { go, clock, count, doomed = false, ms = 0 } = JSON.parse(text) as Record<string, number> & { go?: true; doomed?: boolean };
+  if (go) void load();
+  if (clock !== undefined) setClock(clock);
+  if (count) more(count, doomed, ms);
+});
+say('started');
