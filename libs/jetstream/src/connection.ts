@@ -13,7 +13,8 @@ import type { PubAck, Publication } from './publication.js';
 import { Publisher } from './publisher.js';
 import { Puller, type PullerOptions } from './puller.js';
 import { Requests } from './requests.js';
-import { EncodedHeaders, headerBlock, statusCode, text } from './wire-message.js';
+import { ServerClock } from './server-clock.js';
+import { EncodedHeaders, headerBlock, statusCode } from './wire-message.js';
 
 /** `connected` ⇄ `reconnecting` → `closed`. Only the connection changes it. */
 export type ConnectionState = 'connected' | 'reconnecting' | 'closed';
@@ -35,6 +36,8 @@ const EMPTY = new Uint8Array(0);
 export class Connection {
   readonly names: Names;
   readonly publisher: Publisher;
+  /** What time it is at the server. */
+  readonly clock: ServerClock;
   /** Replicas of what this connection provisions. */
   readonly replicas: number;
   /** Count of links so far, from 1. */
@@ -66,6 +69,7 @@ export class Connection {
     );
     this.bulk = new BulkPublisher(nats, this.outbox, this.publisher);
     this.requests = new Requests(nats);
+    this.clock = new ServerClock(this);
     this.watch = new LinkWatch(nats, options.pingIntervalMs ?? DEFAULT_PING_INTERVAL_MS);
     void this.follow();
     void nats.closed().then(() => this.release());
@@ -306,6 +310,3 @@ function connectError(options: ConnectOptions, cause: unknown): JetlaneError {
     );
   return new JetlaneError('not-connected', `cannot connect to NATS at ${where}: ${why}; is a server running there?`, { cause });
 }
-
-/** UTF-8 text of a message's body. */
-export const bodyText = (message: { readonly data: Uint8Array }): string => text(message.data);

@@ -1,5 +1,5 @@
 export type { BulkStream } from './bulk-publisher.js';
-export { bodyText, Connection, type ConnectionState, type CoreMessage, connect } from './connection.js';
+export { Connection, type ConnectionState, type CoreMessage, connect } from './connection.js';
 export type { ConnectOptions } from './connection-options.js';
 export { ConnectionPool, type PooledConnection } from './connection-pool.js';
 export { type Death, deathHeaders, isOver } from './dead-letter.js';
@@ -18,6 +18,7 @@ export { Publisher, type PublisherOptions } from './publisher.js';
 export { PullLoop, type PullLoopHealth, type PullLoopOptions } from './pull-loop.js';
 export { MISSED_HEARTBEATS, type PullEnd, Puller, type PullerOptions, type PullMode } from './puller.js';
 export { ensureQueue, openQueueBucket } from './queue-registry.js';
+export { ServerClock } from './server-clock.js';
 export { type CommandAnswer, type CommandError, callService } from './service-call.js';
 export {
   deleteMessage,
@@ -32,3 +33,4 @@ export {
 export { type Batch, type BatchRequest, directGetBatch, scanStream } from './stored-batch.js';
 export { type FollowOptions, StreamFollower } from './stream-follower.js';
 export { hopOf, type Reader, type TaskCopy, TaskStore, type TaskTraces, type TimerRequest } from './task-store.js';
+export { bodyText } from './wire-message.js';

@@ -1,6 +1,7 @@
 import { ERROR_CODES, type ErrorCode, JetlaneError } from '@jetlane/protocol';
-import { bodyText, type Connection } from './connection.js';
+import type { Connection } from './connection.js';
 import { publishError } from './publish-errors.js';
+import { bodyText } from './wire-message.js';
 
 /** An error as a service's answer carries it. */
 export interface CommandError {

@@ -98,12 +98,13 @@ export class TaskStore {
   async setTimer(task: TimerRequest): Promise<boolean> {
     const { names } = this.connection;
     const subject = names.timer(task.queue, task.key);
+    const timer = { ...task, at: await this.connection.clock.toServer(task.at) };
     for (let expected = 0, tries = 0; ; tries++) {
       try {
         await this.connection.publish(
           subject,
           task.data,
-          encodeHeaders(timerHeaders(names.due(task.queue, task.lane, task.key), task, expected)),
+          encodeHeaders(timerHeaders(names.due(task.queue, task.lane, task.key), timer, expected)),
           task.stillWanted,
         );
         return true;

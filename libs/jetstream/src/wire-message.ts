@@ -51,6 +51,9 @@ function asBuffer(bytes: Uint8Array): SlicingBuffer {
 /** UTF-8 text of bytes, without a copy of the bytes. */
 export const text = (bytes: Uint8Array): string => textBetween(bytes, 0, bytes.length);
 
+/** UTF-8 text of a message's body. */
+export const bodyText = (message: { readonly data: Uint8Array }): string => text(message.data);
+
 /** UTF-8 text of some of the bytes. */
 export const textBetween = (bytes: Uint8Array, from: number, to: number): string => (from < to ? asBuffer(bytes).utf8Slice(from, to) : '');
 
