@@ -1,7 +1,7 @@
 import { type CompiledOptions, compileOptions, toMs } from './compile.js';
 import { Core } from './core.js';
 import type { Watcher } from './entry.js';
-import { BatchingError, closedError, DrainTimeoutError } from './errors.js';
+import { BatchingError, closedError, DrainTimeoutError, ItemFailedError } from './errors.js';
 import { chunks, type EnqueueManyOptions, type ProcessAllOptions, type Progress, Run, type Source } from './large.js';
 import type { BatchedQueueOptions, DeadItem, Duration } from './options.js';
 import type { BatchBroker, BatchHandle, StorageDamage } from './storage.js';
@@ -224,7 +224,8 @@ export class BatchedQueue<T, R = void> implements AsyncDisposable {
     const { core } = this;
     const { storageKey, batchSize, concurrency, levels: priorityLevels, retry } = this.options;
     const deliver = (item: T, about: { priority: number; attempt: number }) => core.resume(item, about.priority, about.attempt - 1).result;
-    await this.broker?.open({ storageKey, batchSize, concurrency, priorityLevels, retry, deliver });
+    const failure = (id: string, attempts: number, cause: Error) => new ItemFailedError(this.name, id, attempts, cause);
+    await this.broker?.open({ storageKey, batchSize, concurrency, priorityLevels, retry, deliver, failure });
     const { items, damage } = (await core.journal?.load()) ?? { items: [], damage: [] };
     for (const about of damage) {
       const error = new BatchingError('storage-failed', `${about.where}: ${about.reason}`, { ...about });

@@ -88,7 +88,7 @@ export interface PersistenceOptions<T, R = void> {
   readonly storageKey?: string;
   /** Most time between acceptance and safety; what a crash may lose. Shorter writes more often. A storage that is `sync` ignores it. Default 1s. */
   readonly saveInterval?: Duration;
-  /** `fileSystemStorage`, `memoryStorage`, `jetStreamStorage` of `@jetlane/batching/jetstream`, or one's own. */
+  /** `fileSystemStorage`, `memoryStorage`, `jetStreamStorage` of `@jetlane/worker/batching`, or one's own. */
   readonly storage: BatchStorage<T> | BatchBroker<T, R>;
 }
 

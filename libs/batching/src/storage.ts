@@ -59,7 +59,9 @@ export interface BrokerLink<T, R> {
   readonly concurrency: number;
   readonly priorityLevels: number;
   readonly retry: Readonly<Record<'maxRetries' | 'initialMs' | 'multiplier' | 'maxMs' | 'jitter', number>>;
-  /** Hands over a delivered item; rejects with an ItemFailedError whose `retryable` says whether the item may come again. */
+  /** What the `result` of a handle rejects with when its item was given up. */
+  failure(id: string, attempts: number, cause: Error): Error;
+  /** Hands over a delivered item; rejects with an ItemFailedError (code `item-failed`) whose `retryable` says whether the item may come again. */
   deliver(item: T, about: { readonly priority: number; readonly attempt: number }): Promise<R>;
 }
 
