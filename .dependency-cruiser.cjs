@@ -80,7 +80,7 @@ module.exports = {
       comment: 'libs/batching brings nothing along: what needs the engine is @jetlane/worker/batching.',
       severity: 'error',
       from: { path: '^libs/batching/', pathNot: SPEC },
-      to: { path: `${packagePath('.')}|^libs/(?!batching/)`, dependencyTypesNot: ['core', 'local'] },
+      to: { path: `${packagePath('.')}|^libs/`, pathNot: '^libs/batching/src/', dependencyTypesNot: ['core'] },
     },
     {
       name: 'batching-only-in-its-storage',
