@@ -22,7 +22,7 @@ describe('a processor that misbehaves', () => {
     for (const { result } of handles) {
       const error = (await result.catch((thrown: unknown) => thrown)) as ItemFailedError;
       expect(error).toBeInstanceOf(ItemFailedError);
-      expect(error.attempts).toBe(1);
+      expect(error.details.attempts).toBe(1);
       expect(error.cause).toBeInstanceOf(BatchingError);
       expect(error.cause).toMatchObject({ code: 'invalid-results' });
       expect(error.message).toContain('must return one { success } per item');

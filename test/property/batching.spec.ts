@@ -235,7 +235,7 @@ describe('a batching strategy', () => {
     await bench.clock.advance(2000);
     const error = (await drained) as DrainTimeoutError<Item>;
     expect(error).toBeInstanceOf(DrainTimeoutError);
-    expect(error.left.map(({ id }) => id)).toEqual([0, 1, 2]);
+    expect(error.details.left.map(({ id }) => id)).toEqual([0, 1, 2]);
   });
 
   it('tells equal items apart by number', async () => {

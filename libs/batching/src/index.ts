@@ -4,16 +4,17 @@ export { BATCHING_ERRORS, BatchingError, type BatchingErrorCode, DrainTimeoutErr
 export { type FileStorageOptions, fileSystemStorage } from './file-storage.js';
 export type { EnqueueManyOptions, ProcessAllOptions, Progress, Source } from './large.js';
 export type {
+  Batch,
   BatchContext,
   BatchedQueueOptions,
   BatchHooks,
   BatchProcessor,
   BatchResult,
   DeadItem,
-  Duration,
   PersistenceOptions,
   RetryStrategy,
 } from './options.js';
+export type { Duration } from './rules.js';
 export type {
   BatchBroker,
   BatchHandle,

@@ -39,8 +39,6 @@ export interface BatchStorage<T> {
   load(key: string): Promise<LoadedState<T>>;
   /** Resolves when the changes would survive a crash. */
   append(changes: readonly StorageChange<T>[]): Promise<void>;
-  /** Replaces everything by these items, all or nothing. */
-  replace(items: readonly StoredItem<T>[]): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -58,7 +56,11 @@ export interface BrokerLink<T, R> {
   readonly batchSize: number;
   readonly concurrency: number;
   readonly priorityLevels: number;
-  readonly retry: Readonly<Record<'maxRetries' | 'initialMs' | 'multiplier' | 'maxMs' | 'jitter', number>>;
+  /** Delays in ms. */
+  readonly retryStrategy: {
+    readonly maxRetries: number;
+    readonly backoff: Record<'initialDelay' | 'multiplier' | 'maxDelay' | 'jitter', number>;
+  };
   /** What the `result` of a handle rejects with when its item was given up. */
   failure(id: string, attempts: number, cause: Error): Error;
   /** Hands over a delivered item; rejects with an ItemFailedError (code `item-failed`) whose `retryable` says whether the item may come again. */
@@ -88,10 +90,6 @@ export function memoryStorage<T>(): BatchStorage<T> {
       return { items: [...open.values()], damage: [] };
     },
     append: async (changes) => applyChanges(open, changes),
-    async replace(items) {
-      open.clear();
-      applyChanges(open, items);
-    },
     close: async () => undefined,
   };
 }

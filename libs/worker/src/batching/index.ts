@@ -64,8 +64,8 @@ class JetStreamBroker<T, R> implements BatchBroker<T, R> {
   async open(link: BrokerLink<T, R>): Promise<void> {
     this.link = link;
     const { connection, consume = true, mode = 'strict', definition = {}, log } = this.options;
-    const { maxRetries, initialMs, multiplier, maxMs, jitter } = link.retry;
-    const retry = { attempts: maxRetries + 1, initialDelay: initialMs, factor: multiplier, maxDelay: maxMs, jitter };
+    const { multiplier: factor, ...delays } = link.retryStrategy.backoff;
+    const retry = { attempts: link.retryStrategy.maxRetries + 1, factor, ...delays };
     if (link.batchSize > MOST_SLOTS)
       throw new JetlaneError('invalid-argument', `expected batchSize to be at most ${MOST_SLOTS} on JetStream; got ${link.batchSize}`);
     const worker = new Worker(connection, {
