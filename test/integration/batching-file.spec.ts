@@ -133,6 +133,19 @@ describe('fileSystemStorage', () => {
     await third.queue.close();
   });
 
+  it('one storage object serves one queue at a time', async () => {
+    const storage = fileSystemStorage<Order>({ directory: folder() });
+    const first = queueOn('', { name: 'a', persistence: { storage } });
+    const second = queueOn('', { name: 'b', persistence: { storage } });
+    await first.queue.enqueue({ id: 1 });
+    await expect(second.queue.enqueue({ id: 2 })).rejects.toMatchObject({ code: 'storage-locked' });
+    await first.queue.close();
+    await second.queue.enqueue({ id: 2 });
+    await second.queue.drain();
+    expect(second.processed).toEqual([2]);
+    await second.queue.close();
+  });
+
   it('shortens its log while it works, and stays small', async () => {
     const directory = folder();
     const { queue, processed } = queueOn(directory, { batchSize: 500 });

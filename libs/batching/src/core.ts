@@ -31,14 +31,14 @@ export abstract class Core<T, R> extends Scheduler<T, R> {
 
   /** @throws QueueFullError, BatchingError `item-too-large`, `storage-failed` */
   protected admit(item: T, priority: number, drop: CompiledOptions<T, R>['dropBehavior'], watcher?: Watcher): Accepted<T, R> {
-    const { name, maxBytes } = this.options;
-    const entry = this.entry(++this.lastId, item, priority, watcher);
+    const { name, maxBytes, sizeOf } = this.options;
+    const entry = new Entry<T, R>(++this.lastId, item, priority, sizeOf(item), watcher);
     const { bytes } = entry;
     if (bytes > maxBytes)
       throw new BatchingError('item-too-large', `an item of ${bytes} bytes does not fit maxBytes (${maxBytes}) of "${name}"`, { bytes });
-    if (drop === 'wait' && (this.waiting > 0 || this.lacks(bytes))) return this.queueUp(entry);
-    while (drop === 'drop-oldest' && this.lacks(bytes) && this.dropOldest());
-    const limit = this.lacks(bytes);
+    let limit = this.lacks(bytes);
+    if (drop === 'wait' && (limit || this.waiting > 0)) return this.queueUp(entry);
+    while (limit && drop === 'drop-oldest' && this.dropOldest()) limit = this.lacks(bytes);
     if (!limit) return this.accept(entry);
     const message = `queue "${name}" has reached ${limit} (${this.options[limit]}); try later, raise it, or use dropBehavior "wait"`;
     throw new QueueFullError('queue-full', message, { limit, value: this.options[limit] });
@@ -46,7 +46,8 @@ export abstract class Core<T, R> extends Scheduler<T, R> {
 
   /** Takes up an item that was accepted before, whatever the limits, or keeps it as a dead letter. */
   protected restore({ id = this.lastId + 1, item, priority, attempts, dead }: Omit<StoredItem<T>, 'id'> & { id?: number }): Entry<T, R> {
-    const entry = this.entry(id, item, Math.min(priority, this.options.priorityLevels - 1));
+    const { priorityLevels, sizeOf } = this.options;
+    const entry = new Entry<T, R>(id, item, Math.min(priority, priorityLevels - 1), sizeOf(item));
     this.lastId = Math.max(this.lastId, id);
     entry.attempts = attempts;
     if (dead === undefined) this.add(entry);
@@ -73,11 +74,6 @@ export abstract class Core<T, R> extends Scheduler<T, R> {
     this.journal?.note(letter);
   }
 
-  private entry(id: number, item: T, priority: number, watcher?: Watcher): Entry<T, R> {
-    const { maxBytes, sizeOf } = this.options;
-    return new Entry(id, item, priority, maxBytes === Number.POSITIVE_INFINITY ? 0 : sizeOf(item), watcher);
-  }
-
   /** The limit that leaves no room for so many bytes. */
   private lacks(bytes: number): 'maxQueueSize' | 'maxBytes' | undefined {
     if (this.size >= this.options.maxQueueSize) return 'maxQueueSize';
@@ -99,17 +95,19 @@ export abstract class Core<T, R> extends Scheduler<T, R> {
 
   private accept(entry: Entry<T, R>): Accepted<T, R> {
     this.note(entry);
-    return this.journal?.sync && !entry.watcher ? this.save(entry, this.journal) : this.enter(entry);
+    if (this.journal?.storage.sync && !entry.watcher) return this.save(entry, this.journal);
+    this.add(entry);
+    return this.enqueued(entry.item, entry);
   }
 
   /** A crash before the storage has it loses an item that nobody was told is accepted (test: "with sync loses nothing that was accepted"). */
   private async save(entry: Entry<T, R>, journal: Journal<T, R>): Promise<Entry<T, R>> {
     this.setAside(entry, () => undefined);
-    await journal.save().finally(() => this.takeBack(entry));
-    return this.enter(entry);
-  }
-
-  private enter(entry: Entry<T, R>): Entry<T, R> {
+    await journal.save().catch((error: unknown) => {
+      this.aside.delete(entry);
+      this.bytes -= entry.bytes;
+      throw error;
+    });
     this.add(entry);
     return this.enqueued(entry.item, entry);
   }
@@ -133,7 +131,7 @@ export abstract class Core<T, R> extends Scheduler<T, R> {
     const attempts = entries.map((entry) => entry.attempts);
     const batch = ++this.counts.batches;
     this.tell('onBatchStart', { batch, items });
-    const results = execute(items, { queue, batch, attempts, signal: this.controller.signal }, this.options);
+    const results = execute(items, { queue, batch, attempts, signal: this.controller.signal }, this.options.processor);
     const end = (given: readonly BatchResult<R>[]) => {
       const durationMs = clock.now() - startedAt;
       this.runTimes.record(durationMs);
@@ -161,11 +159,12 @@ export abstract class Core<T, R> extends Scheduler<T, R> {
     this.note(entry);
   }
 
-  private failed(entry: Entry<T, R>, result: Failure<R>): void {
-    const { name, storage, onDead } = this.options;
-    const error = errorOf(result.error ?? new Error('the processor gave no error'));
+  private failed(entry: Entry<T, R>, { error: given, retryable }: Failure<R>): void {
+    const { name, storage, onDead, retryStrategy } = this.options;
+    const error = errorOf(given ?? new Error('the processor gave no error'));
     void this.problem(error, { during: 'process', items: [entry.item] }, true);
-    if (this.mayRetry(entry, result)) {
+    const mayPass = retryable ?? this.ask('retryableCheck', () => retryStrategy.retryableCheck?.(given) ?? true, true);
+    if (mayPass && entry.attempts <= retryStrategy.maxRetries) {
       this.counts.retried++;
       // A broker decides about retries, and keeps the dead letters.
       if (storage?.kind === 'broker') entry.settle('gone', itemFailed(name, entry.id, entry.attempts, error, true));
@@ -181,27 +180,13 @@ export abstract class Core<T, R> extends Scheduler<T, R> {
       });
   }
 
-  private mayRetry({ attempts }: Entry<T, R>, { retryable, error }: Failure<R>): boolean {
-    const { retryableCheck, maxRetries } = this.options.retryStrategy;
-    try {
-      return attempts <= maxRetries && (retryable ?? retryableCheck?.(error) ?? true);
-    } catch (thrown) {
-      void this.problem(thrown, { during: 'retryableCheck' });
-      return true;
-    }
-  }
-
   /** After a delay within the jitter of the curve, never above the cap. */
   private retry(entry: Entry<T, R>): void {
     const { initialDelay, multiplier, maxDelay, jitter } = this.options.retryStrategy.backoff;
     const plain = Math.min(initialDelay * multiplier ** (entry.attempts - 1), maxDelay);
     const delay = Math.min(maxDelay, plain * (1 - jitter + 2 * jitter * Math.random()));
-    const again = () => {
-      this.takeBack(entry);
-      this.add(entry);
-    };
     entry.state = 'waiting';
-    this.setAside(entry, this.state === 'stopped' ? () => undefined : this.options.clock.after(delay, again));
+    this.setAside(entry, this.state === 'stopped' ? () => undefined : this.options.clock.after(delay, () => this.add(entry)));
   }
 
   /** Keeps a dead letter, unless a broker does. */
@@ -215,6 +200,6 @@ export abstract class Core<T, R> extends Scheduler<T, R> {
 
   /** Has the storage learn what an entry is now. Those of a source that is processed as a whole are kept only when they are dead. */
   private note(entry: Entry<T, R>): void {
-    if (!entry.watcher || entry.state === 'dead') this.journal?.note(entry);
+    if (this.journal && (!entry.watcher || entry.state === 'dead')) this.journal.note(entry);
   }
 }

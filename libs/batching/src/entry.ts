@@ -14,8 +14,6 @@ export class Entry<T, R> implements BatchHandle<R> {
   seq = 0;
   /** When it began to wait. */
   since = 0;
-  /** The one behind it in the backlog. */
-  next: Entry<T, R> | undefined;
   /** The value, or the error when it failed: one field, since there is one of these per item. */
   private outcome: unknown;
   private promise: Promise<R> | undefined;
@@ -26,7 +24,7 @@ export class Entry<T, R> implements BatchHandle<R> {
     readonly item: T,
     readonly priority: number,
     readonly bytes: number,
-    readonly watcher: Watcher | undefined,
+    readonly watcher?: Watcher,
   ) {}
 
   /** The promise is made when somebody asks for it: most items are never asked, and most of the others when they are settled. */
@@ -52,13 +50,13 @@ export class Entry<T, R> implements BatchHandle<R> {
 
   /** What a storage must know of it now. */
   change(): StorageChange<T> {
-    const { id, priority, attempts, item, state } = this;
-    if (state === 'settled' || state === 'gone') return id;
-    return { id, priority, attempts, item, ...(state === 'dead' && { dead: errorOf(this.letter().error).message }) };
+    if (this.state === 'settled' || this.state === 'gone') return this.id;
+    const { error, ...stored } = this.letter();
+    return this.state === 'dead' ? { ...stored, dead: errorOf(error).message } : stored;
   }
 
   letter(): DeadItem<T> {
     const { id, priority, attempts, item, outcome } = this;
-    return { id, priority, attempts, item, error: (outcome as Error).cause };
+    return { id, priority, attempts, item, error: (outcome as Error | undefined)?.cause };
   }
 }

@@ -1,17 +1,13 @@
 import type { Entry } from './entry.js';
 import { BatchingError } from './errors.js';
-import type { BatchContext, BatchResult, CompiledOptions } from './options.js';
+import type { BatchContext, BatchProcessor, BatchResult, CompiledOptions } from './options.js';
 
-type Results<R> = readonly BatchResult<R>[];
+type Answer<R> = ReturnType<BatchProcessor<unknown, R>>;
 
 /** Calls the processor. Never throws or rejects: whatever goes wrong is a failed result per item. */
-export function execute<T, R>(
-  items: readonly T[],
-  context: BatchContext,
-  { processor }: CompiledOptions<T, R>,
-): Results<R> | Promise<Results<R>> {
+export function execute<T, R>(items: readonly T[], context: BatchContext, processor: BatchProcessor<T, R>): Answer<R> {
   const failed = (error: unknown, how = {}) => items.map(() => ({ success: false as const, error, ...how }));
-  const checked = (results: Results<R>) => {
+  const checked = (results: readonly BatchResult<R>[]) => {
     const fit = Array.isArray(results) && results.length === items.length && results.every((one) => typeof one?.success === 'boolean');
     // The effects of such a call are unknown and the next one would end the same way: the items are given up, not repeated.
     return fit ? results : failed(invalidResults(results, items.length, context), { retryable: false });

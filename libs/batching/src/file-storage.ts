@@ -1,6 +1,7 @@
 import { copyFile, type FileHandle, mkdir, open, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
+import { BatchingError } from './errors.js';
 import { lock } from './file-lock.js';
 import { applyChanges, type BatchStorage, type LoadedState, type StorageChange, type StorageDamage, type StoredItem } from './storage.js';
 
@@ -18,9 +19,8 @@ export interface FileStorageOptions {
  * Keeps items in a directory, a file per key: `<key>.log` begins with a snapshot and goes on with what came after it, one line per change with
  * its own checksum. A new snapshot is written aside, fsynced and renamed into place. One queue at a time per key. Items must be JSON.
  */
-export function fileSystemStorage<T>(options: FileStorageOptions): BatchStorage<T> {
-  return new FileStorage<T>(options);
-}
+export const fileSystemStorage = <T>({ directory, sync = false }: FileStorageOptions): BatchStorage<T> =>
+  new FileStorage<T>(directory, sync);
 
 /** States: closed → open → closed; only load and close change them. */
 class FileStorage<T> implements BatchStorage<T> {
@@ -32,17 +32,16 @@ class FileStorage<T> implements BatchStorage<T> {
   private sinceSnapshot = 0;
   private unlock: (() => Promise<void>) | undefined;
 
-  constructor(private readonly options: FileStorageOptions) {}
-
-  get sync(): boolean {
-    return this.options.sync ?? false;
-  }
+  constructor(
+    private readonly directory: string,
+    readonly sync: boolean,
+  ) {}
 
   async load(key: string): Promise<LoadedState<T>> {
-    const { directory } = this.options;
-    await mkdir(directory, { recursive: true });
-    this.unlock = await lock(directory, key);
-    this.path = join(directory, `${key}.log`);
+    if (this.unlock) throw new BatchingError('storage-locked', 'a storage serves one queue at a time: make one for each', { key });
+    await mkdir(this.directory, { recursive: true });
+    this.unlock = await lock(this.directory, key);
+    this.path = join(this.directory, `${key}.log`);
     try {
       const damage = await this.read();
       await this.snapshot();
@@ -75,7 +74,7 @@ class FileStorage<T> implements BatchStorage<T> {
     await writeFile(aside, textOf([...this.items.values()]), { flush: true });
     const log = await open(aside, 'a');
     await rename(aside, this.path);
-    const directory = await open(this.options.directory);
+    const directory = await open(this.directory);
     // Not every platform can.
     await directory.sync().catch(() => undefined);
     await directory.close();

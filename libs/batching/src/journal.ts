@@ -13,14 +13,10 @@ export class Journal<T, R> {
 
   /** @param failed told when a write failed that nobody waits for */
   constructor(
-    private readonly storage: BatchStorage<T>,
+    readonly storage: BatchStorage<T>,
     private readonly options: CompiledOptions<T, R>,
     private readonly failed: (error: unknown) => void,
   ) {}
-
-  get sync(): boolean {
-    return this.storage.sync === true;
-  }
 
   load(): Promise<LoadedState<T>> {
     return this.inTurn(() => this.storage.load(this.options.persistence.storageKey));
@@ -29,9 +25,8 @@ export class Journal<T, R> {
   /** Has the next write bring an entry. */
   note(entry: Entry<T, R>): void {
     this.changed.add(entry);
-    const { clock, persistence } = this.options;
     // Half of the interval is for waiting, the other half for the write itself.
-    this.alarmOff ??= clock.after(persistence.saveInterval / 2, () => void this.save().catch(this.failed));
+    this.alarmOff ??= this.options.clock.after(this.options.persistence.saveInterval / 2, () => void this.save().catch(this.failed));
   }
 
   /** Resolves when all that was noted so far is safe. @throws BatchingError `storage-failed` */

@@ -35,7 +35,7 @@ export async function* chunks<T>(source: Source<T>, cursor: number, size: number
     return;
   }
   const chunk: T[] = [];
-  const isFull = (item: T) => (skip > 0 ? skip-- < 0 : chunk.push(item) === size);
+  const isFull = (item: T) => skip-- <= 0 && chunk.push(item) === size;
   // Not one loop for both, since `for await` waits at each item also where the source does not.
   if (Symbol.asyncIterator in items) {
     for await (const item of items) if (isFull(item)) yield chunk.splice(0);

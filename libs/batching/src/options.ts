@@ -1,7 +1,7 @@
 import { type Clock, systemClock } from './clock.js';
 import { BatchingError } from './errors.js';
 import { callable, duration, fits, type Given, number, oneOf, optional, readBy, type Values, whole } from './rules.js';
-import type { BatchBroker, BatchStorage, StorageDamage, StoredItem } from './storage.js';
+import type { BatchHandle, BatchStorage, StorageDamage, StoredItem } from './storage.js';
 
 const NAME_FORM = 'letters, digits, _, - and ., at most 64';
 const HOOKS = ['onEnqueue', 'onBatchStart', 'onBatchComplete', 'onProcessed', 'onQueueSizeChange', 'onError', 'onDrop'];
@@ -139,6 +139,27 @@ type Rules = ReturnType<typeof rulesFor>;
 /** When and how failed items come again. */
 export type RetryStrategy = Given<Rules['retryStrategy']>;
 
+/** What a broker knows of the queue that it serves. */
+export interface BrokerLink<T, R> {
+  /** The queue's options, durations in ms. */
+  readonly settings: Values<Rules>;
+  /** What the `result` of a handle rejects with when its item was given up. */
+  failure(id: string, attempts: number, cause: Error): Error;
+  /** Hands over a delivered item; rejects with an ItemFailedError (code `item-failed`) whose `retryable` says whether the item may come again. */
+  deliver(item: T, about: { readonly priority: number; readonly attempt: number }): Promise<R>;
+}
+
+/** A storage that also hands items out, to several processes: retries, dead letters and order are its own. */
+export interface BatchBroker<T, R = void> {
+  readonly kind: 'broker';
+  open(link: BrokerLink<T, R>): Promise<void>;
+  enqueue(item: T, priority: number): Promise<BatchHandle<R>>;
+  /** Items in the shared queue that are not settled. */
+  depth(): Promise<number>;
+  /** Stops handing out, waits for what is handed out, then hands the rest back. */
+  close(timeoutMs: number): Promise<void>;
+}
+
 /** Where items live beside memory. */
 export interface PersistenceOptions<T, R = void> extends Given<Rules['persistence']> {
   /** `fileSystemStorage`, `memoryStorage`, `jetStreamStorage` of `@jetlane/worker/batching`, or one's own. */
@@ -177,5 +198,6 @@ export function compileOptions<T, R>(options: BatchedQueueOptions<T, R>): Compil
   const values = readBy(rulesFor(options), options, problems) as CompiledOptions<T, R>;
   if (problems.length > 0)
     throw new BatchingError('invalid-options', `the options of the queue do not fit:\n- ${problems.join('\n- ')}`, { problems });
-  return { ...values, storage: isStored(options.persistence) ? options.persistence?.storage : undefined };
+  const sizeOf = values.maxBytes === Number.POSITIVE_INFINITY ? () => 0 : values.sizeOf;
+  return { ...values, sizeOf, storage: isStored(options.persistence) ? options.persistence?.storage : undefined };
 }

@@ -1,6 +1,7 @@
 import { errorOf } from './errors.js';
 import type { BatchHooks, CompiledOptions } from './options.js';
 
+type Hook = Exclude<keyof BatchHooks<never>, 'onError'>;
 type About<T, R> = Parameters<NonNullable<BatchHooks<T, R>['onError']>>[1];
 
 /** The lowest layer of a queue: calls what the user gave, so that nothing it throws, at once or later, does harm. */
@@ -8,12 +9,19 @@ export abstract class Reporter<T, R> {
   constructor(protected readonly options: CompiledOptions<T, R>) {}
 
   /** Calls a hook if there is one. Where there is one call per item, ask for the hook first: the arguments cost too. */
-  protected tell<H extends Exclude<keyof BatchHooks<T, R>, 'onError'>>(
-    hook: H,
-    ...about: Parameters<NonNullable<BatchHooks<T, R>[H]>>
-  ): void {
+  protected tell<H extends Hook>(hook: H, ...about: Parameters<NonNullable<BatchHooks<T, R>[H]>>): void {
     const call = this.options.hooks[hook] as ((...about: unknown[]) => unknown) | undefined;
     if (call) void this.guard(hook, () => call(...about));
+  }
+
+  /** The answer of something that must not throw; if it does, the one that is given. */
+  protected ask<V>(during: string, question: () => V, otherwise: V): V {
+    try {
+      return question();
+    } catch (error) {
+      void this.problem(error, { during });
+      return otherwise;
+    }
   }
 
   protected async guard(during: string, call: () => unknown): Promise<void> {

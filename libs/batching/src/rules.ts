@@ -5,20 +5,15 @@ const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 
 const LONGEST_MS = 100 * 366 * 86_400_000;
 
 /** How one option is checked and read. `G` is what may be given for it, `V` what the queue works with. */
-export class Rule<G, V = G> {
-  declare readonly given: G;
-
-  /**
-   * @param read gives undefined for what does not fit
-   * @param otherwise the value when none is given; undefined: one must be given
-   * @param words that may have been meant
-   */
-  constructor(
-    readonly expected: string,
-    readonly read: (value: unknown) => V | undefined,
-    readonly otherwise: V | undefined,
-    readonly words: readonly string[] = [],
-  ) {}
+export interface Rule<G, V = G> {
+  readonly given?: G;
+  readonly expected: string;
+  /** Gives undefined for what does not fit. */
+  readonly read: (value: unknown) => V | undefined;
+  /** The value when none is given; undefined: one must be given. */
+  readonly otherwise: V | undefined;
+  /** What may have been meant. */
+  readonly words?: readonly string[];
 }
 
 /** What may be given by a table of rules and of groups of rules. */
@@ -27,8 +22,8 @@ export type Given<Table> = { readonly [K in keyof Table]?: Table[K] extends Rule
 /** What comes of it. */
 export type Values<Table> = { readonly [K in keyof Table]: Table[K] extends Rule<unknown, infer V> ? V : Values<Table[K]> };
 
-export function fits<V>(expected: string, good: (value: unknown) => boolean, otherwise?: V, words?: readonly string[]): Rule<V> {
-  return new Rule(expected, (value) => (good(value) ? (value as V) : undefined), otherwise, words);
+export function fits<V>(expected: string, good: (value: unknown) => boolean, otherwise?: V, words: readonly string[] = []): Rule<V> {
+  return { expected, read: (value) => (good(value) ? (value as V) : undefined), otherwise, words };
 }
 
 const isIn = (value: unknown, least: number, most: number) => typeof value === 'number' && value >= least && value <= most;
@@ -52,7 +47,7 @@ export const optional = <F>(): Rule<F, F | null> => callable<F | null>(null) as 
 /** Becomes milliseconds. */
 export function duration(otherwise: number | undefined, least = 0): Rule<Duration, number> {
   const expected = `milliseconds from ${least}, or a number with ms, s, m, h or d, as in "5s"`;
-  return new Rule(expected, (value) => (toMs(value) >= least ? toMs(value) : undefined), otherwise);
+  return { expected, read: (value) => (toMs(value) >= least ? toMs(value) : undefined), otherwise };
 }
 
 /** Milliseconds of a duration; NaN when it is none. */
@@ -70,14 +65,16 @@ export function readBy(table: object, given: object, problems: string[], prefix 
   for (const [key, rule] of Object.entries(table)) {
     const value = (given as Record<string, unknown>)[key];
     const wrong = (expected: string, hint = '') => problems.push(`expected ${prefix}${key} to be ${expected}; got ${show(value)}${hint}`);
-    if (rule instanceof Rule) {
+    if (isRule(rule)) {
       values[key] = value === undefined ? rule.otherwise : rule.read(value);
-      if (values[key] === undefined) wrong(rule.expected, suggest(value, rule.words));
+      if (values[key] === undefined) wrong(rule.expected, suggest(value, rule.words ?? []));
     } else if (typeof (value ?? {}) === 'object') values[key] = readBy(rule, value ?? {}, problems, `${prefix}${key}.`);
     else wrong('an object');
   }
   return values;
 }
+
+const isRule = (rule: object): rule is Rule<unknown> => 'read' in rule;
 
 const show = (value: unknown): string => (typeof value === 'string' ? JSON.stringify(value.slice(0, 60)) : String(value));
 

@@ -97,7 +97,8 @@ export abstract class Scheduler<T, R> extends Reporter<T, R> {
     // Once per burst, and whole milliseconds, which are numbers that need no memory of their own.
     if (!this.scheduled) this.tick = Math.floor(this.options.clock.now());
     entry.since = this.tick;
-    this.bytes += entry.bytes;
+    // What was aside is counted.
+    if (!(this.aside.size > 0 && this.aside.delete(entry))) this.bytes += entry.bytes;
     this.heldUntil = 0;
     this.backlog.push(entry);
     const { size } = this.backlog;
@@ -107,11 +108,6 @@ export abstract class Scheduler<T, R> extends Reporter<T, R> {
   protected setAside(entry: Entry<T, R>, off: () => void): void {
     this.bytes += entry.bytes;
     this.aside.set(entry, off);
-  }
-
-  protected takeBack(entry: Entry<T, R>): void {
-    this.bytes -= entry.bytes;
-    this.aside.delete(entry);
   }
 
   protected finish(entries: readonly Entry<T, R>[]): void {
@@ -160,12 +156,7 @@ export abstract class Scheduler<T, R> extends Reporter<T, R> {
 
   private planned(now: number): Entry<T, R>[] {
     const waiting = this.backlog.take(this.backlog.size);
-    let chosen: Entry<T, R>[] = [];
-    try {
-      chosen = plan(waiting, this.options, this.cap);
-    } catch (error) {
-      void this.problem(error, { during: 'batchingStrategy' });
-    }
+    const chosen = this.ask('batchingStrategy', () => plan(waiting, this.options, this.cap), []);
     if (chosen.length === 0) this.heldUntil = now + Math.max(LEAST_HOLD_MS, this.options.flushInterval);
     const gone = new Set(chosen);
     for (const entry of waiting) if (!gone.has(entry)) this.backlog.push(entry);

@@ -50,46 +50,13 @@ export interface BatchHandle<R = void> {
   readonly result: Promise<R>;
 }
 
-/** What a broker knows of the queue that it serves. */
-export interface BrokerLink<T, R> {
-  readonly storageKey: string;
-  readonly batchSize: number;
-  readonly concurrency: number;
-  readonly priorityLevels: number;
-  /** Delays in ms. */
-  readonly retryStrategy: {
-    readonly maxRetries: number;
-    readonly backoff: Record<'initialDelay' | 'multiplier' | 'maxDelay' | 'jitter', number>;
-  };
-  /** What the `result` of a handle rejects with when its item was given up. */
-  failure(id: string, attempts: number, cause: Error): Error;
-  /** Hands over a delivered item; rejects with an ItemFailedError (code `item-failed`) whose `retryable` says whether the item may come again. */
-  deliver(item: T, about: { readonly priority: number; readonly attempt: number }): Promise<R>;
-}
-
-/** A storage that also hands items out, to several processes: retries, dead letters and order are its own. */
-export interface BatchBroker<T, R = void> {
-  readonly kind: 'broker';
-  open(link: BrokerLink<T, R>): Promise<void>;
-  enqueue(item: T, priority: number): Promise<BatchHandle<R>>;
-  /** Items in the shared queue that are not settled. */
-  depth(): Promise<number>;
-  /** Stops handing out, waits for what is handed out, then hands the rest back. */
-  close(timeoutMs: number): Promise<void>;
-}
-
 /** Keeps items in this object: a second queue on it takes over where the first was closed. For tests. */
 export function memoryStorage<T>(): BatchStorage<T> {
-  const keys = new Map<string, Map<number, StoredItem<T>>>();
-  let open = new Map<number, StoredItem<T>>();
+  const items = new Map<number, StoredItem<T>>();
   return {
     kind: 'journal',
-    async load(key) {
-      open = keys.get(key) ?? new Map();
-      keys.set(key, open);
-      return { items: [...open.values()], damage: [] };
-    },
-    append: async (changes) => applyChanges(open, changes),
+    load: async () => ({ items: [...items.values()], damage: [] }),
+    append: async (changes) => applyChanges(items, changes),
     close: async () => undefined,
   };
 }

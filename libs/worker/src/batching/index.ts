@@ -56,22 +56,25 @@ class JetStreamBroker<T, R> implements BatchBroker<T, R> {
   private readonly type: string;
   private worker: Worker | undefined;
   private link!: BrokerLink<T, R>;
+  private queue!: string;
 
   constructor(private readonly options: JetStreamStorageOptions) {
     this.type = options.type ?? 'batch-item';
   }
 
   async open(link: BrokerLink<T, R>): Promise<void> {
+    const { batchSize, concurrency: batches, retryStrategy, persistence } = link.settings;
     this.link = link;
+    this.queue = persistence.storageKey;
     const { connection, consume = true, mode = 'strict', definition = {}, log } = this.options;
-    const { multiplier: factor, ...delays } = link.retryStrategy.backoff;
-    const retry = { attempts: link.retryStrategy.maxRetries + 1, factor, ...delays };
-    if (link.batchSize > MOST_SLOTS)
-      throw new JetlaneError('invalid-argument', `expected batchSize to be at most ${MOST_SLOTS} on JetStream; got ${link.batchSize}`);
+    const { multiplier: factor, ...delays } = retryStrategy.backoff;
+    const retry = { attempts: retryStrategy.maxRetries + 1, factor, ...delays };
+    if (batchSize > MOST_SLOTS)
+      throw new JetlaneError('invalid-argument', `expected batchSize to be at most ${MOST_SLOTS} on JetStream; got ${batchSize}`);
     const worker = new Worker(connection, {
-      queue: link.storageKey,
+      queue: this.queue,
       // One batch more than runs, so that the next one gathers meanwhile.
-      concurrency: Math.min(MOST_SLOTS, link.batchSize * (link.concurrency + 1)),
+      concurrency: Math.min(MOST_SLOTS, batchSize * (batches + 1)),
       mode,
       handlers: consume ? { [this.type]: { handle: (item: T, context: TaskContext) => this.run(item, context), retry } } : {},
       definition: { ...definition, mode, retry, defaultType: definition.defaultType ?? this.type },
@@ -84,8 +87,8 @@ class JetStreamBroker<T, R> implements BatchBroker<T, R> {
   }
 
   async enqueue(item: T, priority: number): Promise<BatchHandle<R>> {
-    const { storageKey, priorityLevels } = this.link;
-    const { id } = await this.options.client.enqueue(storageKey, { type: this.type, data: item, lane: laneOf(priority, priorityLevels) });
+    const { priorityLevels } = this.link.settings;
+    const { id } = await this.options.client.enqueue(this.queue, { type: this.type, data: item, lane: laneOf(priority, priorityLevels) });
     let result: Promise<R> | undefined;
     const get = () => {
       result ??= this.result(id);
@@ -97,13 +100,13 @@ class JetStreamBroker<T, R> implements BatchBroker<T, R> {
 
   async depth(): Promise<number> {
     const { client, connection } = this.options;
-    const { storageKey } = this.link;
+    const { queue } = this;
     // Read along the way of a task, timer → due → lane → timer: read in another order, one that moves meanwhile is seen nowhere.
     const { names } = connection;
-    const timers = () => countMessages(connection, names.schedules, names.timer(storageKey, '*'));
+    const timers = () => countMessages(connection, names.schedules, names.timer(queue, '*'));
     const first = await timers();
-    const due = await countMessages(connection, names.schedules, names.due(storageKey, '*' as Lane, '*'));
-    const [stats] = await client.stats(storageKey);
+    const due = await countMessages(connection, names.schedules, names.due(queue, '*' as Lane, '*'));
+    const [stats] = await client.stats(queue);
     const again = await timers();
     return Math.max(first, again) + due + (stats?.depth ?? 0);
   }
@@ -115,7 +118,7 @@ class JetStreamBroker<T, R> implements BatchBroker<T, R> {
   /** One delivery: the engine keeps its lease while it waits in a batch, and settles it by how this ends. */
   private async run(item: T, { lane, attempt }: TaskContext): Promise<R> {
     try {
-      return await this.link.deliver(item, { priority: levelOf(lane, this.link.priorityLevels), attempt });
+      return await this.link.deliver(item, { priority: levelOf(lane, this.link.settings.priorityLevels), attempt });
     } catch (error) {
       const { code, retryable, message, cause } = error as BatchingError;
       if (code !== 'item-failed') throw error;
