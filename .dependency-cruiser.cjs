@@ -7,9 +7,9 @@ const LIBRARY_DIRECTIONS = {
   jetstream: ['protocol'],
   telemetry: ['protocol'],
   client: ['protocol', 'jetstream', 'telemetry'],
-  worker: ['protocol', 'jetstream', 'telemetry'],
+  worker: ['protocol', 'jetstream', 'telemetry', 'batching'],
   postgres: ['protocol', 'worker'],
-  batching: ['protocol', 'jetstream', 'client', 'worker'],
+  batching: [],
   nestjs: ['protocol', 'jetstream', 'telemetry', 'client', 'worker', 'batching'],
 };
 
@@ -77,10 +77,17 @@ module.exports = {
     ...Object.entries(LIBRARY_DIRECTIONS).map(directionRule),
     {
       name: 'batching-needs-nothing',
-      comment: 'In memory and on files, libs/batching works without any other package; only its jetstream entry uses the engine.',
+      comment: 'libs/batching brings nothing along: what needs the engine is @jetlane/worker/batching.',
       severity: 'error',
-      from: { path: '^libs/batching/', pathNot: `^libs/batching/src/jetstream\\.ts$|${SPEC}` },
-      to: { path: `${packagePath('.')}|^libs/(?!batching/)|jetstream\\.ts$`, dependencyTypesNot: ['core'] , pathNot: '^libs/batching/src/(?!jetstream\\.ts$)' },
+      from: { path: '^libs/batching/', pathNot: SPEC },
+      to: { path: `${packagePath('.')}|^libs/`, pathNot: '^libs/batching/src/', dependencyTypesNot: ['core'] },
+    },
+    {
+      name: 'batching-only-in-its-storage',
+      comment: 'The worker engine knows nothing of batching but the storage that it is in libs/worker/src/batching.',
+      severity: 'error',
+      from: { path: '^libs/worker/', pathNot: '^libs/worker/src/batching/' },
+      to: { path: '^libs/batching/' },
     },
     {
       name: 'protocol-is-a-leaf',

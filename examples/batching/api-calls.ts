@@ -43,6 +43,6 @@ export async function main(log: (line: string) => void = console.log): Promise<v
   const bad = await queue.enqueue('');
   log(`price ${await good.result}`);
   const error = await bad.result.catch((thrown: unknown) => thrown);
-  log(`refused: ${error instanceof ItemFailedError && error.attempts === 1}`);
+  log(`refused: ${error instanceof ItemFailedError && error.details.attempts === 1}`);
   log(`retried ${queue.stats().retried > 0}`);
 }

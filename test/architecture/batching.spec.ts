@@ -4,7 +4,7 @@ import { ROOT } from './dependency-rules.js';
 import { readSources } from './source-scan.js';
 
 /** Lines of libs/batching/src that are neither blank nor comments. */
-const MOST_LINES = 1_485;
+const MOST_LINES = 1_200;
 const COMMENT_OR_BLANK = /^\s*(?:\/\/|\/\*|\*|$)/;
 
 describe('@jetlane/batching', () => {

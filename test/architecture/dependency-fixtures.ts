@@ -47,8 +47,8 @@ export const FIXTURES: readonly Fixture[] = [
   breaks('libs-direction-batching', 'libs/batching/src/up.ts', uses('@jetlane/postgres')),
   breaks('batching-needs-nothing', 'libs/batching/src/engine.ts', usesType('@jetlane/protocol')),
   breaks('batching-needs-nothing', 'libs/batching/src/package.ts', uses('zod')),
-  breaks('batching-needs-nothing', 'libs/batching/src/inside.ts', uses('./jetstream.js')),
-  passes('libs/batching/src/jetstream.ts', uses('@jetlane/worker')),
+  breaks('batching-only-in-its-storage', 'libs/worker/src/batches.ts', usesType('@jetlane/batching')),
+  passes('libs/worker/src/batching/storage.ts', usesType('@jetlane/batching')),
   passes('libs/batching/src/alone.ts', `${uses('./alone-too.js')}export { join } from 'node:path';\n`),
   passes('libs/batching/src/alone-too.ts', 'export const alone = true;\n'),
   passes(

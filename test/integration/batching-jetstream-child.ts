@@ -1,6 +1,7 @@
 import { BatchedQueue } from '@jetlane/batching';
-import { jetStreamStorage } from '@jetlane/batching/jetstream';
+import { TaskClient } from '@jetlane/client';
 import { connect } from '@jetlane/jetstream';
+import { jetStreamStorage } from '@jetlane/worker/batching';
 
 /** One of several processes that share a queue: says what it processes, and never ends by itself. */
 const {
@@ -15,7 +16,7 @@ const queue = new BatchedQueue<{ id: number }>({
   name,
   batchSize: 8,
   flushInterval: 20,
-  persistence: { storage: jetStreamStorage({ connection, definition: { lease } }) },
+  persistence: { storage: jetStreamStorage({ connection, client: new TaskClient(connection), definition: { lease } }) },
   processor: async (items) => {
     await new Promise((resolve) => setTimeout(resolve, 10));
     process.stdout.write(`${JSON.stringify({ event: 'processed', ids: items.map(({ id }) => id) })}\n`);

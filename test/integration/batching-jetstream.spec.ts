@@ -1,7 +1,8 @@
 import { BatchedQueue, type BatchedQueueOptions, ItemFailedError } from '@jetlane/batching';
-import { jetStreamStorage, laneOf, levelOf } from '@jetlane/batching/jetstream';
+import { TaskClient } from '@jetlane/client';
 import { laneInfo } from '@jetlane/jetstream';
 import { LANES } from '@jetlane/protocol';
+import { jetStreamStorage, laneOf, levelOf } from '@jetlane/worker/batching';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Child } from '../support/child.js';
 import { eventually } from './services-fixture.js';
@@ -10,6 +11,7 @@ import { deferred, WorkerSite } from './worker-fixture.js';
 const NAMESPACE = 'batching';
 let site: WorkerSite;
 const queues: BatchedQueue<Item, number>[] = [];
+const clients: TaskClient[] = [];
 
 interface Item {
   readonly id: number;
@@ -19,10 +21,12 @@ const double = (items: readonly Item[]) => items.map(({ id }) => ({ success: tru
 
 async function open(options: Partial<BatchedQueueOptions<Item, number>> & { name: string }, storage: object = {}) {
   const connection = await site.installation.link();
+  const client = new TaskClient(connection);
+  clients.push(client);
   const queue = new BatchedQueue<Item, number>({
     processor: double,
     flushInterval: 20,
-    persistence: { storage: jetStreamStorage<Item, number>({ connection, ...storage }) },
+    persistence: { storage: jetStreamStorage<Item, number>({ connection, client, ...storage }) },
     ...options,
   });
   queues.push(queue);
@@ -37,6 +41,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await Promise.all(queues.map((queue) => queue.close()));
+  await Promise.all(clients.map((client) => client.close()));
   await site.close();
 });
 

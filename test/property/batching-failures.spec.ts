@@ -1,4 +1,4 @@
-import { BatchingError, ItemFailedError } from '@jetlane/batching';
+import { BatchedQueue, BatchingError, ItemFailedError } from '@jetlane/batching';
 import { describe, expect, it } from 'vitest';
 import { Bench, type Item, LONG, play, sorted } from './batching-fixture.js';
 
@@ -22,7 +22,7 @@ describe('a processor that misbehaves', () => {
     for (const { result } of handles) {
       const error = (await result.catch((thrown: unknown) => thrown)) as ItemFailedError;
       expect(error).toBeInstanceOf(ItemFailedError);
-      expect(error.attempts).toBe(1);
+      expect(error.details.attempts).toBe(1);
       expect(error.cause).toBeInstanceOf(BatchingError);
       expect(error.cause).toMatchObject({ code: 'invalid-results' });
       expect(error.message).toContain('must return one { success } per item');
@@ -41,6 +41,36 @@ describe('a processor that misbehaves', () => {
     await bench.clock.advance(LONG);
     expect(sorted(bench.succeeded)).toEqual([0, 1, 2]);
     expect(bench.errors.map(({ message }) => message)).toEqual(['boom', 'boom', 'boom']);
+  });
+
+  it('dead letters that nobody takes are all kept, and told at every 10,000', async () => {
+    const told: string[] = [];
+    const queue = new BatchedQueue<number>({
+      name: 'bad',
+      batchSize: 1000,
+      hooks: { onError: (error) => void (error instanceof BatchingError && told.push(error.code)) },
+      processor: (items) => items.map(() => ({ success: false })),
+    });
+    await queue.enqueueMany(Array.from({ length: 20_500 }, (_, id) => id));
+    await queue.drain();
+    expect(told).toEqual(['many-dead-letters', 'many-dead-letters']);
+    expect(queue.deadLetters.map(({ item }) => item)).toEqual(Array.from({ length: 20_500 }, (_, id) => id));
+    expect(queue.takeDeadLetters().length).toBe(20_500);
+    expect(queue.deadLetters).toEqual([]);
+    await queue.close();
+  });
+
+  it('a retryableCheck that throws is reported, and the item comes again', async () => {
+    const retryableCheck = () => {
+      throw new Error('check');
+    };
+    const outcome = ({ id }: Item, attempt: number) =>
+      attempt === 1 ? { success: false as const, error: new Error('no') } : { success: true as const, value: id };
+    const bench = new Bench({ batchSize: 3, retryStrategy: { retryableCheck } }, outcome);
+    await play(bench, three);
+    await bench.clock.advance(LONG);
+    expect(sorted(bench.succeeded)).toEqual([0, 1, 2]);
+    expect(bench.errors.filter(({ message }) => message === 'check').length).toBe(3);
   });
 
   it('throwing hooks are reported and change nothing', async () => {

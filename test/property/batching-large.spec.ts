@@ -68,6 +68,20 @@ describe('large data sets', () => {
     await Promise.all([first.queue.close(), second.queue.close()]);
   });
 
+  it('an item that is refused is told, counts as failed, and does not stop the others', async () => {
+    const refused: unknown[] = [];
+    const queue = new BatchedQueue<string>({
+      name: 'refusing',
+      maxBytes: 10,
+      hooks: { onError: (error, { items }) => refused.push(error, items) },
+      processor: (items) => items.map(() => ({ success: true })),
+    });
+    const end = await queue.processAll(['a', 'x'.repeat(20), 'b'], {});
+    expect(end).toEqual({ cursor: 3, succeeded: 2, failed: 1 });
+    expect(refused).toEqual([expect.objectContaining({ code: 'item-too-large' }), ['x'.repeat(20)]]);
+    await queue.close();
+  });
+
   it('end with what the progress callback or the source threw, or when the queue is closed', async () => {
     const { queue, source } = counting();
     const boom = () => {

@@ -208,6 +208,17 @@ describe('a batching strategy', () => {
     );
   });
 
+  it('is asked again by each flush, whatever it left out before', async () => {
+    let isDayOver = false;
+    const bench = new Bench({ batchSize: 5, batchingStrategy: (items) => (isDayOver ? [items] : []) });
+    await bench.queue.enqueue({ id: 1, priority: 1 });
+    await bench.queue.flush();
+    expect(bench.queue.size).toBe(1);
+    isDayOver = true;
+    await bench.queue.flush();
+    expect(bench.succeeded).toEqual([1]);
+  });
+
   it.each([
     ['invents an item', (items: readonly Item[]) => [[...items, { id: 99, priority: 0 }]]],
     ['gives one twice', (items: readonly Item[]) => [[items[0]!], [items[0]!]]],
@@ -235,7 +246,7 @@ describe('a batching strategy', () => {
     await bench.clock.advance(2000);
     const error = (await drained) as DrainTimeoutError<Item>;
     expect(error).toBeInstanceOf(DrainTimeoutError);
-    expect(error.left.map(({ id }) => id)).toEqual([0, 1, 2]);
+    expect(error.details.left.map(({ id }) => id)).toEqual([0, 1, 2]);
   });
 
   it('tells equal items apart by number', async () => {

@@ -1,64 +1,46 @@
 import type { Entry } from './entry.js';
 
-/** Entries of one priority in order of arrival: a chain, so that a deep queue has no table that must grow. */
-interface Level<T, R> {
-  head: Entry<T, R> | undefined;
-  tail: Entry<T, R> | undefined;
-}
-
 /** Waiting entries by priority, each level in order of arrival. */
 export class Backlog<T, R> {
   size = 0;
-  private readonly levels: readonly Level<T, R>[];
+  /** What is before the head is taken; it is cut off when it is half of the level. */
+  private readonly levels: { entries: Entry<T, R>[]; head: number }[];
 
   constructor(levels: number) {
-    this.levels = Array.from({ length: levels }, () => ({ head: undefined, tail: undefined }));
+    this.levels = Array.from({ length: levels }, () => ({ entries: [], head: 0 }));
   }
 
   push(entry: Entry<T, R>): void {
-    const level = this.levels[entry.priority]!;
-    if (level.tail) level.tail.next = entry;
-    else level.head = entry;
-    level.tail = entry;
+    this.levels[entry.priority]!.entries.push(entry);
     this.size++;
   }
 
   /** The first `count` by priority, then arrival. */
-  take(count: number): Entry<T, R>[] {
-    const taken: Entry<T, R>[] = [];
-    for (const level of this.levels) while (taken.length < count && level.head) taken.push(this.shift(level, level.head));
+  take(count: number, levels = this.levels): Entry<T, R>[] {
+    let taken: Entry<T, R>[] = [];
+    for (const level of levels) {
+      const part = level.entries.slice(level.head, level.head + count - taken.length);
+      taken = taken.length === 0 ? part : taken.concat(part);
+      level.head += part.length;
+      if (level.head * 2 > level.entries.length) Object.assign(level, { entries: level.entries.slice(level.head), head: 0 });
+      this.size -= part.length;
+    }
     return taken;
-  }
-
-  remove(entries: ReadonlySet<Entry<T, R>>): void {
-    for (const entry of this.take(this.size)) if (!entries.has(entry)) this.push(entry);
   }
 
   /** The one that has waited longest on the lowest level that has any. */
   dropOldest(): Entry<T, R> | undefined {
-    const level = this.levels.findLast(({ head }) => head);
-    return level?.head && this.shift(level, level.head);
+    const level = this.levels.findLast(({ entries, head }) => entries.length > head);
+    return level && this.take(1, [level])[0];
   }
 
   /** The one that came first of all. */
   first(): Entry<T, R> | undefined {
-    let first: Entry<T, R> | undefined;
-    for (const { head } of this.levels) if (head && !(first && first.seq < head.seq)) first = head;
-    return first;
+    const heads = this.levels.map(({ entries, head }) => entries[head]).filter((entry) => entry !== undefined);
+    return heads.reduce<Entry<T, R> | undefined>((first, entry) => (first && first.seq < entry.seq ? first : entry), undefined);
   }
 
   all(): Entry<T, R>[] {
-    const entries: Entry<T, R>[] = [];
-    for (const { head } of this.levels) for (let entry = head; entry; entry = entry.next) entries.push(entry);
-    return entries;
-  }
-
-  private shift(level: Level<T, R>, head: Entry<T, R>): Entry<T, R> {
-    level.head = head.next;
-    if (!head.next) level.tail = undefined;
-    // Else one old entry that something still holds would keep all that came after it.
-    head.next = undefined;
-    this.size--;
-    return head;
+    return this.levels.flatMap(({ entries, head }) => entries.slice(head));
   }
 }

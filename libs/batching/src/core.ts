@@ -1,89 +1,90 @@
-import type { CompiledOptions } from './compile.js';
 import { Entry, type Watcher } from './entry.js';
-import { BatchingError, closedError, errorOf, ItemFailedError, QueueFullError } from './errors.js';
-import { backoffMs, execute } from './execute.js';
+import { BatchingError, closedError, errorOf, itemFailed, QueueFullError } from './errors.js';
+import { execute } from './execute.js';
 import { Journal } from './journal.js';
-import { Times } from './meter.js';
-import type { BatchResult, DeadItem } from './options.js';
+import type { BatchResult, CompiledOptions } from './options.js';
 import { Scheduler } from './scheduler.js';
 import type { BatchHandle, StoredItem } from './storage.js';
+import { Times } from './times.js';
 
 type Failure<R> = BatchResult<R> & { readonly success: false };
 
 /** An item on its way in: a promise only when it must wait for room, or for the storage. */
 export type Accepted<T, R> = Entry<T, R> | Promise<Entry<T, R>>;
 
+/** Dead letters are kept, however many; each time there are so many more, `onError` is told. */
+const MANY_DEAD = 10_000;
+
 /** Lets items in, within the limits, has them processed when the scheduler says, decides what becomes of them, and notes it. */
-export class Core<T, R> extends Scheduler<T, R> {
-  readonly journal: Journal<T> | undefined;
-  readonly controller = new AbortController();
-  readonly dead = new Set<DeadItem<T>>();
-  readonly counts = { enqueued: 0, batches: 0, succeeded: 0, retried: 0, dead: 0, dropped: 0 };
-  readonly runTimes = new Times();
+export abstract class Core<T, R> extends Scheduler<T, R> {
+  protected readonly dead = new Set<Entry<T, R>>();
+  protected readonly counts = { enqueued: 0, batches: 0, succeeded: 0, retried: 0, dead: 0, dropped: 0 };
+  protected readonly runTimes = new Times();
   private lastId = 0;
   /** Those who wait for room: how many, and the last of them. */
   private waiting = 0;
   private lastTurn: Promise<unknown> = Promise.resolve();
-
-  constructor(options: CompiledOptions<T, R>) {
-    super(options);
-    const failed = (error: unknown) => this.reporter.problem(error, { during: 'save' });
-    if (options.storage?.kind === 'journal') this.journal = new Journal(options.storage, options, () => this.live(), failed);
-  }
+  protected readonly journal =
+    this.options.storage?.kind === 'journal'
+      ? new Journal(this.options.storage, this.options, (error) => this.problem(error, { during: 'save' }))
+      : undefined;
 
   /** @throws QueueFullError, BatchingError `item-too-large`, `storage-failed` */
-  admit(item: T, priority: number, drop: CompiledOptions<T, R>['drop'], watcher?: Watcher): Accepted<T, R> {
-    const { name, maxBytes, maxSize } = this.options;
-    const entry = this.entry(item, priority, ++this.lastId, watcher);
+  protected admit(item: T, priority: number, drop: CompiledOptions<T, R>['dropBehavior'], watcher?: Watcher): Accepted<T, R> {
+    const { name, maxBytes, sizeOf } = this.options;
+    const entry = new Entry<T, R>(++this.lastId, item, priority, sizeOf(item), watcher);
     const { bytes } = entry;
     if (bytes > maxBytes)
       throw new BatchingError('item-too-large', `an item of ${bytes} bytes does not fit maxBytes (${maxBytes}) of "${name}"`, { bytes });
-    if (drop === 'wait' && (this.waiting > 0 || !this.fits(entry))) return this.queueUp(entry);
-    while (drop === 'drop-oldest' && !this.fits(entry) && this.dropOldest());
-    if (this.fits(entry)) return this.accept(entry);
-    throw this.size >= maxSize ? new QueueFullError(name, 'maxQueueSize', maxSize) : new QueueFullError(name, 'maxBytes', maxBytes);
+    let limit = this.lacks(bytes);
+    if (drop === 'wait' && (limit || this.waiting > 0)) return this.queueUp(entry);
+    while (limit && drop === 'drop-oldest' && this.dropOldest()) limit = this.lacks(bytes);
+    if (!limit) return this.accept(entry);
+    const message = `queue "${name}" has reached ${limit} (${this.options[limit]}); try later, raise it, or use dropBehavior "wait"`;
+    throw new QueueFullError('queue-full', message, { limit, value: this.options[limit] });
   }
 
-  /** Lets in an item that was accepted before, whatever the limits. */
-  resume(item: T, priority: number, attempts: number, id = ++this.lastId): Entry<T, R> {
-    const entry = this.entry(item, Math.min(priority, this.options.levels - 1), id);
+  /** Takes up an item that was accepted before, whatever the limits, or keeps it as a dead letter. */
+  protected restore({ id = this.lastId + 1, item, priority, attempts, dead }: Omit<StoredItem<T>, 'id'> & { id?: number }): Entry<T, R> {
+    const { priorityLevels, sizeOf } = this.options;
+    const entry = new Entry<T, R>(id, item, Math.min(priority, priorityLevels - 1), sizeOf(item));
     this.lastId = Math.max(this.lastId, id);
     entry.attempts = attempts;
-    this.add(entry);
+    if (dead === undefined) this.add(entry);
+    else this.bury(entry, new Error(dead));
     return entry;
   }
 
-  enqueued<H extends BatchHandle<R>>(item: T, handle: H): H {
+  protected enqueued<H extends BatchHandle<R>>(item: T, handle: H): H {
     this.counts.enqueued++;
-    if (this.options.hooks.onEnqueue) this.reporter.tell('onEnqueue', item, handle);
+    if (this.options.hooks.onEnqueue) this.tell('onEnqueue', item, handle);
     return handle;
   }
 
-  drop(item: T, reason: 'overflow' | 'closed'): void {
+  protected drop(entry: Entry<T, R>, reason: 'overflow' | 'closed', error: BatchingError): void {
     this.counts.dropped++;
-    this.reporter.tell('onDrop', item, reason);
+    this.tell('onDrop', entry.item, reason);
+    entry.settle('gone', error, reason === 'closed');
   }
 
   /** Lets go of a dead letter. */
-  release(letter: DeadItem<T>): void {
+  protected release(letter: Entry<T, R>): void {
     this.dead.delete(letter);
-    this.journal?.record(letter.id);
+    letter.state = 'gone';
+    this.journal?.note(letter);
   }
 
-  private entry(item: T, priority: number, id: number, watcher?: Watcher): Entry<T, R> {
-    const bytes = this.options.maxBytes === Number.POSITIVE_INFINITY ? 0 : this.options.sizeOf(item);
-    return new Entry(id, item, priority, bytes, watcher);
-  }
-
-  private fits({ bytes }: Entry<T, R>): boolean {
-    return this.size < this.options.maxSize && this.bytes + bytes <= this.options.maxBytes;
+  /** The limit that leaves no room for so many bytes. */
+  private lacks(bytes: number): 'maxQueueSize' | 'maxBytes' | undefined {
+    if (this.size >= this.options.maxQueueSize) return 'maxQueueSize';
+    return this.bytes + bytes > this.options.maxBytes ? 'maxBytes' : undefined;
   }
 
   /** Those who wait for room stand in a line: only the first looks whether there is some. */
   private queueUp(entry: Entry<T, R>): Promise<Entry<T, R>> {
     this.waiting++;
     const turn = this.lastTurn.then(async () => {
-      while (this.state !== 'stopped' && !this.fits(entry)) await this.nextStep();
+      while (this.state !== 'stopped' && this.lacks(entry.bytes)) await this.nextStep();
       this.waiting--;
       if (this.state === 'stopped') throw closedError(this.options.name);
       return this.accept(entry);
@@ -94,15 +95,19 @@ export class Core<T, R> extends Scheduler<T, R> {
 
   private accept(entry: Entry<T, R>): Accepted<T, R> {
     this.note(entry);
-    if (this.journal?.sync && !entry.watcher) return this.save(entry, this.journal);
+    if (this.journal?.storage.sync && !entry.watcher) return this.save(entry, this.journal);
     this.add(entry);
     return this.enqueued(entry.item, entry);
   }
 
   /** A crash before the storage has it loses an item that nobody was told is accepted (test: "with sync loses nothing that was accepted"). */
-  private async save(entry: Entry<T, R>, journal: Journal<T>): Promise<Entry<T, R>> {
+  private async save(entry: Entry<T, R>, journal: Journal<T, R>): Promise<Entry<T, R>> {
     this.setAside(entry, () => undefined);
-    await journal.save().finally(() => this.takeBack(entry));
+    await journal.save().catch((error: unknown) => {
+      this.aside.delete(entry);
+      this.bytes -= entry.bytes;
+      throw error;
+    });
     this.add(entry);
     return this.enqueued(entry.item, entry);
   }
@@ -110,99 +115,91 @@ export class Core<T, R> extends Scheduler<T, R> {
   private dropOldest(): boolean {
     const entry = this.backlog.dropOldest();
     if (!entry) return false;
-    const { id, bytes, item } = entry;
+    const { id, bytes } = entry;
     this.bytes -= bytes;
-    this.drop(item, 'overflow');
-    this.note(entry, true);
-    entry.fail(new BatchingError('item-dropped', `item ${id} of queue "${this.options.name}" made room for a newer one`, { id }));
+    const message = `item ${id} of queue "${this.options.name}" made room for a newer one`;
+    this.drop(entry, 'overflow', new BatchingError('item-dropped', message, { id }));
+    this.note(entry);
+    this.wake();
     return true;
   }
 
   /** Waits for the processor only when it gives a promise: many batches of one that does not are over within one turn. */
   protected run(entries: readonly Entry<T, R>[], startedAt: number): void {
+    const { name: queue, clock, hooks } = this.options;
     const items = entries.map(({ item }) => item);
     const attempts = entries.map((entry) => entry.attempts);
     const batch = ++this.counts.batches;
-    this.reporter.tell('onBatchStart', { batch, items });
-    const results = execute(items, this.options, { queue: this.options.name, batch, attempts, signal: this.controller.signal });
+    this.tell('onBatchStart', { batch, items });
+    const results = execute(items, { queue, batch, attempts, signal: this.controller.signal }, this.options.processor);
     const end = (given: readonly BatchResult<R>[]) => {
-      const durationMs = this.options.clock.now() - startedAt;
+      const durationMs = clock.now() - startedAt;
       this.runTimes.record(durationMs);
       // Whoever closed the queue without waiting has settled them.
       for (let index = 0; index < entries.length; index++)
         if (entries[index]!.state === 'running') this.settle(entries[index]!, given[index]!);
       this.finish(entries);
-      if (!this.options.hooks.onBatchComplete) return;
+      if (!hooks.onBatchComplete) return;
       const succeeded = given.filter(({ success }) => success).length;
-      this.reporter.tell('onBatchComplete', { batch, items, succeeded, failed: items.length - succeeded, durationMs });
+      this.tell('onBatchComplete', { batch, items, succeeded, failed: given.length - succeeded, durationMs });
     };
     if (results instanceof Promise) void results.then(end);
     else end(results);
   }
 
+  /** A crash before the storage lets go of it repeats the item (test: "kill -9 at random moments"). */
   private settle(entry: Entry<T, R>, result: BatchResult<R>): void {
     entry.attempts++;
-    if (!result.success) return this.failed(entry, result);
-    this.counts.succeeded++;
-    // A crash before the storage lets go of it repeats the item (test: "kill -9 at random moments").
-    this.note(entry, true);
-    entry.succeed(result.value as R);
-    if (this.options.hooks.onProcessed) this.reporter.tell('onProcessed', entry.item, { value: result.value, attempts: entry.attempts });
-  }
-
-  private failed(entry: Entry<T, R>, result: Failure<R>): void {
-    const { name, storage, retry, clock } = this.options;
-    const error = errorOf(result.error ?? new Error('the processor gave no error'));
-    void this.reporter.problem(error, { during: 'process', items: [entry.item] }, true);
-    if (!this.mayRetry(entry, result)) return this.bury(entry, error);
-    this.counts.retried++;
-    // A broker decides about retries, and keeps the dead letters.
-    if (storage?.kind === 'broker') return entry.fail(new ItemFailedError(name, entry.id, entry.attempts, error, true));
-    entry.state = 'waiting';
-    this.note(entry);
-    const again = () => {
-      this.takeBack(entry);
-      this.add(entry);
-    };
-    this.setAside(entry, this.state === 'stopped' ? () => undefined : clock.after(backoffMs(retry, entry.attempts), again));
-  }
-
-  private mayRetry({ attempts }: Entry<T, R>, { retryable, error }: Failure<R>): boolean {
-    const { check, maxRetries } = this.options.retry;
-    try {
-      return attempts <= maxRetries && (retryable ?? check?.(error) ?? true);
-    } catch (thrown) {
-      void this.reporter.problem(thrown, { during: 'retryableCheck' });
-      return true;
+    if (!result.success) this.failed(entry, result);
+    else {
+      this.counts.succeeded++;
+      entry.settle('settled', result.value);
+      if (this.options.hooks.onProcessed) this.tell('onProcessed', entry.item, { value: result.value, attempts: entry.attempts });
     }
+    this.note(entry);
   }
 
-  private bury(entry: Entry<T, R>, error: Error): void {
-    const { onDead, storage, name } = this.options;
-    const { item, id, priority, attempts } = entry;
-    const letter = { item, id, priority, attempts, error };
+  private failed(entry: Entry<T, R>, { error: given, retryable }: Failure<R>): void {
+    const { name, storage, onDead, retryStrategy } = this.options;
+    const error = errorOf(given ?? new Error('the processor gave no error'));
+    void this.problem(error, { during: 'process', items: [entry.item] }, true);
+    const mayPass = retryable ?? this.ask('retryableCheck', () => retryStrategy.retryableCheck?.(given) ?? true, true);
+    if (mayPass && entry.attempts <= retryStrategy.maxRetries) {
+      this.counts.retried++;
+      // A broker decides about retries, and keeps the dead letters.
+      if (storage?.kind === 'broker') entry.settle('gone', itemFailed(name, entry.id, entry.attempts, error, true));
+      else this.retry(entry);
+      return;
+    }
     this.counts.dead++;
-    if (storage?.kind !== 'broker') this.dead.add(letter);
-    this.journal?.record(entry.stored(error));
+    this.bury(entry, error);
     if (onDead)
-      void this.reporter.guard('onDead', async () => {
-        await onDead(letter);
-        this.release(letter);
+      void this.guard('onDead', async () => {
+        await onDead(entry.letter());
+        this.release(entry);
       });
-    entry.fail(new ItemFailedError(name, id, attempts, error));
   }
 
-  /** Has the storage keep an item as it is now, or let go of it. */
-  private note(entry: Entry<T, R>, gone = false): void {
-    if (this.journal && !entry.watcher) this.journal.record(gone ? entry.id : entry.stored());
+  /** After a delay within the jitter of the curve, never above the cap. */
+  private retry(entry: Entry<T, R>): void {
+    const { initialDelay, multiplier, maxDelay, jitter } = this.options.retryStrategy.backoff;
+    const plain = Math.min(initialDelay * multiplier ** (entry.attempts - 1), maxDelay);
+    const delay = Math.min(maxDelay, plain * (1 - jitter + 2 * jitter * Math.random()));
+    entry.state = 'waiting';
+    this.setAside(entry, this.state === 'stopped' ? () => undefined : this.options.clock.after(delay, () => this.add(entry)));
   }
 
-  /** What the next process must find. */
-  private live(): StoredItem<T>[] {
-    const waiting = this.entries().filter(({ watcher }) => !watcher);
-    return [
-      ...waiting.map((entry) => entry.stored()),
-      ...Array.from(this.dead, ({ error, ...about }) => ({ ...about, dead: errorOf(error).message })),
-    ];
+  /** Keeps a dead letter, unless a broker does. */
+  private bury(entry: Entry<T, R>, error: Error): void {
+    const { name, storage } = this.options;
+    entry.settle('dead', itemFailed(name, entry.id, entry.attempts, error));
+    if (storage?.kind === 'broker' || this.dead.add(entry).size % MANY_DEAD !== 0) return;
+    const message = `queue "${name}" keeps ${this.dead.size} dead letters in memory; take them (takeDeadLetters), or give it onDead`;
+    void this.problem(new BatchingError('many-dead-letters', message), { during: 'dead letters' });
+  }
+
+  /** Has the storage learn what an entry is now. Those of a source that is processed as a whole are kept only when they are dead. */
+  private note(entry: Entry<T, R>): void {
+    if (this.journal && (!entry.watcher || entry.state === 'dead')) this.journal.note(entry);
   }
 }

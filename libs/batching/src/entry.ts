@@ -1,19 +1,19 @@
-import type { BatchHandle, StoredItem } from './storage.js';
+import { errorOf } from './errors.js';
+import type { DeadItem } from './options.js';
+import type { BatchHandle, StorageChange } from './storage.js';
 
 /** Hears that an item is settled, with the error when it failed; `undone`: it was not, and goes back to its source, which keeps it. */
 export type Watcher = (error?: Error, undone?: boolean) => void;
 
 /** An accepted item, and the handle that its producer holds. */
 export class Entry<T, R> implements BatchHandle<R> {
-  /** Only the queue changes it: waiting ↔ running → settled or failed. */
-  state: 'waiting' | 'running' | 'settled' | 'failed' = 'waiting';
+  /** Only the queue changes it: new → waiting ↔ running → settled, dead or gone. A dead letter that was taken is gone. */
+  state: 'new' | 'waiting' | 'running' | 'settled' | 'dead' | 'gone' = 'new';
   attempts = 0;
   /** Place in the order of arrival; a retry gets a new one. */
   seq = 0;
   /** When it began to wait. */
   since = 0;
-  /** The one behind it in the backlog. */
-  next: Entry<T, R> | undefined;
   /** The value, or the error when it failed: one field, since there is one of these per item. */
   private outcome: unknown;
   private promise: Promise<R> | undefined;
@@ -24,41 +24,39 @@ export class Entry<T, R> implements BatchHandle<R> {
     readonly item: T,
     readonly priority: number,
     readonly bytes: number,
-    readonly watcher: Watcher | undefined,
+    readonly watcher?: Watcher,
   ) {}
 
   /** The promise is made when somebody asks for it: most items are never asked, and most of the others when they are settled. */
   get result(): Promise<R> {
+    if (this.state === 'settled') this.promise ??= Promise.resolve(this.outcome as R);
     if (this.promise) return this.promise;
-    if (this.state === 'settled') this.promise = Promise.resolve(this.outcome as R);
-    else
-      this.promise = new Promise((resolve, reject) => {
-        this.answer = () => (this.state === 'settled' ? resolve(this.outcome as R) : reject(this.outcome));
-      });
-    if (this.state === 'failed') this.settle('failed', this.outcome);
+    this.promise = new Promise((resolve, reject) => {
+      this.answer = () => (this.state === 'settled' ? resolve(this.outcome as R) : reject(this.outcome));
+    });
+    // An error that nobody waits for is no unhandled rejection.
+    this.promise.catch(() => undefined);
+    if (this.state === 'dead' || this.state === 'gone') this.answer?.();
     return this.promise;
   }
 
-  succeed(value: R): void {
-    this.settle('settled', value);
-    this.watcher?.();
-  }
-
-  fail(error: Error, undone = false): void {
-    this.settle('failed', error);
-    this.watcher?.(error, undone);
-  }
-
-  /** As a storage keeps it. @param error why it was given up */
-  stored(error?: Error): StoredItem<T> {
-    const { id, priority, attempts, item } = this;
-    return { id, priority, attempts, item, ...(error && { dead: error.message }) };
-  }
-
-  private settle(state: 'settled' | 'failed', outcome: unknown): void {
+  /** @param outcome the value, or the error; @param undone it goes back to its source */
+  settle(state: 'settled' | 'dead' | 'gone', outcome: unknown, undone = false): void {
     this.state = state;
     this.outcome = outcome;
-    if (state === 'failed') this.promise?.catch(() => undefined);
     this.answer?.();
+    this.watcher?.(state === 'settled' ? undefined : (outcome as Error), undone);
+  }
+
+  /** What a storage must know of it now. */
+  change(): StorageChange<T> {
+    if (this.state === 'settled' || this.state === 'gone') return this.id;
+    const { error, ...stored } = this.letter();
+    return this.state === 'dead' ? { ...stored, dead: errorOf(error).message } : stored;
+  }
+
+  letter(): DeadItem<T> {
+    const { id, priority, attempts, item, outcome } = this;
+    return { id, priority, attempts, item, error: (outcome as Error | undefined)?.cause };
   }
 }

@@ -7,6 +7,7 @@ export const BATCHING_ERRORS = {
   'item-failed': { retryable: false, title: 'The item failed for good' },
   'invalid-results': { retryable: false, title: 'The processor did not return one result per item' },
   'invalid-plan': { retryable: false, title: 'The batching strategy returned something else than batches of waiting items' },
+  'many-dead-letters': { retryable: false, title: 'Dead letters pile up in memory: nobody takes them' },
   'drain-timeout': { retryable: true, title: 'Items were left when the time was over' },
   'queue-closed': { retryable: false, title: 'The queue was closed' },
   'storage-failed': { retryable: true, title: 'The storage could not be read or written' },
@@ -16,61 +17,33 @@ export const BATCHING_ERRORS = {
 export type BatchingErrorCode = keyof typeof BATCHING_ERRORS;
 
 /** Root of all errors that this library throws on purpose. */
-export class BatchingError extends Error {
-  /** Whether trying again may help; says nothing about an item's own retries. */
-  readonly retryable: boolean;
-
+export class BatchingError<D extends object = Readonly<Record<string, unknown>>> extends Error {
+  /** @param retryable whether trying again may help; an item's own retries are over, unless a broker decides about them */
   constructor(
     readonly code: BatchingErrorCode,
     message: string,
-    readonly details: Readonly<Record<string, unknown>> = {},
+    readonly details: D = {} as D,
     cause?: unknown,
+    readonly retryable: boolean = BATCHING_ERRORS[code].retryable,
   ) {
     super(message, cause === undefined ? undefined : { cause });
     this.name = new.target.name;
-    this.retryable = BATCHING_ERRORS[code].retryable;
   }
 }
 
 /** `dropBehavior: 'reject-new'` and no room. */
-export class QueueFullError extends BatchingError {
-  constructor(queue: string, limit: 'maxQueueSize' | 'maxBytes', value: number) {
-    const message = `queue "${queue}" has reached ${limit} (${value}); try later, raise it, or use dropBehavior "wait"`;
-    super('queue-full', message, { limit, value });
-  }
-}
+export class QueueFullError extends BatchingError<{ readonly limit: 'maxQueueSize' | 'maxBytes'; readonly value: number }> {}
 
 /** What a handle's `result` rejects with when the item failed for good; `cause` is the processor's error. */
-export class ItemFailedError extends BatchingError {
-  /** @param attempts times the item was in a batch that the processor was called with */
-  constructor(
-    queue: string,
-    id: number | string,
-    readonly attempts: number,
-    cause: unknown,
-    /** Told to a broker, which decides about its items' retries: this one may come again. */
-    override readonly retryable = false,
-  ) {
-    const message = `item ${id} of queue "${queue}" failed after ${attempts} attempt(s): ${errorOf(cause).message}`;
-    super('item-failed', message, { id, attempts }, cause);
-  }
-}
+export class ItemFailedError extends BatchingError<{ readonly id: number | string; readonly attempts: number }> {}
 
-/** `drain` ran out of time; the items stay in the queue. */
-export class DrainTimeoutError<T = unknown> extends BatchingError {
-  /**
-   * @param left items that are not settled, as far as this process holds them
-   * @param leftCount how many there are in all, also elsewhere when several processes share the queue
-   */
-  constructor(
-    queue: string,
-    timeoutMs: number,
-    readonly left: readonly T[],
-    readonly leftCount: number,
-  ) {
-    const message = `queue "${queue}" still has ${leftCount} item(s) after ${timeoutMs} ms; they stay in it`;
-    super('drain-timeout', message, { leftCount, timeoutMs });
-  }
+/** `drain` ran out of time. `left` is what this process holds, `leftCount` counts also what others do; all of it stays in the queue. */
+export class DrainTimeoutError<T = unknown> extends BatchingError<{ readonly left: readonly T[]; readonly leftCount: number }> {}
+
+/** @param attempts times the item was in a batch that the processor was called with */
+export function itemFailed(queue: string, id: number | string, attempts: number, cause: unknown, retryable = false): ItemFailedError {
+  const message = `item ${id} of queue "${queue}" failed after ${attempts} attempt(s): ${errorOf(cause).message}`;
+  return new ItemFailedError('item-failed', message, { id, attempts }, cause, retryable);
 }
 
 export const closedError = (queue: string): BatchingError =>

@@ -14,29 +14,24 @@ const OWN = [hostname(), process.pid, randomUUID()].join('@');
  * @throws BatchingError `storage-locked`
  */
 export async function lock(directory: string, key: string): Promise<() => Promise<void>> {
-  const prefix = `${key}.lock@`;
+  const pathOf = (owner: string) => join(directory, `${key}.lock@${owner}`);
   const locked = (owner: string) => {
-    const message = `${join(directory, key)} is held by "${owner}"; one at a time. If that one is surely gone, delete ${prefix}${owner}`;
+    const message = `${join(directory, key)} is held by "${owner}"; one at a time. If that one is surely gone, delete ${pathOf(owner)}`;
     return new BatchingError('storage-locked', message, { owner });
   };
-  const own = join(directory, prefix + OWN);
-  await writeFile(own, '', { flag: 'wx' }).catch((error: NodeJS.ErrnoException) => {
+  await writeFile(pathOf(OWN), '', { flag: 'wx' }).catch((error: NodeJS.ErrnoException) => {
     throw error.code === 'EEXIST' ? locked(OWN) : error;
   });
-  const unlock = () => rm(own, { force: true });
-  for (const name of await readdir(directory)) {
-    const owner = name.slice(prefix.length);
-    if (!name.startsWith(prefix) || owner === OWN) continue;
-    if (!lives(owner)) await rm(join(directory, name), { force: true });
-    else {
-      await unlock();
-      throw locked(owner);
-    }
+  const names = (await readdir(directory)).filter((name) => name.startsWith(`${key}.lock@`) && !name.endsWith(OWN));
+  for (const owner of names.map((name) => name.slice(`${key}.lock@`.length))) {
+    const lives = isAlive(owner);
+    await rm(pathOf(lives ? OWN : owner), { force: true });
+    if (lives) throw locked(owner);
   }
-  return unlock;
+  return () => rm(pathOf(OWN), { force: true });
 }
 
-function lives(owner: string): boolean {
+function isAlive(owner: string): boolean {
   const [host, pid] = owner.split('@');
   if (host !== hostname() || Number(pid) === process.pid) return host !== hostname();
   try {

@@ -1,8 +1,12 @@
 import { copyFile, type FileHandle, mkdir, open, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
+import { BatchingError } from './errors.js';
 import { lock } from './file-lock.js';
 import { applyChanges, type BatchStorage, type LoadedState, type StorageChange, type StorageDamage, type StoredItem } from './storage.js';
+
+/** Changes behind a snapshot that make a new one worth while, when they are also twice as many as there are items. */
+const SNAPSHOT_AFTER = 10_000;
 
 export interface FileStorageOptions {
   /** Holds the files of all storage keys; made when it is missing. On a local disk. */
@@ -12,38 +16,36 @@ export interface FileStorageOptions {
 }
 
 /**
- * Keeps items in a directory: `<key>.snapshot`, and in `<key>.log` what came after it, one line per change with its own checksum.
- * A new snapshot is written aside, fsynced and renamed into place, then the log is emptied. One queue at a time per key. Items must be JSON.
+ * Keeps items in a directory, a file per key: `<key>.log` begins with a snapshot and goes on with what came after it, one line per change with
+ * its own checksum. A new snapshot is written aside, fsynced and renamed into place. One queue at a time per key. Items must be JSON.
  */
-export function fileSystemStorage<T>(options: FileStorageOptions): BatchStorage<T> {
-  return new FileStorage<T>(options);
-}
+export const fileSystemStorage = <T>({ directory, sync = false }: FileStorageOptions): BatchStorage<T> =>
+  new FileStorage<T>(directory, sync);
 
 /** States: closed → open → closed; only load and close change them. */
 class FileStorage<T> implements BatchStorage<T> {
   readonly kind = 'journal';
-  readonly sync: boolean;
-  private readonly directory: string;
-  private key = '';
+  /** What the file says. */
+  private readonly items = new Map<number, StoredItem<T>>();
+  private path = '';
   private log: FileHandle | undefined;
+  private sinceSnapshot = 0;
   private unlock: (() => Promise<void>) | undefined;
 
-  constructor({ directory, sync = false }: FileStorageOptions) {
-    this.directory = directory;
-    this.sync = sync;
-  }
+  constructor(
+    private readonly directory: string,
+    readonly sync: boolean,
+  ) {}
 
   async load(key: string): Promise<LoadedState<T>> {
+    if (this.unlock) throw new BatchingError('storage-locked', 'a storage serves one queue at a time: make one for each', { key });
     await mkdir(this.directory, { recursive: true });
-    this.key = key;
     this.unlock = await lock(this.directory, key);
+    this.path = join(this.directory, `${key}.log`);
     try {
-      const items = new Map<number, StoredItem<T>>();
-      const damage = [...(await this.read('snapshot', items)), ...(await this.read('log', items))];
-      this.log = await open(this.path('log'), 'a');
-      const state = { items: [...items.values()].sort((one, other) => one.id - other.id), damage };
-      await this.replace(state.items);
-      return state;
+      const damage = await this.read();
+      await this.snapshot();
+      return { items: [...this.items.values()].sort((one, other) => one.id - other.id), damage };
     } catch (error) {
       await this.close();
       throw error;
@@ -54,22 +56,9 @@ class FileStorage<T> implements BatchStorage<T> {
     // The line feed in front ends what a write that failed half-way may have left.
     await this.log!.appendFile(`\n${changes.map(encode).join('')}`);
     await this.log!.datasync();
-  }
-
-  /**
-   * A crash before the rename leaves the old snapshot with its log; one after it the new snapshot with that log, which changes nothing but
-   * to bring back what was settled since its last line (test: "a crash between a new snapshot and the emptying of the log").
-   */
-  async replace(items: readonly StoredItem<T>[]): Promise<void> {
-    const aside = this.path('snapshot.new');
-    await writeFile(aside, textOf(items), { flush: true });
-    await rename(aside, this.path('snapshot'));
-    const directory = await open(this.directory);
-    // Not every platform can.
-    await directory.sync().catch(() => undefined);
-    await directory.close();
-    await this.log!.truncate();
-    await this.log!.datasync();
+    applyChanges(this.items, changes);
+    this.sinceSnapshot += changes.length;
+    if (this.sinceSnapshot > Math.max(SNAPSHOT_AFTER, 2 * this.items.size)) await this.snapshot();
   }
 
   async close(): Promise<void> {
@@ -79,26 +68,36 @@ class FileStorage<T> implements BatchStorage<T> {
     this.unlock = undefined;
   }
 
-  private path(suffix: string): string {
-    return join(this.directory, `${this.key}.${suffix}`);
+  /** A crash before the rename leaves the old file, one after it the new: never a part of both (test: "a crash while the log is shortened"). */
+  private async snapshot(): Promise<void> {
+    const aside = `${this.path}.new`;
+    await writeFile(aside, textOf([...this.items.values()]), { flush: true });
+    const log = await open(aside, 'a');
+    await rename(aside, this.path);
+    const directory = await open(this.directory);
+    // Not every platform can.
+    await directory.sync().catch(() => undefined);
+    await directory.close();
+    await this.log?.close();
+    this.log = log;
+    this.sinceSnapshot = 0;
   }
 
   /** Each line stands for itself: a damaged one costs what it held, and the original is kept beside. */
-  private async read(suffix: string, items: Map<number, StoredItem<T>>): Promise<StorageDamage[]> {
-    const path = this.path(suffix);
-    const file = await open(path, 'a+');
-    const bad: { line: number; bytes: number }[] = [];
+  private async read(): Promise<StorageDamage[]> {
+    const keptAs = `${this.path}.damaged`;
+    const damage: StorageDamage[] = [];
     let line = 0;
+    this.items.clear();
+    const file = await open(this.path, 'a+');
     for await (const text of file.readLines()) {
-      line++;
+      const where = `${this.path}:${++line}`;
       const change = decode<T>(text);
-      if (change !== undefined) applyChanges(items, [change]);
-      else if (text !== '') bad.push({ line, bytes: Buffer.byteLength(text) });
+      if (change !== undefined) applyChanges(this.items, [change]);
+      else if (text !== '') damage.push({ where, bytes: Buffer.byteLength(text), reason: 'the line is cut off or damaged', keptAs });
     }
-    const keptAs = `${path}.damaged`;
-    if (bad.length > 0) await copyFile(path, keptAs);
-    const reason = (at: number) => (at === line ? 'the last line is cut off or damaged' : 'the line is damaged');
-    return bad.map(({ line: at, bytes }) => ({ where: `${path}:${at}`, bytes, reason: reason(at), keptAs }));
+    if (damage.length > 0) await copyFile(this.path, keptAs);
+    return damage;
   }
 }
 

@@ -4,24 +4,17 @@ export { BATCHING_ERRORS, BatchingError, type BatchingErrorCode, DrainTimeoutErr
 export { type FileStorageOptions, fileSystemStorage } from './file-storage.js';
 export type { EnqueueManyOptions, ProcessAllOptions, Progress, Source } from './large.js';
 export type {
+  BatchBroker,
   BatchContext,
   BatchedQueueOptions,
   BatchHooks,
   BatchProcessor,
   BatchResult,
+  BrokerLink,
   DeadItem,
-  Duration,
   PersistenceOptions,
   RetryStrategy,
 } from './options.js';
-export type {
-  BatchBroker,
-  BatchHandle,
-  BatchStorage,
-  BrokerLink,
-  LoadedState,
-  StorageChange,
-  StorageDamage,
-  StoredItem,
-} from './storage.js';
+export type { Duration } from './rules.js';
+export type { BatchHandle, BatchStorage, LoadedState, StorageChange, StorageDamage, StoredItem } from './storage.js';
 export { memoryStorage } from './storage.js';

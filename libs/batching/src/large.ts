@@ -34,62 +34,49 @@ export async function* chunks<T>(source: Source<T>, cursor: number, size: number
     for (let at = skip; at < items.length; at += size) yield items.slice(at, at + size);
     return;
   }
-  // By hand, since `for await` waits at each item also where the source does not.
-  const isAsync = Symbol.asyncIterator in items;
-  const iterator = isAsync ? items[Symbol.asyncIterator]() : items[Symbol.iterator]();
-  let chunk: T[] = [];
-  let open = true;
-  try {
-    while (open) {
-      const next = iterator.next();
-      const { done, value } = isAsync ? await next : (next as IteratorResult<T>);
-      open = !done;
-      if (open && skip-- <= 0) chunk.push(value);
-      if (chunk.length < size && (open || chunk.length === 0)) continue;
-      yield chunk;
-      chunk = [];
-    }
-  } finally {
-    if (open) await iterator.return?.();
-  }
+  const chunk: T[] = [];
+  const isFull = (item: T) => skip-- <= 0 && chunk.push(item) === size;
+  // Not one loop for both, since `for await` waits at each item also where the source does not.
+  if (Symbol.asyncIterator in items) {
+    for await (const item of items) if (isFull(item)) yield chunk.splice(0);
+  } else for (const item of items) if (isFull(item)) yield chunk.splice(0);
+  if (chunk.length > 0) yield chunk;
 }
 
 /** One run over a source: chunks on their way, and the cursor behind which all are settled. */
 export class Run {
-  private readonly progress: { -readonly [F in keyof Progress]: Progress[F] };
-  /** All chunks so far. Rejects with what ends the run: the queue was closed, or `onProgress` threw. */
-  private last: Promise<unknown> = Promise.resolve();
+  readonly progress: { -readonly [F in keyof Progress]: Progress[F] };
+  /** In the order of the source. */
+  private readonly open: { readonly size: number; left: number }[] = [];
   private problem: { readonly error: unknown } | undefined;
 
   constructor(private readonly options: ProcessAllOptions<never>) {
     this.progress = { cursor: options.cursor ?? 0, succeeded: 0, failed: 0 };
   }
 
-  /** Watches one more chunk. @throws what ended the run */
-  chunk(size: number): Watcher {
+  /** Whether every chunk is settled. @throws what ended the run: the queue was closed, or `onProgress` threw */
+  isOver(): boolean {
     if (this.problem) throw this.problem.error;
-    let left = size;
-    let watcher!: Watcher;
-    const settled = new Promise<void>((resolve, reject) => {
-      watcher = (error, undone) => {
-        if (undone) return reject(error);
-        this.progress[error ? 'failed' : 'succeeded']++;
-        if (--left === 0) resolve();
-      };
-    });
-    this.last = Promise.all([this.last, settled]).then(() => {
-      this.progress.cursor += size;
-      this.options.onProgress?.({ ...this.progress });
-    });
-    this.last.catch((error: unknown) => {
-      this.problem = { error };
-    });
-    return watcher;
+    return this.open.length === 0;
   }
 
-  /** Resolves when every chunk is settled. @throws what ended the run */
-  async over(): Promise<Progress> {
-    await this.last;
-    return { ...this.progress };
+  /** Watches one more chunk. @throws as isOver */
+  chunk(size: number): Watcher {
+    this.isOver();
+    const chunk = { size, left: size };
+    this.open.push(chunk);
+    return (error, undone) => {
+      if (undone) this.problem ??= { error };
+      else this.progress[error ? 'failed' : 'succeeded']++;
+      chunk.left--;
+      try {
+        while (!this.problem && this.open[0]?.left === 0) {
+          this.progress.cursor += this.open.shift()!.size;
+          this.options.onProgress?.({ ...this.progress });
+        }
+      } catch (thrown) {
+        this.problem = { error: thrown };
+      }
+    };
   }
 }

@@ -39,8 +39,6 @@ export interface BatchStorage<T> {
   load(key: string): Promise<LoadedState<T>>;
   /** Resolves when the changes would survive a crash. */
   append(changes: readonly StorageChange<T>[]): Promise<void>;
-  /** Replaces everything by these items, all or nothing. */
-  replace(items: readonly StoredItem<T>[]): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -52,44 +50,13 @@ export interface BatchHandle<R = void> {
   readonly result: Promise<R>;
 }
 
-/** What a broker knows of the queue that it serves. */
-export interface BrokerLink<T, R> {
-  readonly storageKey: string;
-  readonly batchSize: number;
-  readonly concurrency: number;
-  readonly priorityLevels: number;
-  readonly retry: Readonly<Record<'maxRetries' | 'initialMs' | 'multiplier' | 'maxMs' | 'jitter', number>>;
-  /** Hands over a delivered item; rejects with an ItemFailedError whose `retryable` says whether the item may come again. */
-  deliver(item: T, about: { readonly priority: number; readonly attempt: number }): Promise<R>;
-}
-
-/** A storage that also hands items out, to several processes: retries, dead letters and order are its own. */
-export interface BatchBroker<T, R = void> {
-  readonly kind: 'broker';
-  open(link: BrokerLink<T, R>): Promise<void>;
-  enqueue(item: T, priority: number): Promise<BatchHandle<R>>;
-  /** Items in the shared queue that are not settled. */
-  depth(): Promise<number>;
-  /** Stops handing out, waits for what is handed out, then hands the rest back. */
-  close(timeoutMs: number): Promise<void>;
-}
-
 /** Keeps items in this object: a second queue on it takes over where the first was closed. For tests. */
 export function memoryStorage<T>(): BatchStorage<T> {
-  const keys = new Map<string, Map<number, StoredItem<T>>>();
-  let open = new Map<number, StoredItem<T>>();
+  const items = new Map<number, StoredItem<T>>();
   return {
     kind: 'journal',
-    async load(key) {
-      open = keys.get(key) ?? new Map();
-      keys.set(key, open);
-      return { items: [...open.values()], damage: [] };
-    },
-    append: async (changes) => applyChanges(open, changes),
-    async replace(items) {
-      open.clear();
-      applyChanges(open, items);
-    },
+    load: async () => ({ items: [...items.values()], damage: [] }),
+    append: async (changes) => applyChanges(items, changes),
     close: async () => undefined,
   };
 }

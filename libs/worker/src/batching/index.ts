@@ -1,16 +1,34 @@
-import { TaskClient } from '@jetlane/client';
+import type { BatchBroker, BatchHandle, BatchingError, BrokerLink } from '@jetlane/batching';
 import { type Connection, countMessages } from '@jetlane/jetstream';
-import { type Duration, FatalError, LANES, type Lane, type QueueDefinition } from '@jetlane/protocol';
-import { type TaskContext, Worker, type WorkerLog } from '@jetlane/worker';
-import { BatchingError, ItemFailedError } from './errors.js';
-import type { BatchBroker, BatchHandle, BrokerLink } from './storage.js';
+import { type Duration, FatalError, JetlaneError, LANES, type Lane, type QueueDefinition } from '@jetlane/protocol';
+import type { WorkerLog } from '../options.js';
+import type { TaskContext } from '../task-context.js';
+import { Worker } from '../worker.js';
 
 /** Slots that a worker may have. */
 const MOST_SLOTS = 10_000;
 
+/** What the storage asks of a `TaskClient` of `@jetlane/client`. */
+export interface ItemClient {
+  enqueue(queue: string, task: { readonly type: string; readonly data: unknown; readonly lane: Lane }): Promise<{ readonly id: string }>;
+  result(
+    id: string,
+    options: { readonly timeout?: Duration },
+  ): Promise<{
+    readonly state: string;
+    readonly attempt: number;
+    readonly result?: unknown;
+    readonly error?: { readonly message: string };
+    readonly reason?: string;
+  }>;
+  stats(queue: string): Promise<readonly { readonly depth: number }[]>;
+}
+
 export interface JetStreamStorageOptions {
   /** Of the caller, who closes it after the queue. */
   readonly connection: Connection;
+  /** `new TaskClient(connection)`: stores items and waits for their results. Of the caller, who closes it after the queue. */
+  readonly client: ItemClient;
   /** Task type of the items; other clients may produce tasks of it too. Default `batch-item`. */
   readonly type?: string;
   /** False: this process only produces. Default true. */
@@ -35,27 +53,28 @@ export function jetStreamStorage<T, R = void>(options: JetStreamStorageOptions):
 /** States: new → open → closed; only open and close change them. */
 class JetStreamBroker<T, R> implements BatchBroker<T, R> {
   readonly kind = 'broker';
-  private readonly client: TaskClient;
   private readonly type: string;
   private worker: Worker | undefined;
   private link!: BrokerLink<T, R>;
+  private queue!: string;
 
   constructor(private readonly options: JetStreamStorageOptions) {
-    this.client = new TaskClient(options.connection);
     this.type = options.type ?? 'batch-item';
   }
 
   async open(link: BrokerLink<T, R>): Promise<void> {
+    const { batchSize, concurrency: batches, retryStrategy, persistence } = link.settings;
     this.link = link;
+    this.queue = persistence.storageKey;
     const { connection, consume = true, mode = 'strict', definition = {}, log } = this.options;
-    const { maxRetries, initialMs, multiplier, maxMs, jitter } = link.retry;
-    const retry = { attempts: maxRetries + 1, initialDelay: initialMs, factor: multiplier, maxDelay: maxMs, jitter };
-    if (link.batchSize > MOST_SLOTS)
-      throw new BatchingError('invalid-options', `expected batchSize to be at most ${MOST_SLOTS} on JetStream; got ${link.batchSize}`);
+    const { multiplier: factor, ...delays } = retryStrategy.backoff;
+    const retry = { attempts: retryStrategy.maxRetries + 1, factor, ...delays };
+    if (batchSize > MOST_SLOTS)
+      throw new JetlaneError('invalid-argument', `expected batchSize to be at most ${MOST_SLOTS} on JetStream; got ${batchSize}`);
     const worker = new Worker(connection, {
-      queue: link.storageKey,
+      queue: this.queue,
       // One batch more than runs, so that the next one gathers meanwhile.
-      concurrency: Math.min(MOST_SLOTS, link.batchSize * (link.concurrency + 1)),
+      concurrency: Math.min(MOST_SLOTS, batchSize * (batches + 1)),
       mode,
       handlers: consume ? { [this.type]: { handle: (item: T, context: TaskContext) => this.run(item, context), retry } } : {},
       definition: { ...definition, mode, retry, defaultType: definition.defaultType ?? this.type },
@@ -68,8 +87,8 @@ class JetStreamBroker<T, R> implements BatchBroker<T, R> {
   }
 
   async enqueue(item: T, priority: number): Promise<BatchHandle<R>> {
-    const { storageKey, priorityLevels } = this.link;
-    const { id } = await this.client.enqueue(storageKey, { type: this.type, data: item, lane: laneOf(priority, priorityLevels) });
+    const { priorityLevels } = this.link.settings;
+    const { id } = await this.options.client.enqueue(this.queue, { type: this.type, data: item, lane: laneOf(priority, priorityLevels) });
     let result: Promise<R> | undefined;
     const get = () => {
       result ??= this.result(id);
@@ -80,42 +99,38 @@ class JetStreamBroker<T, R> implements BatchBroker<T, R> {
   }
 
   async depth(): Promise<number> {
-    const { connection } = this.options;
-    const { storageKey } = this.link;
+    const { client, connection } = this.options;
+    const { queue } = this;
     // Read along the way of a task, timer → due → lane → timer: read in another order, one that moves meanwhile is seen nowhere.
     const { names } = connection;
-    const timers = () => countMessages(connection, names.schedules, names.timer(storageKey, '*'));
+    const timers = () => countMessages(connection, names.schedules, names.timer(queue, '*'));
     const first = await timers();
-    const due = await countMessages(connection, names.schedules, names.due(storageKey, '*' as Lane, '*'));
-    const [stats] = await this.client.stats(storageKey);
+    const due = await countMessages(connection, names.schedules, names.due(queue, '*' as Lane, '*'));
+    const [stats] = await client.stats(queue);
     const again = await timers();
     return Math.max(first, again) + due + (stats?.depth ?? 0);
   }
 
   async close(timeoutMs: number): Promise<void> {
     await this.worker?.stop({ timeout: timeoutMs });
-    await this.client.close();
   }
 
   /** One delivery: the engine keeps its lease while it waits in a batch, and settles it by how this ends. */
   private async run(item: T, { lane, attempt }: TaskContext): Promise<R> {
     try {
-      return await this.link.deliver(item, { priority: levelOf(lane, this.link.priorityLevels), attempt });
+      return await this.link.deliver(item, { priority: levelOf(lane, this.link.settings.priorityLevels), attempt });
     } catch (error) {
-      if (error instanceof ItemFailedError && !error.retryable) throw new FatalError(error.message, { cause: error.cause });
-      throw error instanceof ItemFailedError ? error.cause : error;
+      const { code, retryable, message, cause } = error as BatchingError;
+      if (code !== 'item-failed') throw error;
+      throw retryable ? cause : new FatalError(message, { cause });
     }
   }
 
   private async result(id: string): Promise<R> {
-    const { resultTimeout } = this.options;
-    const { state, result, attempt, error, reason } = await this.client.result(
-      id,
-      resultTimeout === undefined ? {} : { timeout: resultTimeout },
-    );
+    const { client, resultTimeout: timeout } = this.options;
+    const { state, result, attempt, error, reason } = await client.result(id, timeout === undefined ? {} : { timeout });
     if (state === 'completed') return result as R;
-    const cause = new Error(error?.message ?? `${state}${reason ? `: ${reason}` : ''}`);
-    throw new ItemFailedError(this.link.storageKey, id, attempt, cause);
+    throw this.link.failure(id, attempt, new Error(error?.message ?? `${state}${reason ? `: ${reason}` : ''}`));
   }
 }
 

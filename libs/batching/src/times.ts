@@ -24,3 +24,23 @@ export class Gate {
     if (this.spanMs > 0) this.passed.push({ at: now, count });
   }
 }
+
+/** Of so many the percentiles are told. */
+const RECENT = 10_000;
+
+/** The times of the last 10,000. */
+export class Times {
+  private readonly recent = new Float64Array(RECENT);
+  private count = 0;
+
+  record(ms: number): void {
+    this.recent[this.count++ % RECENT] = ms;
+  }
+
+  /** Milliseconds; 0 when nothing was recorded. */
+  summary() {
+    const sorted = this.recent.slice(0, this.count).sort();
+    const below = (share: number) => sorted[Math.ceil(sorted.length * share) - 1] ?? 0;
+    return { p50: below(0.5), p95: below(0.95), p99: below(0.99), max: below(1) };
+  }
+}
