@@ -8,7 +8,7 @@ const openQueue = (directory: string, done: number[], slow: boolean) =>
   new BatchedQueue<number>({
     name: 'orders',
     batchSize: 5,
-    flushInterval: 10,
+    flushInterval: '5s',
     closeTimeout: '2s',
     persistence: { enabled: true, storageKey: 'orders', saveInterval: '100ms', storage: fileSystemStorage({ directory, sync: true }) },
     processor: async (orders, { signal }) => {

@@ -131,6 +131,9 @@ describe('types', () => {
     // A queue with results wants a value with every success.
     expectTypeOf<{ success: true }>().not.toExtend<BatchResult<number>>();
     expectTypeOf<{ success: true; value: string }>().not.toExtend<BatchResult<number>>();
+    expectTypeOf<{ name: 'q'; rateLimit: { items: 5 } }>().not.toExtend<Pick<BatchedQueueOptions<Date>, 'name' | 'rateLimit'>>();
+    expectTypeOf<BatchedQueueOptions<Date>['flushInterval']>().toEqualTypeOf<number | string | undefined>();
+    expectTypeOf<BatchedQueueOptions<Date>['dropBehavior']>().toEqualTypeOf<'reject-new' | 'drop-oldest' | 'wait' | undefined>();
     expectTypeOf<Parameters<NonNullable<BatchedQueueOptions<Date>['batchingStrategy']>>[0]>().toEqualTypeOf<readonly Date[]>();
   });
 

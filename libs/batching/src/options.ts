@@ -81,7 +81,6 @@ const rulesFor = ({ name, priorityLevels: levels = 3, rateLimit, retryStrategy, 
   concurrency: whole(1, 1, 10_000),
   /** Least time between the starts of two batches. Default 0. */
   throttle: duration(0),
-  /** At most so many items start in any span of `interval`; also caps the batch. Retries count again. Default: no limit. */
   rateLimit: {
     items: whole(rateLimit ? undefined : Number.POSITIVE_INFINITY, 1),
     interval: duration(rateLimit ? undefined : 0, 1),
@@ -180,6 +179,8 @@ export interface BatchedQueueOptions<T, R = void> extends Given<Rules> {
   /** Takes over items that were given up. Default: they are kept in `deadLetters`, and in the storage. */
   readonly onDead?: (dead: DeadItem<T>) => unknown;
   readonly hooks?: BatchHooks<T, R>;
+  /** At most so many items start in any span of `interval`; also caps the batch. Retries count again. Default: no limit. */
+  readonly rateLimit?: Required<Given<Rules['rateLimit']>>;
   /** Bytes of an item, for `maxBytes`. Default: the length of its JSON. */
   readonly sizeOf?: (item: T) => number;
   readonly persistence?: PersistenceOptions<T, R>;
