@@ -1,5 +1,8 @@
 import { defineConfig } from 'vitest/config';
 
+/** On machines that are shared, a clock or a disk stumbles now and then: there a test gets two more tries, and says so in its line. */
+const retry = process.env.CI ? 2 : 0;
+
 const conditions = ['jetlane-source', 'node', 'development|production'];
 
 export default defineConfig({
@@ -23,6 +26,7 @@ export default defineConfig({
         test: {
           name: 'integration',
           include: ['test/integration/**/*.spec.ts'],
+          retry,
           testTimeout: 60_000,
           hookTimeout: 60_000,
           fileParallelism: false,
@@ -34,6 +38,7 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['test/e2e/**/*.spec.ts'],
+          retry,
           testTimeout: 180_000,
           hookTimeout: 180_000,
           fileParallelism: false,
