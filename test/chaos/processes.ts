@@ -104,6 +104,11 @@ export class WorkerProcess {
     this.child.kill(signal);
   }
 
+  /** SIGSTOP, when what it was saying is said. */
+  stop(): void {
+    this.child.tell(JSON.stringify({ stop: true }));
+  }
+
   setClock(ms: number): void {
     this.child.tell(JSON.stringify({ clock: ms }));
   }

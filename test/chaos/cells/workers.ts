@@ -82,7 +82,7 @@ export const workerStopped: Cell = {
   fault: async (scene) => {
     const worker = scene.worker('w1');
     await scene.mark(worker);
-    worker.kill('SIGSTOP');
+    worker.stop();
     await sleep(scene.load.leaseMs * 2.5);
     worker.kill('SIGCONT');
   },

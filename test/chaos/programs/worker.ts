@@ -48,10 +48,22 @@ function block(ms: number): void {
   while (performance.now() < end);
 }
 
+/**
+ * Puts what was said so far into the socket. A word that is half-way when a process stands still goes out when it goes on,
+ * whatever the process may know by then; no lease can prevent that. No event is handled in between: these are microtasks.
+ */
+async function finishTalking(): Promise<void> {
+  void connection.flush().catch(() => undefined);
+  for (let i = 0; i < 10; i++) await undefined;
+}
+
 async function misbehave({ does, blockMs = 0 }: TaskData, { attempt, delivery }: TaskContext): Promise<void> {
   if (does === 'throw' && attempt === 1) throw new Error('thrown on purpose');
   if (does === 'hang' && attempt === 1) await new Promise(() => undefined);
-  if (does === 'block' && delivery === 1 && attempt === 1) block(blockMs);
+  if (does === 'block' && delivery === 1 && attempt === 1) {
+    await finishTalking();
+    block(blockMs);
+  }
   if (does === 'poison' || (does === 'crash' && delivery === 1)) process.exit(7);
 }
 
@@ -78,8 +90,9 @@ const worker = new Worker(connection, {
 });
 endWithParent();
 process.on('message', (text: string) => {
-  const { clock, report } = JSON.parse(text) as { clock?: number; report?: true };
+  const { clock, report, stop } = JSON.parse(text) as { clock?: number; report?: true; stop?: true };
   if (clock !== undefined) setClock(clock);
+  if (stop) void finishTalking().then(() => process.kill(process.pid, 'SIGSTOP'));
   if (report) say('held', { count: held.size });
 });
 await worker.start();
