@@ -86,6 +86,16 @@ describe('answers', () => {
     expect(await ack).toEqual({ seq: 1 });
   });
 
+  it('is sent again when whoever got it falls silent, over a link that stays up', async () => {
+    const deaf = connection.subscribe('silent', () => undefined);
+    await connection.flush();
+    const ack = connection.publish('silent', bytes('x'), withId('once'));
+    await connection.flush();
+    deaf();
+    await makeStream(connection, 'silent', ['silent']);
+    expect(await ack).toEqual({ seq: 1 });
+  });
+
   it('says after the deadline that no stream listens, or that the outcome is unknown', async () => {
     const link = await broker.connect({ publishTimeoutMs: 400 });
     expect(await rejection(link.publish('nobody', bytes('x')))).toMatchObject({

@@ -311,6 +311,22 @@ describe('a redelivery', () => {
     expect(await site.record(queue, 'k')).toMatchObject({ state: 'dead', reason: 'poison', worker: last.name });
   });
 
+  it('poison: those that stood beside it are spared', async () => {
+    const queue = site.queueName();
+    const definition = { name: queue, lease: SHORT_LEASE };
+    await site.define(definition);
+    const beside = Array.from({ length: 8 }, (_, i) => `beside${i}`);
+    for (const key of beside.slice(0, 4)) await site.task(queue, key, 'sleep', { ms: 300 });
+    await site.task(queue, 'k', 'exit');
+    for (const key of beside.slice(4)) await site.task(queue, key, 'sleep', { ms: 300 });
+    const input = { url: site.installation.server.url, namespace: 'worker', definition, concurrency: 10 };
+    for (let deaths = 0; deaths < 3; deaths++)
+      expect((await (await Child.start('test/chaos/worker-process.ts', input)).exited).code).toBe(7);
+    await site.worker({ queue, handlers: { exit: () => undefined, sleep: () => 'done' } });
+    expect(await site.buried(queue, 'k')).toMatchObject({ reason: 'poison' });
+    for (const key of beside) expect(await site.reaches(queue, key, 'completed')).toMatchObject({ attempt: 1 });
+  });
+
   it('poison: a hand-back is no crash', async () => {
     const queue = site.queueName();
     let run: 'wait' | 'end' = 'wait';

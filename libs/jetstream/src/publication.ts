@@ -21,7 +21,9 @@ export abstract class Publication {
   /** When to send again after a refusal that passes; 0 while an answer is awaited. */
   retryAt = 0;
   refusals = 0;
-  /** Was sent over a link that broke before the answer came: it may be stored, whatever comes after. */
+  /** `performance.now()` of the last sending. */
+  sentAt = 0;
+  /** Was sent, and the link broke or the server was silent: it may be stored, whatever comes after. */
   doubtful = false;
 
   constructor(

@@ -21,13 +21,18 @@ interface ApiAnswer extends PubAck {
 const SWEEP_MS = 50;
 /** Payload outstanding beyond which publishes wait in line, whatever the window: large ones would fill the memory long before it. */
 const MOST_BYTES = 64 * 1024 * 1024;
+/**
+ * After so much silence a publish is sent again: the leader of its stream may have died with it, over a link that stayed up. Longer
+ * than a busy server takes to answer, shorter than the deadline.
+ */
+const SILENCE_MS = 4000;
 const FIRST_RETRY_MS = 25;
 const LONGEST_RETRY_MS = 500;
 
 /**
  * Publishes into JetStream with many confirmations outstanding: one inbox, a bounded window, callers beyond it wait in
- * line. What is unconfirmed when the link breaks is sent again after the reconnect under the same message id; what no
- * stream answers is sent again with backoff. After the deadline the outcome is unknown and the error says so.
+ * line. What is unconfirmed when the link breaks, or unanswered for seconds, is sent again under the same message id; what no
+ * stream takes is sent again with backoff. After the deadline the outcome is unknown and the error says so.
  *
  * States of a publication: waiting → sent → confirmed | refused | timed out; sent → (reconnect, no responders) → sent.
  */
@@ -195,6 +200,7 @@ export class Publisher {
 
   private transmit(publication: Publication): void {
     const { subject, data, headers, token } = publication;
+    publication.sentAt = performance.now();
     try {
       this.outbox.push(subject, this.prefix + token, data, headers);
     } catch (error) {
@@ -265,9 +271,13 @@ export class Publisher {
   /** Deadlines are looked at together, not timed one by one: a timer per publish cost as much as the publish. */
   private sweep(): void {
     const now = performance.now();
-    for (const publication of this.outstanding((p) => now >= p.deadline || (p.retryAt > 0 && now >= p.retryAt))) {
+    const due = (p: Publication) => now >= p.deadline || (p.retryAt > 0 ? now >= p.retryAt : now - p.sentAt > SILENCE_MS);
+    for (const publication of this.outstanding(due)) {
       if (now >= publication.deadline) this.expire(publication);
-      else if (this.connected) this.send(publication);
+      else if (this.connected) {
+        if (publication.retryAt === 0) publication.doubtful = true;
+        this.send(publication);
+      }
     }
     while (this.queued > 0 && now >= this.waiting[this.waitingHead]!.deadline) this.expireWaiting(this.shift());
   }

@@ -16,6 +16,7 @@ import { Replier } from './reply.js';
 import type { Reporter } from './reporter.js';
 import type { BatchListener } from './running-batch.js';
 import { Settler } from './settle.js';
+import { Suspects } from './suspects.js';
 
 /** What the pipeline works with, and whom it tells. */
 export interface PipelineParts {
@@ -41,6 +42,7 @@ export class Pipeline implements BatchListener {
   readonly settler: Settler;
   private readonly batches: Batches;
   private readonly replier: Replier;
+  private readonly suspects: Suspects;
   private readonly recordLimit: RecordLimit | undefined;
   /** `performance.now()` when a lane's consumer was last found missing, or 0: a new one deals out anew what is not acknowledged. */
   rebuiltAt = 0;
@@ -50,12 +52,14 @@ export class Pipeline implements BatchListener {
     this.settler = new Settler(connection, store, leases, options, this);
     this.batches = new Batches(options, this);
     this.replier = new Replier(connection, options);
+    this.suspects = new Suspects(options.leaseMs);
     this.recordLimit = options.maxRecords === undefined ? undefined : new RecordLimit(connection, options, options.maxRecords);
   }
 
-  /** The worker stops: what waits for a batch is handed back. */
+  /** The worker stops: what waits for a batch or for its turn is handed back. */
   drain(): void {
     this.batches.stop();
+    this.suspects.stop();
     this.recordLimit?.stop();
   }
 
@@ -160,6 +164,7 @@ export class Pipeline implements BatchListener {
   }
 
   private close(task: HeldTask): void {
+    this.suspects.leave(task);
     this.parts.leases.release(task);
     this.parts.done(task);
   }
@@ -169,8 +174,10 @@ export class Pipeline implements BatchListener {
     const { store, options, leases, connection } = this.parts;
     for (;;) {
       try {
-        const verdict = await checkRedelivery(task, store, options);
+        const verdict = await checkRedelivery(task, store, options, (suspect) => this.suspects.turn(suspect));
+        if (leases.lost(task)) throw new LeaseLostError(task.id);
         if (verdict === 'run') return undefined;
+        if (verdict === 'interrupted') return { kind: 'interrupted' };
         if (verdict !== 'poison') return { kind: 'duplicate' };
         const message = `${task.crashes} workers died while they ran task "${task.id}"; look at what it does before it is redriven`;
         return { kind: 'dead', reason: 'poison', error: { name: 'PoisonError', message, code: 'poison' } };

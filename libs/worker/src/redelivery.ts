@@ -6,8 +6,8 @@ import type { CompiledOptions } from './options.js';
 /** Suspected crashes at which a task is given up. */
 export const POISON_LIMIT = 3;
 
-/** What the check found: run it, only ack it, or give it up. */
-export type Verdict = 'run' | 'settled' | 'cancelled' | 'poison';
+/** What the check found: run it, only ack it, give it up, or hand it back because the worker stops. */
+export type Verdict = 'run' | 'settled' | 'cancelled' | 'poison' | 'interrupted';
 
 /**
  * True when the task may have been settled by an earlier delivery: a redelivery, or a first delivery within one lease
@@ -22,14 +22,23 @@ export function needsCheck(task: HeldTask, doubtedAt: number, leaseMs: number): 
 /**
  * Looks whether this hop is settled. Reads from the leaders: a replica that lags would let a settled task run again.
  * For a redelivery it then notes a suspected crash in the record, before the task runs.
+ * @param alone waits until a task that is suspected for the second time may run; false when the worker stops before
  */
-export async function checkRedelivery(task: HeldTask, store: TaskStore, options: CompiledOptions): Promise<Verdict> {
+export async function checkRedelivery(
+  task: HeldTask,
+  store: TaskStore,
+  options: CompiledOptions,
+  alone: (task: HeldTask) => Promise<boolean>,
+): Promise<Verdict> {
   const { record, recordSequence, copies } = await store.traces(task.queue, task.key, leaderGet);
   task.recordSequence = recordSequence;
   const settled = settledBy(task.headers.hop, record, copies);
   if (settled) return settled;
   if (task.delivery.count === 1) return 'run';
-  return noteCrash(task, record, store, options);
+  const crashes = record && record.hop === task.headers.hop ? (record.crashes ?? 0) : 0;
+  // The note of the next crash comes after the turn: only who runs when the worker dies is suspected.
+  if (crashes > 0 && !(await alone(task))) return 'interrupted';
+  return noteCrash(task, crashes, store, options);
 }
 
 /** What says that a hop is settled, if anything does. */
@@ -43,8 +52,7 @@ export function settledBy(hop: number, record: StateRecord | undefined, copies: 
  * Crash before the note: the delivery does not count as a crash, the next one will. Crash after it: counted though the
  * handler may not have begun; three are needed, and a hand-back takes its note back. Test: worker-failures.spec "poison".
  */
-async function noteCrash(task: HeldTask, record: StateRecord | undefined, store: TaskStore, options: CompiledOptions): Promise<Verdict> {
-  const before = record && record.hop === task.headers.hop ? (record.crashes ?? 0) : 0;
+async function noteCrash(task: HeldTask, before: number, store: TaskStore, options: CompiledOptions): Promise<Verdict> {
   task.crashes = before + 1;
   if (task.crashes >= POISON_LIMIT) return 'poison';
   task.recordSequence = await writeCrashes(task, task.crashes, store, options);

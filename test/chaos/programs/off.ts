@@ -22,7 +22,7 @@ function replace(object: object, name: string, by: (...args: never[]) => unknown
   Reflect.set(object, name, by);
 }
 
-/** What is sent is taken for stored, and nothing is sent again after a reconnect. */
+/** What is sent is taken for stored, and nothing is sent again: not after a reconnect, not after a refusal, not after silence. */
 export function switchOffInProducer(connection: Connection, off: readonly string[]): void {
   if (!off.includes('puback')) return;
   const { publisher } = connection;
@@ -33,6 +33,9 @@ export function switchOffInProducer(connection: Connection, off: readonly string
     publication.confirmed = () => undefined;
     publication.refused = () => undefined;
   });
+  // A batch that fails goes one by one: here all goes one by one from the start.
+  replace(connection, 'bulkStream', () => ({ post: (publication: Publication) => publisher.post(publication) }));
+  replace(publisher, 'sweep', () => undefined);
   replace(publisher, 'linkUp', () => Reflect.set(publisher, 'connected', true));
 }
 
