@@ -1,4 +1,5 @@
-import { runService, serveCommand } from '@jetlane/nestjs/service';
+import { runService, serveCommand, serveRegistered } from '@jetlane/nestjs/service';
+import { QUEUE_COMMANDS } from '@jetlane/protocol';
 import { queueManagerConfig } from './config.js';
 import { exposeGauges } from './gauges.js';
 import { QueueManager } from './queue-manager.js';
@@ -19,6 +20,8 @@ await runService({
         start: async () => {
           serve('stats', (input) => manager.stats(readStatsInput(input).queue));
           serve('queues', () => manager.queues());
+          commands.push(serveRegistered(connection, QUEUE_COMMANDS.list, async () => ({ items: await manager.list() })));
+          commands.push(serveRegistered(connection, QUEUE_COMMANDS.get, ({ queue }) => manager.get(queue)));
           serve('reconcile', async () => ({ repaired: await manager.reconcile() }));
         },
         stop: async () => commands.forEach((stop) => void stop()),

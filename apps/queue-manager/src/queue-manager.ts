@@ -1,8 +1,10 @@
 import type { QueueStats } from '@jetlane/client';
-import { type Connection, openQueueBucket, provisionBase } from '@jetlane/jetstream';
-import { DEFAULT_QUEUES, type QueueDefinition, UnknownQueueError } from '@jetlane/protocol';
+import { type Connection, type JsonBucket, openQueueBucket, provisionBase } from '@jetlane/jetstream';
+import { type CommandOutput, DEFAULT_QUEUES, type QUEUE_COMMANDS, type QueueDefinition, UnknownQueueError } from '@jetlane/protocol';
 import { LiveStats } from './live-stats.js';
 import { Provisioner, type ProvisionerLog } from './provisioner.js';
+
+type StoredDefinition = CommandOutput<typeof QUEUE_COMMANDS.get>;
 
 export interface QueueManagerOptions {
   readonly log: ProvisionerLog;
@@ -22,6 +24,7 @@ export class QueueManager {
   private readonly timers = new Set<NodeJS.Timeout>();
   private readonly rounds = new Set<Promise<void>>();
   private stopped = false;
+  private bucket: Promise<JsonBucket<QueueDefinition>> | undefined;
 
   constructor(
     private readonly connection: Connection,
@@ -34,7 +37,7 @@ export class QueueManager {
   /** Resolves when the queues that are defined now stand, or have been tried. */
   async start(): Promise<void> {
     await provisionBase(this.connection);
-    const bucket = await openQueueBucket(this.connection);
+    const bucket = await this.definitions();
     for (const definition of this.options.defaults ?? DEFAULT_QUEUES) await bucket.create(definition.name, definition);
     const { ready, stop } = await bucket.watch(({ key, value }) =>
       value === undefined ? this.provisioner.forget(key) : this.provisioner.define(key, value),
@@ -64,6 +67,30 @@ export class QueueManager {
 
   queues(): QueueDefinition[] {
     return this.provisioner.all();
+  }
+
+  /** All definitions with their revisions, by name. */
+  async list(): Promise<StoredDefinition[]> {
+    const entries = await (await this.definitions()).all();
+    return entries
+      .map(({ value, revision }) => ({ definition: value, revision }))
+      .sort((a, b) => (a.definition.name < b.definition.name ? -1 : 1));
+  }
+
+  /** @throws UnknownQueueError */
+  async get(queue: string): Promise<StoredDefinition> {
+    const entry = await (await this.definitions()).get(queue);
+    if (!entry)
+      throw new UnknownQueueError(
+        queue,
+        this.provisioner.all().map(({ name }) => name),
+      );
+    return { definition: entry.value, revision: entry.revision };
+  }
+
+  private definitions(): Promise<JsonBucket<QueueDefinition>> {
+    this.bucket ??= openQueueBucket(this.connection);
+    return this.bucket;
   }
 
   /** Makes again what is missing. @returns the lanes that were repaired */

@@ -19,7 +19,7 @@ export { PullLoop, type PullLoopHealth, type PullLoopOptions } from './pull-loop
 export { MISSED_HEARTBEATS, type PullEnd, Puller, type PullerOptions, type PullMode } from './puller.js';
 export { ensureQueue, openQueueBucket } from './queue-registry.js';
 export { ServerClock } from './server-clock.js';
-export { type CommandAnswer, type CommandError, callService } from './service-call.js';
+export { type CommandAnswer, type CommandError, callCommand, callService } from './service-call.js';
 export {
   deleteMessage,
   directGet,

@@ -1,4 +1,13 @@
-import { ERROR_CODES, type ErrorCode, JetlaneError } from '@jetlane/protocol';
+import {
+  COMMAND_CALLER_HEADER,
+  type Command,
+  type CommandInput,
+  type CommandOutput,
+  ERROR_CODES,
+  type ErrorCode,
+  encodeHeaders,
+  JetlaneError,
+} from '@jetlane/protocol';
 import type { Connection } from './connection.js';
 import { publishError } from './publish-errors.js';
 import { bodyText } from './wire-message.js';
@@ -27,15 +36,32 @@ export async function callService(
   command: string,
   input?: unknown,
   timeoutMs = 2000,
+  headers?: Uint8Array,
 ): Promise<unknown> {
   const subject = connection.names.service(service, command);
-  const message = await connection.request(subject, input === undefined ? '' : JSON.stringify(input), timeoutMs).catch((error: unknown) => {
+  const body = input === undefined ? '' : JSON.stringify(input);
+  const message = await connection.request(subject, body, timeoutMs, headers).catch((error: unknown) => {
     throw unavailable(service, command, error);
   });
   const { result, error } = JSON.parse(bodyText(message)) as CommandAnswer;
   if (error)
     throw new JetlaneError(isCode(error.code) ? error.code : 'internal', error.message, { details: { ...error.details, service } });
   return result;
+}
+
+/**
+ * Calls a command of the registry.
+ * @param caller who asks, for the audit
+ * @throws JetlaneError as {@link callService}
+ */
+export async function callCommand<C extends Command>(
+  connection: Connection,
+  command: C,
+  input: CommandInput<C>,
+  caller: string,
+): Promise<CommandOutput<C>> {
+  const headers = encodeHeaders([[COMMAND_CALLER_HEADER, caller]]);
+  return (await callService(connection, command.service, command.name, input, command.timeoutMs ?? 5000, headers)) as CommandOutput<C>;
 }
 
 const SILENT: ReadonlySet<string> = new Set(['no-responders', 'request-timeout', 'not-connected', 'connection-closed']);

@@ -6,6 +6,18 @@ export {
   REASON_LIMIT,
   type TaskCancelNotice,
 } from './cancel.js';
+export {
+  COMMAND_CALLER_HEADER,
+  type Command,
+  type CommandInput,
+  type CommandOutput,
+  type CommandRoute,
+  defineCommand,
+  SCOPES,
+  type Scope,
+} from './commands/command.js';
+export { COMMANDS } from './commands/index.js';
+export { QUEUE_COMMANDS, queueField, storedDefinitionSchema } from './commands/queues.js';
 export type {
   Count,
   DeadLetter,

@@ -1,5 +1,6 @@
 import { batchRoute } from './batch.js';
 import { cancelRoutes } from './cancel.js';
+import { commandRoutes } from './commands.js';
 import { deadLetterJobRoutes } from './dead-letter-jobs.js';
 import { deadLetterMoveRoutes } from './dead-letter-moves.js';
 import { deadLetterRoutes } from './dead-letters.js';
@@ -20,6 +21,7 @@ export function apiRoutes(gateway: Gateway): ApiRoute[] {
     ...deadLetterRoutes(gateway),
     ...deadLetterMoveRoutes(gateway),
     ...deadLetterJobRoutes(gateway),
+    ...commandRoutes(gateway),
     ...exampleRoutes(gateway),
   ];
 }

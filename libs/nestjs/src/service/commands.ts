@@ -1,10 +1,36 @@
 import { bodyText, type CommandAnswer, type CommandError, type Connection, type CoreMessage } from '@jetlane/jetstream';
-import { JetlaneError } from '@jetlane/protocol';
+import {
+  COMMAND_CALLER_HEADER,
+  type Command,
+  type CommandInput,
+  type CommandOutput,
+  configurationError,
+  decodeHeaders,
+  headerValue,
+  JetlaneError,
+} from '@jetlane/protocol';
 
-export { callService } from '@jetlane/jetstream';
+export { callCommand, callService } from '@jetlane/jetstream';
 
 /** Carries out one command. What it throws travels to the caller: a JetlaneError as it is, any other as `internal`. */
-export type CommandHandler = (input: unknown) => Promise<unknown>;
+export type CommandHandler = (input: unknown, caller: string) => Promise<unknown>;
+
+/**
+ * Answers a command of the registry: its input is checked and has its defaults, and the caller is named.
+ * @returns the way to stop answering
+ */
+export function serveRegistered<C extends Command>(
+  connection: Connection,
+  command: C,
+  handler: (input: CommandInput<C>, caller: string) => Promise<CommandOutput<C>>,
+): () => void {
+  return serveCommand(connection, command.service, command.name, async (input, caller) => {
+    const parsed = command.input.safeParse(input ?? {});
+    if (parsed.success) return handler(parsed.data as CommandInput<C>, caller);
+    const { message, details } = configurationError(`input of "${command.name}"`, parsed.error);
+    throw new JetlaneError('invalid-argument', message, { ...(details ? { details } : {}) });
+  });
+}
 
 /**
  * Answers a command over NATS; one of the service's processes takes each call.
@@ -18,7 +44,7 @@ async function answer(connection: Connection, message: CoreMessage, handler: Com
   if (!message.reply) return;
   let text: string;
   try {
-    text = JSON.stringify({ result: await handler(readInput(message)) } satisfies CommandAnswer);
+    text = JSON.stringify({ result: await handler(readInput(message), callerOf(message)) } satisfies CommandAnswer);
   } catch (error) {
     text = JSON.stringify({ error: toCommandError(error) } satisfies CommandAnswer);
   }
@@ -30,6 +56,8 @@ async function answer(connection: Connection, message: CoreMessage, handler: Com
     connection.send(message.reply, JSON.stringify({ error: { code: 'payload-too-large', message: why } } satisfies CommandAnswer));
   }
 }
+
+const callerOf = (message: CoreMessage): string => headerValue(decodeHeaders(message.headers), COMMAND_CALLER_HEADER) ?? 'unknown';
 
 function readInput(message: CoreMessage): unknown {
   const text = bodyText(message);

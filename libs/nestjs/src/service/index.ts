@@ -1,5 +1,5 @@
 export type { AnalyticsStats, LaneStats, OutcomeCounts, TimePercentiles, WindowStats } from './analytics-stats.js';
-export { type CommandHandler, callService, serveCommand } from './commands.js';
+export { type CommandHandler, callCommand, callService, serveCommand, serveRegistered } from './commands.js';
 export { assertCredentials, type Environment, isLoopback, type LogLevel, readServiceConfig, type ServiceConfig } from './config.js';
 export { type Component, SERVICE_CONTEXT, type ServiceContext, type ServiceOptions } from './context.js';
 export { type HealthCheck, HealthRegistry, type HealthReport } from './health-registry.js';
