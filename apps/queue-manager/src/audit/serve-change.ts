@@ -1,0 +1,40 @@
+import type { Connection } from '@jetlane/jetstream';
+import { serveRegistered } from '@jetlane/nestjs/service';
+import { type Command, type CommandInput, type CommandOutput, JetlaneError } from '@jetlane/protocol';
+import type { Audit } from './audit.js';
+
+/** What a command that changes something did: its answer, and what the audit keeps. */
+export interface Change<T> {
+  readonly output: T;
+  readonly before?: unknown;
+  readonly after?: unknown;
+}
+
+/**
+ * Answers a command that changes something. What was done, or why it failed, is in the audit before the answer goes out.
+ * @returns the way to stop answering
+ */
+export function serveChange<C extends Command>(
+  connection: Connection,
+  audit: Audit,
+  command: C,
+  handler: (input: CommandInput<C>, caller: string) => Promise<Change<CommandOutput<C>>>,
+): () => void {
+  return serveRegistered(connection, command, async (input, caller) => {
+    const entry = { at: Date.now(), caller, command: command.name, target: targetOf(input) };
+    try {
+      const { output, before, after } = await handler(input, caller);
+      await audit.record({ ...entry, before, after });
+      return output;
+    } catch (error) {
+      const { code, message } = error instanceof JetlaneError ? error : { code: 'internal', message: String(error) };
+      await audit.record({ ...entry, after: input, error: { code, message } }).catch(() => undefined);
+      throw error;
+    }
+  });
+}
+
+function targetOf(input: object): string {
+  const { queue, id } = input as { queue?: unknown; id?: unknown };
+  return String(id ?? queue ?? '');
+}
