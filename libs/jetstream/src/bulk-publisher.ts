@@ -1,9 +1,10 @@
-import { createInbox, type Msg, type NatsConnection, type Subscription } from '@nats-io/nats-core';
+import { createInbox } from '@nats-io/nats-core';
+import type { Frame } from './frame.js';
+import type { FrameSubscription, Inbound } from './inbound.js';
 import type { Outbox } from './outbox.js';
 import type { Publication } from './publication.js';
 import { abandonedError } from './publish-errors.js';
 import type { Publisher } from './publisher.js';
-import { subjectNumber, text } from './wire-message.js';
 
 /** One fast batch under way (ADR-50): stored message by message, confirmed by one answer. */
 interface Batch {
@@ -55,19 +56,15 @@ export class BulkPublisher {
   private unconfirmedBytes = 0;
   private counter = 0;
   private readonly prefix = `${createInbox()}.`;
-  private readonly subscription: Subscription;
+  private readonly subscription: FrameSubscription;
   private readonly sweeper: NodeJS.Timeout;
 
   constructor(
-    private readonly nats: NatsConnection,
+    inbound: Inbound,
     private readonly outbox: Outbox,
     private readonly publisher: Publisher,
   ) {
-    this.subscription = nats.subscribe(`${this.prefix}>`, {
-      callback: (error, message) => {
-        if (!error) this.answered(message);
-      },
-    });
+    this.subscription = inbound.subscribe(`${this.prefix}>`, (frame) => this.answered(frame));
     this.sweeper = setInterval(() => this.sweep(), SWEEP_MS);
     this.sweeper.unref();
   }
@@ -106,7 +103,7 @@ export class BulkPublisher {
 
   close(): void {
     clearInterval(this.sweeper);
-    if (!this.nats.isClosed()) this.subscription.unsubscribe();
+    this.subscription.unsubscribe();
     this.flush();
     this.linkDown();
   }
@@ -139,9 +136,9 @@ export class BulkPublisher {
     }
   }
 
-  private answered(message: Msg): void {
-    const id = subjectNumber(message, this.prefix.length);
-    const answer = read(message);
+  private answered(frame: Frame): void {
+    const id = frame.subjectNumber(this.prefix.length);
+    const answer = read(frame);
     // Flow control, such as the answer to a start, says nothing that the end does not say.
     if (answer && !answer.error && answer.batch === undefined) return;
     const batch = this.take(id);
@@ -218,9 +215,9 @@ export class BulkStream {
   }
 }
 
-function read(message: Msg): BatchAnswer | undefined {
+function read(frame: Frame): BatchAnswer | undefined {
   try {
-    return JSON.parse(text(message.data)) as BatchAnswer;
+    return JSON.parse(frame.text) as BatchAnswer;
   } catch {
     return undefined;
   }

@@ -6,6 +6,7 @@ import { connect as natsConnect } from '@nats-io/transport-node';
 import { BulkPublisher, type BulkStream } from './bulk-publisher.js';
 import { type ConnectOptions, DEFAULT_PING_INTERVAL_MS, natsOptions, reconnectDelay, serverNames } from './connection-options.js';
 import type { Delivery } from './delivery.js';
+import { Inbound } from './inbound.js';
 import { LinkWatch } from './link-watch.js';
 import { listenerThrew } from './listener-error.js';
 import { Outbox, type Payload } from './outbox.js';
@@ -47,6 +48,7 @@ export class Connection {
   private current: ConnectionState = 'connected';
   private readonly listeners = new Set<(state: ConnectionState) => void>();
   private readonly requests: Requests;
+  private readonly inbound: Inbound;
   private readonly outbox: Outbox;
   private readonly bulk: BulkPublisher;
   private readonly watch: LinkWatch;
@@ -60,14 +62,15 @@ export class Connection {
     this.names = names;
     this.replicas = options.replicas ?? 1;
     const window = options.publishWindow ?? 4096;
+    this.inbound = new Inbound(nats);
     this.outbox = new Outbox(nats);
     this.publisher = new Publisher(
-      nats,
+      this.inbound,
       this.outbox,
       { window, timeoutMs: options.publishTimeoutMs ?? 10_000, maxWaiting: 16 * window },
       true,
     );
-    this.bulk = new BulkPublisher(nats, this.outbox, this.publisher);
+    this.bulk = new BulkPublisher(this.inbound, this.outbox, this.publisher);
     this.requests = new Requests(nats);
     this.clock = new ServerClock(this);
     this.watch = new LinkWatch(nats, options.pingIntervalMs ?? DEFAULT_PING_INTERVAL_MS);
@@ -147,7 +150,7 @@ export class Connection {
 
   private answer(delivery: Delivery, word: string): boolean {
     if (this.current !== 'connected') return false;
-    this.outbox.answer(delivery.reply, word);
+    this.outbox.answer(delivery, word);
     return true;
   }
 
@@ -195,7 +198,7 @@ export class Connection {
 
   /** A puller of one consumer over this link. */
   puller(options: PullerOptions): Puller {
-    return new Puller(this.nats, options);
+    return new Puller(this.nats, this.inbound, options);
   }
 
   /** The client's own stream administration; for this library only. */

@@ -8,6 +8,7 @@ export { DeadLetterMover, type RedriveChange, type Redriven } from './dead-lette
 export { countDeadLetters, isCountable, type ScanOptions, type ScanPage, scanDeadLetters, totalOf } from './dead-letter-scan.js';
 export { detailDeadLetter, viewDeadLetter } from './dead-letter-view.js';
 export { Delivery } from './delivery.js';
+export { Frame } from './frame.js';
 export { type BucketChange, type BucketEntry, JsonBucket } from './json-bucket.js';
 export { countMessages, type LaneInfo, laneInfo } from './lane-info.js';
 export { type ConsumerState, consumerState, type ListedLane, listLanes, streamExists } from './lane-list.js';

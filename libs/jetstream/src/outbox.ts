@@ -1,4 +1,5 @@
 import type { NatsConnection } from '@nats-io/nats-core';
+import type { Delivery } from './delivery.js';
 import { EncodedHeaders } from './wire-message.js';
 
 /** What a message carries: bytes, or text that goes as UTF-8. Text is cheaper: it becomes bytes only in the write buffer. */
@@ -21,6 +22,7 @@ const FRAME_OVERHEAD = 40;
 /** Sizes are written with leading zeros, once the parts are: so nothing has to be measured before. */
 const SIZE_DIGITS = 8;
 const NO_SIZE = '0'.repeat(SIZE_DIGITS);
+const ACK_END = ' 4\r\n+ACK\r\n';
 /** Longer texts are measured; shorter ones are given room for the worst case. */
 const MEASURED = 8 * 1024;
 
@@ -68,11 +70,13 @@ export class Outbox {
     else this.schedule();
   }
 
-  /** Adds a word of the protocol (ASCII) for a reply subject that came from the server. */
-  answer(reply: string, word: string): void {
-    if (!this.sink) return this.publish(reply, '', word, undefined);
-    this.reserve(FRAME_OVERHEAD + 3 * reply.length + word.length);
-    this.at += this.buffer.utf8Write(`PUB ${reply} ${word.length}\r\n${word}\r\n`, this.at);
+  /** Adds a word of the protocol (ASCII) for the reply subject of a delivery. */
+  answer(delivery: Delivery, word: string): void {
+    if (!this.sink) return this.publish(delivery.reply, '', word, undefined);
+    this.reserve(FRAME_OVERHEAD + delivery.replySize + word.length);
+    const { buffer } = this;
+    const end = delivery.writeReply(buffer, put(buffer, this.at, 'PUB '));
+    this.at = put(buffer, end, word === '+ACK' ? ACK_END : ` ${word.length}\r\n${word}\r\n`);
     if (this.at - this.from >= ENOUGH) this.flush();
     else this.schedule();
   }
@@ -134,6 +138,12 @@ export class Outbox {
     const block = typeof headers === 'string' ? Buffer.from(headers) : headers;
     this.nats.publish(subject, data, { ...(reply ? { reply } : {}), ...(block ? { headers: new EncodedHeaders(block).asHeaders() } : {}) });
   }
+}
+
+/** Writes a short text of ASCII. */
+function put(buffer: Buffer, at: number, text: string): number {
+  for (let i = 0; i < text.length; i++) buffer[at + i] = text.charCodeAt(i);
+  return at + text.length;
 }
 
 /** Counts white space and control characters between two places. */

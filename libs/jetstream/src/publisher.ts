@@ -1,9 +1,11 @@
 import { JetlaneError } from '@jetlane/protocol';
-import { createInbox, type Msg, type NatsConnection, type Subscription } from '@nats-io/nats-core';
+import { createInbox } from '@nats-io/nats-core';
+import type { Frame } from './frame.js';
+import type { FrameSubscription, Inbound } from './inbound.js';
 import type { Outbox, Payload } from './outbox.js';
 import { AwaitedPublication, type PubAck, type Publication } from './publication.js';
 import { type ApiError, abandonedError, isPassing, publishError, refusal, timeoutError } from './publish-errors.js';
-import { headerBlock, statusCode, subjectNumber, text } from './wire-message.js';
+import { statusCode } from './wire-message.js';
 
 export interface PublisherOptions {
   /** Unacknowledged publishes at a time. */
@@ -48,13 +50,13 @@ export class Publisher {
   private waiting: Publication[] = [];
   private waitingHead = 0;
   private readonly prefix = `${createInbox()}.`;
-  private readonly subscription: Subscription;
+  private readonly subscription: FrameSubscription;
   private readonly sweeper: NodeJS.Timeout;
   private closed = false;
   private roomListeners: (() => void)[] = [];
 
   constructor(
-    private readonly nats: NatsConnection,
+    inbound: Inbound,
     private readonly outbox: Outbox,
     private readonly options: PublisherOptions,
     private connected: boolean,
@@ -62,11 +64,7 @@ export class Publisher {
     const places = 2 ** Math.ceil(Math.log2(2 * options.window));
     this.inflight = new Array(places).fill(undefined);
     this.mask = places - 1;
-    this.subscription = nats.subscribe(`${this.prefix}*`, {
-      callback: (error, message) => {
-        if (!error) this.dispatch(message);
-      },
-    });
+    this.subscription = inbound.subscribe(`${this.prefix}*`, (frame) => this.dispatch(frame));
     this.sweeper = setInterval(() => this.sweep(), SWEEP_MS);
     this.sweeper.unref();
   }
@@ -148,7 +146,7 @@ export class Publisher {
     if (this.closed) return;
     this.closed = true;
     clearInterval(this.sweeper);
-    if (!this.nats.isClosed()) this.subscription.unsubscribe();
+    this.subscription.unsubscribe();
     const left = [...this.outstanding(), ...this.waiting.slice(this.waitingHead)];
     this.inflight.fill(undefined);
     this.count = 0;
@@ -209,17 +207,16 @@ export class Publisher {
     }
   }
 
-  private dispatch(message: Msg): void {
-    const token = subjectNumber(message, this.prefix.length);
+  private dispatch(frame: Frame): void {
+    const token = frame.subjectNumber(this.prefix.length);
     const publication = this.inflight[token & this.mask];
     if (publication?.token !== token || publication.retryAt > 0) return;
-    const { data } = message;
-    const sequence = plainSequence(data);
+    const sequence = plainSequence(frame);
     if (sequence > 0) {
       this.finish(publication);
       publication.confirmed({ seq: sequence });
-    } else if (data.length === 0 && statusCode(headerBlock(message)) === 503) this.retryLater(publication);
-    else this.answered(publication, parseAnswer(data));
+    } else if (frame.bodyAt === frame.end && statusCode(frame.headers) === 503) this.retryLater(publication);
+    else this.answered(publication, parseAnswer(frame.text));
   }
 
   private answered(publication: Publication, answer: ApiAnswer | undefined): void {
@@ -302,20 +299,20 @@ const SEQ = '"seq":';
  * The sequence in a PubAck of the usual form, `{"stream":"tasks_default_high", "seq":12}`, read from its end without a text
  * being made; 0 for anything else (an error, a domain, a duplicate), which goes through a JSON parser.
  */
-function plainSequence(data: Uint8Array): number {
-  let at = data.length - 1;
+function plainSequence({ buffer, bodyAt, end }: Frame): number {
+  let at = end - 1;
   // `{"s…`: an error begins `{"e` or `{"t`.
-  if (at < 20 || data[at] !== 125 || data[2] !== 115) return 0;
+  if (at < bodyAt + 20 || buffer[at] !== 125 || buffer[bodyAt + 2] !== 115) return 0;
   let value = 0;
-  for (let scale = 1; data[--at]! >= DIGIT_0 && data[at]! <= DIGIT_9; scale *= 10) value += (data[at]! - DIGIT_0) * scale;
-  if (data[at] === 32) at--;
-  for (let i = SEQ.length - 1; i >= 0; i--, at--) if (data[at] !== SEQ.charCodeAt(i)) return 0;
+  for (let scale = 1; buffer[--at]! >= DIGIT_0 && buffer[at]! <= DIGIT_9; scale *= 10) value += (buffer[at]! - DIGIT_0) * scale;
+  if (buffer[at] === 32) at--;
+  for (let i = SEQ.length - 1; i >= 0; i--, at--) if (buffer[at] !== SEQ.charCodeAt(i)) return 0;
   return value;
 }
 
-function parseAnswer(data: Uint8Array): ApiAnswer | undefined {
+function parseAnswer(text: string): ApiAnswer | undefined {
   try {
-    return JSON.parse(text(data)) as ApiAnswer;
+    return JSON.parse(text) as ApiAnswer;
   } catch {
     return undefined;
   }

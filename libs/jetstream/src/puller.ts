@@ -1,7 +1,9 @@
-import { createInbox, type Msg, type NatsConnection, type Subscription } from '@nats-io/nats-core';
-import { type Delivery, isDelivery, readDelivery } from './delivery.js';
+import { createInbox, type NatsConnection } from '@nats-io/nats-core';
+import { Delivery, isDelivery } from './delivery.js';
+import type { Frame } from './frame.js';
+import type { FrameSubscription, Inbound } from './inbound.js';
 import { listenerThrew } from './listener-error.js';
-import { headerBlock, statusCode, statusText } from './wire-message.js';
+import { statusCode, statusText } from './wire-message.js';
 
 /** Why a pull ended before it was filled. */
 export interface PullEnd {
@@ -32,7 +34,7 @@ export interface PullerOptions {
 /** One inbox that carries one pull at a time: a delivery bears its own subject, so only the subscription tells whose it is. */
 interface Channel {
   readonly inbox: string;
-  readonly subscription: Subscription;
+  readonly subscription: FrameSubscription;
   /** Last token of the reply subject of the open pull, 0 when none is open. */
   pull: number;
   remaining: number;
@@ -70,6 +72,7 @@ export class Puller {
 
   constructor(
     private readonly nats: NatsConnection,
+    private readonly inbound: Inbound,
     private readonly options: PullerOptions,
   ) {
     this.subject = `$JS.API.CONSUMER.MSG.NEXT.${options.stream}.${options.consumer}`;
@@ -89,7 +92,7 @@ export class Puller {
   /** Stops listening. What the server still sends to the old inboxes has no listener and comes back after its lease. */
   stop(): void {
     clearInterval(this.sweeper);
-    for (const { subscription } of this.channels) if (!this.nats.isClosed()) subscription.unsubscribe();
+    for (const { subscription } of this.channels) subscription.unsubscribe();
     this.channels = [];
     this.open = 0;
   }
@@ -146,23 +149,21 @@ export class Puller {
 
   private openChannel(): Channel {
     const inbox = `${createInbox()}.`;
-    const subscription = this.nats.subscribe(`${inbox}*`, {
-      callback: (error, message) => void (error || this.received(channel, message)),
-    });
+    const subscription = this.inbound.subscribe(`${inbox}*`, (frame) => this.received(channel, frame));
     const channel: Channel = { inbox, subscription, pull: 0, remaining: 0, patienceMs: 0, silentUntil: 0, heard: false };
     return channel;
   }
 
-  private received(channel: Channel, message: Msg): void {
+  private received(channel: Channel, frame: Frame): void {
     channel.heard = true;
-    if (isDelivery(message)) {
+    if (isDelivery(frame)) {
       this.delivered++;
       this.count(channel);
-      this.handOver(readDelivery(message, this.epoch, this.ackPrefix));
+      this.handOver(new Delivery(frame, this.epoch, this.ackPrefix));
       return;
     }
-    if (message.subject !== channel.inbox + channel.pull) return;
-    const block = headerBlock(message);
+    if (frame.subject !== channel.inbox + channel.pull) return;
+    const block = frame.headers;
     const code = statusCode(block);
     if (code === 100) this.options.onIdle?.();
     else this.end(channel, { code, text: statusText(block) });

@@ -1,4 +1,4 @@
-import { Delivery } from '@jetlane/jetstream';
+import { Delivery, Frame } from '@jetlane/jetstream';
 import { describe, expect, it } from 'vitest';
 import type { BatchItem } from './batch-handler.js';
 import { Batches } from './batches.js';
@@ -32,7 +32,11 @@ function bench(slots = 10) {
   };
   const batches = new Batches(options, listener);
   const add = (key: string, group?: string): HeldTask => {
-    const delivery = new Delivery(`tasks.q.normal.${key}`, '$JS.ACK.s.c.1.1.1.1.0', 1, 1, 1, 0, 1, new Uint8Array(0), 0);
+    const delivery = new Delivery(
+      Frame.of(`tasks.q.normal.${key}`, '$JS.ACK.s.c.1.1.1.1000000.0', '', new Uint8Array(0)),
+      1,
+      '$JS.ACK.s.c.',
+    );
     const task = new HeldTask('q', 'normal', delivery, Date.now(), performance.now());
     task.type = 't';
     task.slot = 'running';

@@ -6,7 +6,8 @@ import type { CompiledOptions } from './options.js';
 
 /** Reads headers and type into the task. @throws JetlaneError `invalid-headers`, `no-type` */
 function decodeTask(task: HeldTask, options: CompiledOptions): void {
-  if (task.delivery.headers) task.headers = parseTaskHeaders(task.delivery.headers);
+  const block = task.delivery.headers;
+  if (block) task.headers = parseTaskHeaders(block);
   const type = task.headers.type || options.defaultType;
   if (!type)
     throw new FatalError(`task "${task.id}" names no type and queue "${task.queue}" has no default type; set the header Task-Type`, {

@@ -60,7 +60,7 @@ export class HeldTask {
     /** `performance.now()` of the last moment at which the lease was surely ours. */
     public leasedAt: number,
   ) {
-    this.key = delivery.subject.slice(delivery.subject.lastIndexOf('.') + 1);
+    this.key = delivery.key;
   }
 
   get id(): string {
