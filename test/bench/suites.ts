@@ -8,7 +8,7 @@ export interface Run {
 }
 
 /** The name that a baseline has in tables and JSON. */
-export type Baseline = 'wire' | 'process' | 'bullmq' | 'fastify' | 'async 3.2.6 cargoQueue' | 'dataloader 2.2.3';
+export type Baseline = 'wire' | 'idle' | 'process' | 'bullmq' | 'fastify' | 'async 3.2.6 cargoQueue' | 'dataloader 2.2.3';
 
 /** One figure of one run, beside the same figure of other runs. */
 export interface Row {
@@ -162,6 +162,45 @@ const status: Suite = {
   ],
 };
 
+const PICKUP: Record<string, string> = {
+  idle: 'idle',
+  reserved: 'flood, weighted, 2 reserved slots',
+  weighted: 'flood, weighted',
+  strict: 'flood, strict',
+};
+
+const priority: Suite = {
+  count: [0, 0],
+  warmup: false,
+  needsRedis: false,
+  runs: [
+    ...Object.keys(PICKUP).map((variant) => ({ key: variant, side: 'product/priority', variant })),
+    { key: 'wire-idle', side: 'wire/priority', variant: 'idle' },
+    { key: 'wire', side: 'wire/priority', variant: 'flood' },
+  ],
+  rows: [
+    ...Object.entries(PICKUP).flatMap(([run, what]) =>
+      ['p50', 'p99'].map((field) => ({
+        metric: `high pickup, ${what}: ${field}`,
+        run,
+        field,
+        unit: 'ms',
+        against: run === 'idle' ? { wire: 'wire-idle' } : { idle: 'idle', wire: 'wire' },
+      })),
+    ),
+    ...['p50', 'p99'].map((field) => ({ metric: `wire loop, idle: ${field}`, run: 'wire-idle', field, unit: 'ms' })),
+    ...['p50', 'p99'].map((field) => ({
+      metric: `wire loop, flood: ${field}`,
+      run: 'wire',
+      field,
+      unit: 'ms',
+      against: { idle: 'wire-idle' as const },
+    })),
+    { metric: 'low tasks done, 2 reserved slots', run: 'reserved', field: 'low', unit: 'tasks/s', against: { wire: 'wire' } },
+    { metric: 'low tasks that arrive', run: 'reserved', field: 'arrived', unit: 'tasks/s' },
+  ],
+};
+
 const ITEMS = { field: 'rate', unit: 'items/s' };
 const ITEMS_CPU = { field: 'clientCpu', unit: 'ms/1000 items' };
 
@@ -194,5 +233,5 @@ const batching: Suite = {
 };
 
 /** The suites by the names that `--suite` takes, in the order in which they run. */
-export const suites = { enqueue, process, 'nest-process': nestProcess, http, status, batching } satisfies Record<string, Suite>;
+export const suites = { enqueue, process, 'nest-process': nestProcess, priority, http, status, batching } satisfies Record<string, Suite>;
 export type SuiteName = keyof typeof suites;

@@ -5,12 +5,12 @@ const NANOS_PER_SECOND = 1_000_000_000;
 const encoder = new TextEncoder();
 
 /** Names of the streams and prefixes of the subjects of one namespace (DESIGN: `<ns_>tasks_<queue>_<lane>`, `<ns.>tasks…`). */
-export function names(namespace: string) {
+export function names(namespace: string, lane: string = LANE) {
   return {
-    laneStream: `${namespace}_tasks_${QUEUE}_${LANE}`,
+    laneStream: `${namespace}_tasks_${QUEUE}_${lane}`,
     stateStream: `${namespace}_task_states`,
     consumer: `${namespace}_workers`,
-    taskPrefix: `${namespace}.tasks.${QUEUE}.${LANE}.`,
+    taskPrefix: `${namespace}.tasks.${QUEUE}.${lane}.`,
     statePrefix: `${namespace}.states.${QUEUE}.`,
   };
 }
@@ -27,17 +27,8 @@ export async function api<T>(link: WireLink, call: string, request?: unknown): P
 
 /** Creates what one lane needs, configured as the product's: its work queue, its consumer and the stream of the records. */
 export async function provision(link: WireLink, namespace: string): Promise<void> {
-  const { laneStream, stateStream, consumer, taskPrefix } = names(namespace);
-  await api(link, `STREAM.CREATE.${laneStream}`, {
-    name: laneStream,
-    subjects: [`${taskPrefix}*`],
-    storage: 'file',
-    retention: 'workqueue',
-    discard: 'new',
-    max_msgs: 10_000_000,
-    allow_direct: true,
-    duplicate_window: 30 * NANOS_PER_SECOND,
-  });
+  const { stateStream } = names(namespace);
+  await provisionLane(link, namespace);
   await api(link, `STREAM.CREATE.${stateStream}`, {
     name: stateStream,
     subjects: [`${namespace}.states.>`],
@@ -50,6 +41,21 @@ export async function provision(link: WireLink, namespace: string): Promise<void
     allow_msg_ttl: true,
     allow_direct: true,
     duplicate_window: NANOS_PER_SECOND,
+  });
+}
+
+/** Creates a work queue with its consumer. */
+export async function provisionLane(link: WireLink, namespace: string, lane?: string): Promise<void> {
+  const { laneStream, consumer, taskPrefix } = names(namespace, lane);
+  await api(link, `STREAM.CREATE.${laneStream}`, {
+    name: laneStream,
+    subjects: [`${taskPrefix}*`],
+    storage: 'file',
+    retention: 'workqueue',
+    discard: 'new',
+    max_msgs: 10_000_000,
+    allow_direct: true,
+    duplicate_window: 30 * NANOS_PER_SECOND,
   });
   await api(link, `CONSUMER.CREATE.${laneStream}.${consumer}`, {
     stream_name: laneStream,
