@@ -1,8 +1,9 @@
 import { type Connection, type Delivery, MISSED_HEARTBEATS, type PullEnd } from '@jetlane/jetstream';
-import { LANES, type Lane, type LanePicker, PULL_SURPLUS, planPulls, strictPicker, surplusFor, weightedPicker } from '@jetlane/protocol';
+import { LANES, type Lane, PULL_SURPLUS, planPulls, surplusFor } from '@jetlane/protocol';
 import { decodeOrFail } from './execute.js';
 import { HeldTask } from './held-task.js';
 import { LaneState } from './lane-state.js';
+import { LaneTurns } from './lane-turns.js';
 import type { LeaseKeeper } from './lease-keeper.js';
 import type { Gate } from './limits/gate.js';
 import { HandOver } from './limits/hand-over.js';
@@ -10,8 +11,6 @@ import type { LimitedLoop } from './limits/limiter.js';
 import type { CompiledOptions } from './options.js';
 import { within } from './within.js';
 
-/** Longest time for which a slot is kept for a lane whose pull is under way; a pull takes 0.3 to 3 ms. */
-const HOLD_MS = 20;
 /** How long the server may take to confirm that it sends nothing more. */
 const DRAIN_MS = 1000;
 /** What a handler is taken to need until the first one has ended, in ms: with it few slots ask for few tasks. */
@@ -43,16 +42,12 @@ export class FetchLoop implements LimitedLoop {
   private readonly lanes: LaneState[];
   /** Tasks that wait for a slot. */
   private waiting = 0;
-  /** Slots kept for tasks that are on their way, per lane: the lane is next and has a backlog, but nothing of it is here. */
-  private readonly owed = LANES.map(() => 0);
-  private readonly known = LANES.map(() => 0);
-  private holdTimer: NodeJS.Timeout | undefined;
+  private readonly turns: LaneTurns;
   /** Looks again when a rate lets the next task start. */
   private gateTimer: NodeJS.Timeout | undefined;
   private readonly handOver: HandOver;
   /** How long handlers run, on average. */
   private runMs = FIRST_RUN_MS;
-  private readonly picker: LanePicker;
   private fetching = false;
   private stopped = false;
   private turnScheduled = false;
@@ -64,8 +59,8 @@ export class FetchLoop implements LimitedLoop {
     private readonly leases: LeaseKeeper,
     private readonly hooks: FetchLoopHooks,
   ) {
-    this.picker = options.mode === 'strict' ? strictPicker : weightedPicker(options.weights);
     this.lanes = LANES.map((lane, index) => this.openLane(lane, index));
+    this.turns = new LaneTurns(this.lanes, options.mode, options.weights, () => this.turn());
     this.slots = options.slots;
     this.handOver = new HandOver({
       connection,
@@ -87,7 +82,7 @@ export class FetchLoop implements LimitedLoop {
   async stop(): Promise<HeldTask[]> {
     this.fetching = false;
     for (const { wake } of this.lanes) clearTimeout(wake);
-    clearTimeout(this.holdTimer);
+    this.turns.stop();
     clearTimeout(this.gateTimer);
     this.handOver.stop();
     if (this.connection.state === 'connected') await within(DRAIN_MS, Promise.all(this.lanes.map(({ puller }) => puller.drain())));
@@ -136,7 +131,7 @@ export class FetchLoop implements LimitedLoop {
   private ended(index: number, end: PullEnd): void {
     const state = this.lanes[index]!;
     state.lastEnd = end;
-    this.forgetBacklog(index);
+    this.turns.forget(index);
     if (end.code === 404 || end.code === 408) state.refusals = 0;
     else this.refused(state, end);
     this.schedule();
@@ -161,15 +156,52 @@ export class FetchLoop implements LimitedLoop {
     this.turnScheduled = false;
     if (!this.fetching) return;
     if (this.gate) this.openGate(this.gate);
-    this.startOwed();
-    while (this.waiting > 0 && this.running + this.reserved < this.slots && this.mayStart()) {
+    this.startKept();
+    while (this.waiting > 0 && this.running + this.turns.kept < this.slots && this.mayStart()) {
       const index = this.nextLane();
       if (index < 0) break;
       if (this.lanes[index]!.buffered > 0) this.startNext(index);
-      else this.hold(index);
+      else this.turns.keep(index);
     }
     if (this.waiting > 0) this.handOver.watch();
     if (this.connection.state === 'connected' && this.settling < this.options.settleWindow) this.openPulls();
+  }
+
+  private nextLane(): number {
+    const { gate, slots, turns } = this;
+    return turns.next(this.connection.state === 'connected', (i) => gate === undefined || gate.laneFree(i, slots, turns.owed) > 0);
+  }
+
+  /** What slots were kept for, and has come meanwhile. */
+  private startKept(): void {
+    this.turns.refresh();
+    for (let i = 0; i < this.lanes.length; i++) {
+      while (this.lanes[i]!.buffered > 0 && this.running < this.slots && this.mayStart() && this.turns.pay(i)) this.startNext(i);
+    }
+  }
+
+  private startNext(index: number): void {
+    const task = this.take(index);
+    if (this.gate === undefined || this.passes(this.gate, task)) this.startTask(task);
+  }
+
+  private startTask(task: HeldTask): void {
+    this.running++;
+    task.slot = 'running';
+    this.hooks.run(task);
+  }
+
+  private openPulls(): void {
+    const lanes = this.lanes.map(({ puller, pending, buffered }) => ({ buffered, open: puller.open, pending }));
+    const { slots, running, gate } = this;
+    const now = performance.now();
+    const limits = gate ? { parked: gate.parked, startable: this.startable(gate, now) } : undefined;
+    const state = { slots, running, surplus: surplusFor(slots, this.runMs), ...limits, lanes };
+    const asks = planPulls(state, this.options.mode, this.options.weights);
+    for (let i = 0; i < asks.length; i++) {
+      const { puller, pending, pausedUntil } = this.lanes[i]!;
+      if (asks[i]! > 0 && now >= pausedUntil) puller.pull(asks[i]!, pending > 0 && asks[i]! > PULL_SURPLUS ? 'now' : 'wait');
+    }
   }
 
   private mayStart(): boolean {
@@ -183,59 +215,6 @@ export class FetchLoop implements LimitedLoop {
     if (this.running < this.slots) this.unpark(gate.ready(now));
     const wait = gate.waitMs(now);
     if (wait < Number.POSITIVE_INFINITY && wait > 0) this.gateTimer = setTimeout(() => this.turn(), Math.ceil(wait));
-  }
-
-  /** The lane that is next: the backlog that a lane has on the server counts as much as what it has here. */
-  private nextLane(): number {
-    const connected = this.connection.state === 'connected';
-    for (let i = 0; i < this.lanes.length; i++) {
-      const { pending, refusals, buffered } = this.lanes[i]!;
-      const reachable = connected && refusals === 0 ? pending - this.owed[i]! : 0;
-      const free = this.gate === undefined || this.gate.laneFree(i, this.slots, this.owed) > 0;
-      this.known[i] = free ? buffered + Math.max(0, reachable) : 0;
-    }
-    return this.picker.next(this.known);
-  }
-
-  private get reserved(): number {
-    return this.owed[0]! + this.owed[1]! + this.owed[2]! + this.owed[3]!;
-  }
-
-  /**
-   * Keeps a slot for a lane whose turn it is, for the time of one pull. Without that the surplus of the other lanes would
-   * fill every slot that gets free, and a worker of few slots would serve all lanes alike.
-   */
-  private hold(index: number): void {
-    this.owed[index]!++;
-    this.holdTimer ??= setTimeout(() => this.lookAtHeld(), HOLD_MS);
-  }
-
-  /** A lane that brought nothing all the while has no backlog for us: others have taken it, or the lane is paused. */
-  private lookAtHeld(): void {
-    this.holdTimer = undefined;
-    for (let i = 0; i < this.lanes.length; i++) {
-      const state = this.lanes[i]!;
-      if (this.owed[i]! > 0 && !state.brought) this.forgetBacklog(i);
-      state.brought = false;
-    }
-    if (this.reserved > 0) this.holdTimer = setTimeout(() => this.lookAtHeld(), HOLD_MS);
-    this.turn();
-  }
-
-  /** In mode `strict` nothing is owed for longer than a look: a higher lane that has brought tasks meanwhile goes first. */
-  private startOwed(): void {
-    if (this.options.mode === 'strict') this.owed.fill(0);
-    for (let i = 0; i < this.owed.length; i++) {
-      while (this.owed[i]! > 0 && this.lanes[i]!.buffered > 0 && this.running < this.slots && this.mayStart()) {
-        this.owed[i]!--;
-        this.startNext(i);
-      }
-    }
-  }
-
-  private forgetBacklog(index: number): void {
-    this.lanes[index]!.pending = 0;
-    this.owed[index] = 0;
   }
 
   /** The handler of a task has ended: its slot is free. */
@@ -265,11 +244,6 @@ export class FetchLoop implements LimitedLoop {
     this.idleListener = undefined;
   }
 
-  private startNext(index: number): void {
-    const task = this.take(index);
-    if (this.gate === undefined || this.passes(this.gate, task)) this.startTask(task);
-  }
-
   /** A task whose group is at its limit waits apart: it keeps no slot, and nobody waits behind it. */
   private passes(gate: Gate, task: HeldTask): boolean {
     const now = performance.now();
@@ -283,33 +257,14 @@ export class FetchLoop implements LimitedLoop {
     return false;
   }
 
-  private startTask(task: HeldTask): void {
-    this.running++;
-    task.slot = 'running';
-    this.hooks.run(task);
-  }
-
   private take(index: number): HeldTask {
     this.waiting--;
     return this.lanes[index]!.take();
   }
 
-  private openPulls(): void {
-    const lanes = this.lanes.map(({ puller, pending, buffered }) => ({ buffered, open: puller.open, pending }));
-    const { slots, running, gate } = this;
-    const now = performance.now();
-    const limits = gate ? { parked: gate.parked, startable: this.startable(gate, now) } : undefined;
-    const state = { slots, running, surplus: surplusFor(slots, this.runMs), ...limits, lanes };
-    const asks = planPulls(state, this.options.mode, this.options.weights);
-    for (let i = 0; i < asks.length; i++) {
-      const { puller, pending, pausedUntil } = this.lanes[i]!;
-      if (asks[i]! > 0 && now >= pausedUntil) puller.pull(asks[i]!, pending > 0 && asks[i]! > PULL_SURPLUS ? 'now' : 'wait');
-    }
-  }
-
   private startable(gate: Gate, now: number): number[] {
     const most = gate.startable(now);
-    return this.lanes.map((_, i) => Math.min(most, gate.laneFree(i, this.slots, this.owed)));
+    return this.lanes.map((_, i) => Math.min(most, gate.laneFree(i, this.slots, this.turns.owed)));
   }
 
   /** What could run here now if nothing held it back. */
