@@ -25,10 +25,12 @@ describe('a queue set to 30/s', () => {
     await backlog(site, queue, 1000);
     const effects = new Effects();
     // 2/s, 5/s, 40/s and much more, if they were let.
-    await worker(site, effects, 'a', 500, { queue, concurrency: 1 });
-    await worker(site, effects, 'b', 200, { queue, concurrency: 1 });
-    await worker(site, effects, 'c', 100, { queue, concurrency: 4 });
-    await worker(site, effects, 'd', 1, { queue, concurrency: 10 });
+    const workers = [
+      await worker(site, effects, 'a', 500, { queue, concurrency: 1 }),
+      await worker(site, effects, 'b', 200, { queue, concurrency: 1 }),
+      await worker(site, effects, 'c', 100, { queue, concurrency: 4 }),
+      await worker(site, effects, 'd', 1, { queue, concurrency: 10 }),
+    ];
     await pass(4000);
     const writes = await entries();
     // The rate holds over any window; one that the machine stood still in says nothing, so the next one may do.
@@ -42,6 +44,10 @@ describe('a queue set to 30/s', () => {
     const by = (name: string) => window.filter((run) => run.worker === name).length;
     expect(window.length, JSON.stringify(counted().map(({ length }) => length))).toBeGreaterThanOrEqual(285);
     expect(window.length).toBeLessThanOrEqual(315);
+    // Every worker tells how much of the rate is its own; together that is never more than all of it.
+    const views = workers.map((one) => one.health().limits?.rate ?? { limit: 0, share: 0 });
+    expect(views.map(({ limit }) => limit)).toEqual([30, 30, 30, 30]);
+    expect(views.reduce((sum, { share }) => sum + share, 0)).toBeLessThanOrEqual(30.001);
     expect((await entries()) - writes).toBeLessThanOrEqual(4 * (seconds + 1));
     // Shares follow the demand: the slow ones run about what they can, the others share the rest.
     expect(by('a')).toBeGreaterThan(12);

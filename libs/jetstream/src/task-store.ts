@@ -18,7 +18,7 @@ import {
 import type { Connection } from './connection.js';
 import type { Payload } from './outbox.js';
 import type { PubAck } from './publication.js';
-import { directGet, leaderGet, purgeSubject, type StoredMessage } from './stored.js';
+import { deleteSubject, directGet, leaderGet, type StoredMessage } from './stored.js';
 
 /** Reads the last message of a subject: `directGet` from any replica, `leaderGet` from the leader. */
 export type Reader = (connection: Connection, stream: string, subject: string) => Promise<StoredMessage | undefined>;
@@ -86,9 +86,9 @@ export class TaskStore {
     const { connection } = this;
     const { names } = connection;
     // The order of the way: what moves on meanwhile is met at its next place.
-    await purgeSubject(connection, names.schedules, names.timer(queue, key));
-    await purgeSubject(connection, names.schedules, names.pattern(`due.${queue}.*.${key}`));
-    await Promise.all(LANES.map((lane) => purgeSubject(connection, names.lane(queue, lane).stream, names.task(queue, lane, key))));
+    await deleteSubject(connection, names.schedules, names.timer(queue, key));
+    await Promise.all(LANES.map((lane) => deleteSubject(connection, names.schedules, names.due(queue, lane, key))));
+    await Promise.all(LANES.map((lane) => deleteSubject(connection, names.lane(queue, lane).stream, names.task(queue, lane, key))));
   }
 
   /**

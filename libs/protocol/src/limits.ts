@@ -57,18 +57,23 @@ export class TokenBucket {
   /** Tokens that were never used, since the beginning: there was no room for them. */
   overflow = 0;
 
-  /** @param rate tokens per ms */
+  /** @param current tokens per ms */
   constructor(
-    private rate: number,
+    private current: number,
     private at: number,
     private level = 0,
   ) {}
 
+  /** Tokens per ms. */
+  get rate(): number {
+    return this.current;
+  }
+
   /** Another rate from now on. What does not fit into the new bucket is overflow. */
   setRate(rate: number, now: number): void {
-    if (rate === this.rate) return;
+    if (rate === this.current) return;
     this.refill(now);
-    this.rate = rate;
+    this.current = rate;
     const kept = Math.min(this.level, burstOf(rate));
     this.overflow += this.level - kept;
     this.level = kept;

@@ -101,7 +101,8 @@ export class Worker {
 
   /**
    * What the worker does now, per lane; for readiness and the live view. `problems` says which lane gets no tasks and why;
-   * `ready` is false while there is any. A lane that somebody paused is told in `paused` and is no problem.
+   * `ready` is false while there is any. A lane that somebody paused is told in `paused` and is no problem. `limits` says what of the
+   * queue's limits is this worker's at the moment, where there are any.
    */
   health() {
     const { engine } = this;
@@ -121,6 +122,7 @@ export class Worker {
       busy: engine?.loop.running ?? 0,
       settling: engine?.loop.settling ?? 0,
       lanes,
+      ...(engine?.loop.gate ? { limits: engine.loop.gate.view() } : {}),
     };
   }
 

@@ -24,6 +24,23 @@ export interface GateLoad {
   readonly running: () => Iterable<HeldTask>;
 }
 
+/** A limit of the queue, and what of it is this worker's now. */
+export interface LimitView {
+  /** Tasks at a time, or starts per second. */
+  readonly limit: number;
+  readonly share: number;
+}
+
+/** What holds tasks back here. */
+export interface GateView {
+  readonly concurrency?: LimitView;
+  readonly rate?: LimitView;
+  /** Starts per second of this worker alone. */
+  readonly ownRate?: number;
+  /** Tasks that wait for their group. */
+  readonly parked: number;
+}
+
 /** Says what may start now. A queue without limits and reserved slots has none. Only the fetch loop calls it. */
 export class Gate {
   /** Tasks that run, over all lanes. */
@@ -47,6 +64,17 @@ export class Gate {
   /** Tasks that wait for their group. */
   get parked(): number {
     return this.groups?.parked ?? 0;
+  }
+
+  /** What holds tasks back, for the live view. */
+  view(now = performance.now()): GateView {
+    const { concurrency, rate, ownRate, parked } = this;
+    return {
+      ...(concurrency ? { concurrency: { limit: concurrency.total, share: concurrency.granted(now) } } : {}),
+      ...(rate ? { rate: rate.view(now) } : {}),
+      ...(ownRate ? { ownRate: ownRate.rate * 1000 } : {}),
+      parked,
+    };
   }
 
   /** Starts that this worker's share of the queue's rate would have allowed and that it did not need. */

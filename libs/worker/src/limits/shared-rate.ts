@@ -48,6 +48,12 @@ export class SharedRate {
     return this.fresh(now).full(now);
   }
 
+  /** The whole rate and this worker's part of it, in starts per second. */
+  view(now: number): { limit: number; share: number } {
+    const limit = this.rate * 1000;
+    return { limit, share: limit * this.share.granted(now) };
+  }
+
   setRate(rate: Rate): void {
     this.rate = perMs(rate);
   }
