@@ -112,7 +112,7 @@ export async function deleteSubject(connection: Connection, stream: string, subj
 /**
  * Deletes the messages of one subject, or of all that fit a pattern, but for the last `keep`; returns how many were deleted. Only for
  * streams without acknowledged deliveries: nats-server 2.15 moves the floor of a consumer with deliveries under way beyond some that
- * are not acknowledged, and never delivers those again (test/integration/worker-interplay.spec.ts finds tasks lost with it).
+ * are not acknowledged, and never delivers those again (test/integration/remove-copies.spec.ts).
  */
 export async function purgeSubject(connection: Connection, stream: string, subject: string, keep = 0): Promise<number> {
   const { streams } = await connection.admin();
