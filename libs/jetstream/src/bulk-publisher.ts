@@ -1,4 +1,5 @@
-import { createInbox, type Msg, type NatsConnection, type Subscription } from '@nats-io/nats-core';
+import type { Msg, NatsConnection, Subscription } from '@nats-io/nats-core';
+import { type Denial, newInbox } from './denials.js';
 import type { Outbox } from './outbox.js';
 import type { Publication } from './publication.js';
 import { abandonedError } from './publish-errors.js';
@@ -54,7 +55,7 @@ export class BulkPublisher {
   private unconfirmed = 0;
   private unconfirmedBytes = 0;
   private counter = 0;
-  private readonly prefix = `${createInbox()}.`;
+  private readonly prefix: string;
   private readonly subscription: Subscription;
   private readonly sweeper: NodeJS.Timeout;
 
@@ -63,6 +64,7 @@ export class BulkPublisher {
     private readonly outbox: Outbox,
     private readonly publisher: Publisher,
   ) {
+    this.prefix = `${newInbox(nats)}.`;
     this.subscription = nats.subscribe(`${this.prefix}>`, {
       callback: (error, message) => {
         if (!error) this.answered(message);
@@ -102,6 +104,15 @@ export class BulkPublisher {
   /** The link broke, or is closed: what was not confirmed goes one by one, as soon as the publisher can. */
   linkDown(): void {
     for (const id of [...this.batches.keys()]) this.again(this.take(id)!.publications);
+  }
+
+  /** The user may not publish there: the publisher finds out for each message of the batch. @returns whether one was on its way there */
+  denied({ operation, subject }: Denial): boolean {
+    if (operation !== 'publish') return false;
+    const [id] =
+      [...this.batches].find(([, { publications }]) => publications.some((publication) => publication.subject === subject)) ?? [];
+    if (id !== undefined) this.oneByOne(this.take(id)!.publications);
+    return id !== undefined;
   }
 
   close(): void {

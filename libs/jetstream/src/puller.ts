@@ -1,5 +1,6 @@
-import { createInbox, type Msg, type NatsConnection, type Subscription } from '@nats-io/nats-core';
+import type { Msg, NatsConnection, Subscription } from '@nats-io/nats-core';
 import { type Delivery, isDelivery, readDelivery } from './delivery.js';
+import { type Denial, type Denials, newInbox } from './denials.js';
 import { listenerThrew } from './listener-error.js';
 import { headerBlock, statusCode, statusText } from './wire-message.js';
 
@@ -47,6 +48,8 @@ interface Channel {
 const CHANNELS = 3;
 const SWEEP_MS = 500;
 const NOW_EXPIRES_MS = 1000;
+/** Code of the end of a pull that the user has no permission for. */
+export const PULL_DENIED = 403;
 /** Code of an end that the puller found by itself. */
 export const MISSED_HEARTBEATS = 598;
 
@@ -63,6 +66,7 @@ export class Puller {
   private counter = 0;
   private epoch = 0;
   private sweptAt = 0;
+  private forgetDenials: () => void = () => undefined;
   /** Messages asked for and not yet delivered. */
   open = 0;
   /** Messages delivered so far. */
@@ -71,6 +75,7 @@ export class Puller {
   constructor(
     private readonly nats: NatsConnection,
     private readonly options: PullerOptions,
+    private readonly denials: Denials,
   ) {
     this.subject = `$JS.API.CONSUMER.MSG.NEXT.${options.stream}.${options.consumer}`;
     this.ackPrefix = `$JS.ACK.${options.stream}.${options.consumer}.`;
@@ -80,6 +85,7 @@ export class Puller {
   start(epoch: number): void {
     this.stop();
     this.epoch = epoch;
+    this.forgetDenials = this.denials.on((denial) => this.denied(denial));
     this.channels = Array.from({ length: CHANNELS }, () => this.openChannel());
     this.sweptAt = performance.now();
     this.sweeper = setInterval(() => this.sweep(), SWEEP_MS);
@@ -89,6 +95,7 @@ export class Puller {
   /** Stops listening. What the server still sends to the old inboxes has no listener and comes back after its lease. */
   stop(): void {
     clearInterval(this.sweeper);
+    this.forgetDenials();
     for (const { subscription } of this.channels) if (!this.nats.isClosed()) subscription.unsubscribe();
     this.channels = [];
     this.open = 0;
@@ -108,6 +115,7 @@ export class Puller {
    */
   async drain(): Promise<void> {
     clearInterval(this.sweeper);
+    this.forgetDenials();
     const channels = this.channels;
     this.channels = [];
     this.open = 0;
@@ -145,12 +153,18 @@ export class Puller {
   }
 
   private openChannel(): Channel {
-    const inbox = `${createInbox()}.`;
+    const inbox = `${newInbox(this.nats)}.`;
     const subscription = this.nats.subscribe(`${inbox}*`, {
       callback: (error, message) => void (error || this.received(channel, message)),
     });
     const channel: Channel = { inbox, subscription, pull: 0, remaining: 0, patienceMs: 0, silentUntil: 0, heard: false };
     return channel;
+  }
+
+  private denied({ operation, subject, error }: Denial): boolean {
+    if (operation !== 'publish' || subject !== this.subject) return false;
+    for (const channel of this.channels) if (channel.pull !== 0) this.end(channel, { code: PULL_DENIED, text: error.message });
+    return true;
   }
 
   private received(channel: Channel, message: Msg): void {
