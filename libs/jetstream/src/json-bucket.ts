@@ -23,7 +23,10 @@ function rethrow(error: unknown): never {
 
 /** A KV bucket of JSON values. Every call may throw JetlaneError `permission-denied`. */
 export class JsonBucket<T> {
-  private constructor(private readonly kv: KV) {}
+  private constructor(
+    private readonly kv: KV,
+    private readonly connection: Connection,
+  ) {}
 
   /**
    * Opens the bucket, creating it when it is missing.
@@ -32,7 +35,7 @@ export class JsonBucket<T> {
   static async open<T>(connection: Connection, name: string, history = 8, maxAgeMs = 0): Promise<JsonBucket<T>> {
     const buckets = new Kvm(connection.raw());
     const bucket = await buckets.create(name, { history, ttl: maxAgeMs, replicas: connection.replicas }).catch(rethrow);
-    return new JsonBucket<T>(bucket);
+    return new JsonBucket<T>(bucket, connection);
   }
 
   async get(key: string): Promise<BucketEntry<T> | undefined> {
@@ -88,7 +91,17 @@ export class JsonBucket<T> {
     const empty = (await this.kv.status()).values === 0;
     if (empty) initialized();
     void tell(iterator, listener, initialized);
-    return { ready, stop: () => iterator.stop() };
+    // Left open, the client's watch would go on looking for heartbeats, and print an error for each that a closed connection does not bring.
+    const forget = this.connection.onState((state) => {
+      if (state === 'closed') iterator.stop();
+    });
+    return {
+      ready,
+      stop: () => {
+        forget();
+        iterator.stop();
+      },
+    };
   }
 }
 
