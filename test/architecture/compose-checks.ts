@@ -72,6 +72,47 @@ const environmentIsKnown: Check = (d) => {
   });
 };
 
+/** What compose leaves to its defaults, and why. */
+const NOT_PASSED = {
+  GATEWAY_PORT: 'health checks, Prometheus and other services rely on the ports',
+  QUEUE_MANAGER_PORT: 'as above',
+  SCHEDULER_PORT: 'as above',
+  RESILIENCY_PORT: 'as above',
+  ANALYTICS_PORT: 'as above',
+  WORKER_PORT: 'as above',
+  NATS_USER: 'every service has a key',
+  NATS_PASSWORD: 'as above',
+  NATS_TOKEN: 'as above',
+  NATS_CREDS: 'as above',
+  NATS_TLS_CA: 'the network of the containers is not open to others',
+  NATS_TLS_CERT: 'as above',
+  NATS_TLS_KEY: 'as above',
+  JETLANE_NAMESPACE: 'the NATS cluster is for this installation alone',
+  NO_COLOR: 'logs are JSON',
+};
+
+/** Every variable of the documentation reaches the containers that read it, or the list above says why not. */
+const operatorsCanSetEverything: Check = (d) => {
+  const rows = [...d.configuration.matchAll(/^\| `(\w+)` \|.*\| ([^|]+) \|$/gm)].map(([, variable = '', readers = '']) => ({
+    variable,
+    readers: readers.split(',').map((reader) => reader.trim().replace('worker host', 'worker')),
+  }));
+  const own = ownServices(d);
+  const read = rows.flatMap(({ variable, readers }) =>
+    own
+      .filter(([name]) => readers.includes(name) || readers.includes('all'))
+      .map(([name, { environment = {} }]) => ({ name, variable, environment })),
+  );
+  return [
+    ...read
+      .filter(({ variable, environment }) => !(variable in environment) && !(variable in NOT_PASSED))
+      .map(({ name, variable }) => `${name} reads ${variable}, which compose does not pass on`),
+    ...Object.keys(NOT_PASSED)
+      .filter((variable) => !read.some((row) => row.variable === variable))
+      .map((variable) => `${variable} is left out for a reason, and no service reads it`),
+  ];
+};
+
 const addressesExist: Check = (d) =>
   ownServices(d).flatMap(([name, { environment = {} }]) =>
     ['NATS_URL', 'DATABASE_URL', 'OTEL_EXPORTER_OTLP_ENDPOINT'].flatMap((variable) =>
@@ -171,6 +212,7 @@ export const COMPOSE_CHECKS = {
   portsAreTheDefaults,
   everythingHasAHealthCheck,
   environmentIsKnown,
+  operatorsCanSetEverything,
   addressesExist,
   publishedPortsAreLocal,
   volumesAreDeclared,

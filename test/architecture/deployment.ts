@@ -12,6 +12,7 @@ export interface ComposeService {
   ports?: string[];
   expose?: string[];
   volumes?: string[];
+  secrets?: { source: string; target: string }[];
   depends_on?: Record<string, { condition: string }>;
   healthcheck?: { test: string[]; interval?: string; timeout?: string; retries?: number };
   restart?: string;
@@ -30,12 +31,16 @@ export type Settings = { name: string; host: string; port: number; portVariable:
 
 /** Everything under deploy/ and around it, parsed; the checks look at nothing else, so a test can break a copy of it. */
 export interface Deployment {
-  compose: { services: Record<string, ComposeService>; volumes: Record<string, unknown> };
+  compose: { services: Record<string, ComposeService>; volumes: Record<string, unknown>; secrets: Record<string, { file: string }> };
   composeText: string;
   envExample: string;
+  /** docs/configuration.md */
+  configuration: string;
   dockerfile: string;
   dockerignore: string;
   natsConfigs: Record<string, string>;
+  /** Users of deploy/nats/permissions.yaml, with their roles. */
+  natsUsers: Record<string, string>;
   prometheus: {
     scrape_configs: { job_name: string; metrics_path?: string; dns_sd_configs: { names: string[]; type: string; port: number }[] }[];
   };
@@ -62,9 +67,11 @@ export async function loadDeployment(root: string): Promise<Deployment> {
     compose,
     composeText: await text('docker-compose.yml'),
     envExample: await text('.env.example'),
+    configuration: await text('docs/configuration.md'),
     dockerfile: await text('deploy/docker/Dockerfile'),
     dockerignore: await text('.dockerignore'),
     natsConfigs: await texts(await files('deploy/nats')),
+    natsUsers: (await yaml<{ users: Record<string, string> }>('deploy/nats/permissions.yaml')).users,
     prometheus: await yaml('deploy/prometheus/prometheus.yml'),
     datasources: await yaml('deploy/grafana/provisioning/datasources/datasources.yml'),
     dashboards: await Promise.all(

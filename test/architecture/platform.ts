@@ -4,7 +4,7 @@ import { METRICS, type MetricSpec } from '@jetlane/telemetry';
 export const APPS_WITHOUT_CONTAINER: readonly string[] = ['dashboard', 'cli'];
 
 /** Secrets without which compose must refuse to start. */
-export const REQUIRED_SECRETS = ['JETLANE_API_KEYS', 'NATS_PASSWORD', 'POSTGRES_PASSWORD'] as const;
+export const REQUIRED_SECRETS = ['JETLANE_API_KEYS', 'POSTGRES_PASSWORD'] as const;
 
 /** Every series that a dashboard may ask for, by its Prometheus name, with its labels. */
 export function exportedSeries(): Map<string, readonly string[]> {

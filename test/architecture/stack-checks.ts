@@ -57,17 +57,26 @@ const natsIsConfigured: Check = (d) =>
       ...variables
         .filter((variable) => service.environment?.[variable] === undefined)
         .map((variable) => `${name} does not get ${variable}`),
-      ...(['NATS_USER', 'NATS_PASSWORD'].every((variable) => variables.includes(variable))
-        ? []
-        : [`${name} asks for no user and password`]),
-      ...(/^"\$\{NATS_PASSWORD:.*"$/.test(String(service.environment?.NATS_PASSWORD))
-        ? []
-        : [`${name} gets its password without the quotes that keep it a string`]),
+      ...(/^include "users\.conf"$/m.test(config) ? [] : [`${name} lets everybody in: it includes no users`]),
+      ...(service.secrets ? [`${name} gets seeds, and needs none`] : []),
       ...(/sync_interval:\s*100ms/.test(config) ? [] : [`${name} does not sync every 100 ms`]),
       ...(service.volumes?.some((volume) => volume.endsWith(`:${store}`)) ? [] : [`${name} keeps ${store} on no volume`]),
       ...(service.healthcheck?.test.join(' ').includes(`127.0.0.1:${monitor}/healthz`)
         ? []
         : [`the health check of ${name} does not ask port ${monitor}`]),
+    ];
+  });
+
+/** Each service has the key and the inbox of its own user, whose name is its own. */
+const everyServiceIsItsOwnUser: Check = (d) =>
+  ownServices(d).flatMap(([name, { environment = {}, secrets = [] }]) => {
+    const [secret] = secrets;
+    const file = secret && d.compose.secrets[secret.source]?.file;
+    return [
+      ...(name in d.natsUsers ? [] : [`${name} is no user of permissions.yaml`]),
+      ...(secrets.length === 1 && file === `deploy/nats-keys/${name}.nk` ? [] : [`${name} gets the seed ${file}`]),
+      ...(environment.NATS_NKEY_SEED === `/run/secrets/${secret?.target}` ? [] : [`${name} does not find its seed`]),
+      ...(environment.NATS_INBOX_PREFIX === `_INBOX.${name}` ? [] : [`${name} listens on ${environment.NATS_INBOX_PREFIX}`]),
     ];
   });
 
@@ -172,6 +181,7 @@ const imageCanBeBuilt: Check = (d) => {
 export const STACK_CHECKS = {
   natsNodesFormACluster,
   natsIsConfigured,
+  everyServiceIsItsOwnUser,
   prometheusScrapesEveryService,
   dashboardsAskForExportedMetrics,
   grafanaFindsItsFiles,

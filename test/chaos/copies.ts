@@ -1,12 +1,12 @@
 import type { ServiceProcess } from '@jetlane/testing';
 import { Child } from '../support/child.js';
-import type { FrameProxy } from './frame-proxy.js';
+import type { LinkProxy } from '../support/link-proxy.js';
 import type { ResiliencyInput } from './programs/inputs.js';
 import { NAMESPACE } from './site.js';
 
 /** One of the two copies of resiliency, all of whose words go through a proxy. */
 export interface Copy {
-  readonly proxy: FrameProxy;
+  readonly proxy: LinkProxy;
   /** SIGKILL. Resolves when it is dead. */
   kill(): Promise<void>;
   /** Resolves when there is a new process in its place. */
@@ -16,7 +16,7 @@ export interface Copy {
 }
 
 /** The service itself; its launcher starts it again. */
-export function serviceCopy(service: ServiceProcess, proxy: FrameProxy): Copy {
+export function serviceCopy(service: ServiceProcess, proxy: LinkProxy): Copy {
   return {
     proxy,
     kill: async () => {
@@ -32,7 +32,7 @@ export function serviceCopy(service: ServiceProcess, proxy: FrameProxy): Copy {
 }
 
 /** A process of the tests, without a protection. */
-export async function startCopy(proxy: FrameProxy, off: readonly string[]): Promise<Copy> {
+export async function startCopy(proxy: LinkProxy, off: readonly string[]): Promise<Copy> {
   const input: ResiliencyInput = { url: proxy.url, namespace: NAMESPACE, replicas: 1, off };
   const start = async () => {
     const child = await Child.start('test/chaos/programs/resiliency.ts', input);

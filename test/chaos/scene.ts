@@ -3,9 +3,8 @@ import { createDatabase, migrate } from '@jetlane/postgres';
 import type { QueueDefinition } from '@jetlane/protocol';
 import { waitUntil } from '@jetlane/testing';
 import { sql } from 'kysely';
-import { TcpProxy } from '../support/tcp-proxy.js';
+import { LinkProxy } from '../support/link-proxy.js';
 import { type Copy, serviceCopy, startCopy } from './copies.js';
-import { FrameProxy } from './frame-proxy.js';
 import { Audit, Producer, WorkerProcess } from './processes.js';
 import type { Load, Off, Setting } from './setting.js';
 import { NAMESPACE, type Site } from './site.js';
@@ -22,8 +21,8 @@ export class Scene {
   /** When things were broken, and what was in hand then. */
   readonly faults: { readonly at: number; readonly held: number }[] = [];
   /** The first worker's link, or that of both, where the cell asks for one. */
-  tcp: TcpProxy | undefined;
-  frames: FrameProxy | undefined;
+  tcp: LinkProxy | undefined;
+  frames: LinkProxy | undefined;
   databaseUrl: string | undefined;
   /** Did what the cell wanted come about? */
   filled = false;
@@ -75,8 +74,8 @@ export class Scene {
     await this.define(this.definition);
     if (this.mix.some(({ doomed }) => doomed)) await this.define(this.doomedDefinition);
     if (setting.database) this.databaseUrl = await this.openDatabase();
-    if (setting.link === 'tcp') this.tcp = await TcpProxy.open(site.server.port);
-    if (setting.link === 'frames') this.frames = await FrameProxy.open(site.url);
+    if (setting.link === 'tcp') this.tcp = await LinkProxy.open(site.server.url);
+    if (setting.link === 'frames') this.frames = await LinkProxy.open(site.url);
     this.audit = await Audit.start(site.dir, this.queue);
     if (off?.resiliency || setting.withoutResiliency) await this.stopResiliency();
     if (off?.resiliency && !setting.withoutResiliency) await this.startResiliency();

@@ -14,7 +14,7 @@ import {
   startPlatform,
   startPostgres,
 } from '@jetlane/testing';
-import { FrameProxy } from './frame-proxy.js';
+import { LinkProxy } from '../support/link-proxy.js';
 
 export const NAMESPACE = 'chaos';
 /** Taken for given by the services' launcher; nothing here connects to it. */
@@ -23,7 +23,7 @@ const NO_DATABASE = 'postgres://127.0.0.1:9/none';
 /** A copy of resiliency whose every word goes through a proxy. */
 export interface WatchedService {
   readonly service: ServiceProcess;
-  readonly proxy: FrameProxy;
+  readonly proxy: LinkProxy;
 }
 
 /** A server (or a cluster of three) and two copies of every service that moves tasks, each in its own process. */
@@ -123,7 +123,7 @@ export class Site {
 
   private async watched(copy: number): Promise<void> {
     // In a cluster the client learns the other addresses and would go round the proxy: there it sees one link only.
-    const proxy = await FrameProxy.open(this.servers[copy - 1]?.url ?? this.url);
+    const proxy = await LinkProxy.open(this.servers[copy - 1]?.url ?? this.url);
     const url = this.clustered ? this.url : proxy.url;
     const platform = await this.platform(`resiliency-${copy}`, ['resiliency'], 1, url);
     this.resiliency.push({ service: platform.services.get('resiliency')!, proxy });

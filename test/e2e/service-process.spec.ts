@@ -1,45 +1,22 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import { createServer } from 'node:http';
 import { freePort, type NatsServer, startNatsServer, waitUntil } from '@jetlane/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { ChildService } from './child-service.js';
 
 const ANALYTICS = new URL('../../apps/analytics/dist/main.js', import.meta.url).pathname;
 const SLOW = new URL('./slow-service.mjs', import.meta.url).pathname;
 
 const children: ServiceProcess[] = [];
 
-/** A built service as a process of its own, and all that it wrote. */
-class ServiceProcess {
-  output = '';
-  readonly exited: Promise<number | null>;
-  private readonly child: ChildProcess;
-
+/** A service that ends with its test. */
+class ServiceProcess extends ChildService {
   constructor(script: string, env: Record<string, string>) {
-    this.child = spawn(process.execPath, [script], {
-      env: { PATH: process.env.PATH ?? '', LOG_FORMAT: 'json', ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    for (const stream of [this.child.stdout!, this.child.stderr!]) {
-      stream.on('data', (chunk: Buffer) => {
-        this.output += chunk;
-      });
-    }
-    this.exited = new Promise((resolve) => this.child.once('exit', resolve));
+    super(script, env);
     children.push(this);
-  }
-
-  /** Names of the events in its log. */
-  get events(): string[] {
-    const lines = this.output.split('\n').filter((line) => line.startsWith('{') && line.endsWith('}'));
-    return lines.map((line) => (JSON.parse(line) as { msg: string }).msg);
   }
 
   async logs(event: string, timeoutMs = 20_000): Promise<void> {
     expect(await waitUntil(() => this.events.includes(event), { timeoutMs, everyMs: 20 }), `${event} in: ${this.output}`).toBe(true);
-  }
-
-  kill(signal: NodeJS.Signals): void {
-    this.child.kill(signal);
   }
 }
 

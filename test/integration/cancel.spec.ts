@@ -3,7 +3,7 @@ import { type Connection, connect, ensureQueue, leaderGet } from '@jetlane/jetst
 import type { QueueDefinition } from '@jetlane/protocol';
 import { Cancelled, type TaskContext } from '@jetlane/worker';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { TcpProxy } from '../support/tcp-proxy.js';
+import { LinkProxy } from '../support/link-proxy.js';
 import { rejection } from '../support/wait-until.js';
 import { eventually } from './services-fixture.js';
 import { deferred, QUICK_RETRY, SHORT_LEASE, WorkerSite } from './worker-fixture.js';
@@ -308,7 +308,7 @@ describe.concurrent('cancelGroup', () => {
 
   it('reaches what a frozen worker holds: the redelivery finds the record', async () => {
     const queue = await queueOf({ lease: SHORT_LEASE });
-    const proxy = await TcpProxy.open(site.installation.server.port);
+    const proxy = await LinkProxy.open(site.installation.server.url);
     const link = await connect({ servers: proxy.url, namespace: 'cancel' });
     ends.push(async () => {
       await link.close();

@@ -1,5 +1,5 @@
 import type { QueuedTask } from '@jetlane/client';
-import { openQueueBucket, removeQueue } from '@jetlane/jetstream';
+import { ensureQueue, openQueueBucket, removeQueue } from '@jetlane/jetstream';
 import {
   headerText,
   headerValue,
@@ -8,10 +8,12 @@ import {
   parseRetryHeader,
   parseTaskHeaders,
   type QueueDefinition,
+  QueueFullError,
 } from '@jetlane/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { storedSubjects } from '../support/broker.js';
 import { Installation } from '../support/installation.js';
+import { LinkProxy } from '../support/link-proxy.js';
 import { eventually, rejection } from '../support/wait-until.js';
 
 let all: Installation;
@@ -257,6 +259,35 @@ describe('enqueueMany', () => {
     expect(summary).toEqual({ accepted: 3, duplicates: 1, failed: 5 });
     expect(good.sort()).toEqual([0, 4, 5]);
     expect(bad).toEqual({ 1: 'unknown-queue', 2: 'invalid-argument', 3: 'invalid-argument', 6: 'invalid-argument', 7: 'invalid-argument' });
+  });
+
+  it.each([
+    ['one lane', () => 'normal'],
+    ['two lanes in turn', (n: number) => (n % 2 ? 'high' : 'normal')],
+  ] as const)('beyond the depth of %s, exactly as many are accepted as fit, and exactly those are stored', async (_what, laneOf) => {
+    const queue = `deep-${_what.length}`;
+    await ensureQueue(all.connection, { name: queue, maxDepth: 10 });
+    const proxy = await LinkProxy.open(all.broker.server.url);
+    const client = await all.producer({ servers: proxy.url });
+    let batched = 0;
+    proxy.fromClient = ({ reply }) => {
+      if (reply.endsWith('.$FI')) batched++;
+    };
+    const errors = new Map<number, unknown>();
+    const receipts = new Map<number, string>();
+    const summary = await client.enqueueMany(
+      Array.from({ length: 50 }, (_, n) => ({ queue, type: 't', data: n, lane: laneOf(n) })),
+      { onError: (error, index) => void errors.set(index, error), onReceipt: ({ id }, index) => void receipts.set(index, id) },
+    );
+    expect(batched, 'sent in batches first').toBe(50);
+    const room = new Set(Array.from({ length: 50 }, (_, n) => laneOf(n))).size * 10;
+    expect(summary).toEqual({ accepted: room, duplicates: 0, failed: 50 - room });
+    expect([...errors.values()].every((error) => error instanceof QueueFullError)).toBe(true);
+    expect([...errors.keys(), ...receipts.keys()].sort((a, b) => a - b)).toEqual(Array.from({ length: 50 }, (_, n) => n));
+    expect(await all.client.stats(queue)).toMatchObject([{ depth: room }]);
+    for (const [index, id] of receipts) expect(await all.client.status(id), `task ${index}`).toMatchObject({ state: 'queued' });
+    await client.close();
+    await proxy.close();
   });
 
   it('stops reading at an abort', async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type Cut, CuttingProxy } from '../support/cutting-proxy.js';
+import { type Cut, LinkProxy } from '../support/link-proxy.js';
 import { bury, queue, site, startDeadLetters, useResiliency } from './resiliency-fixture.js';
 import { eventually } from './services-fixture.js';
 
@@ -10,14 +10,15 @@ const both = (steps: [name: string, subject: RegExp][]) =>
 
 /** Lets a copy of the service do one thing over a link that is cut on the way. */
 async function killedAt(cut: Cut, command: 'redrive' | 'discard', id: string): Promise<void> {
-  const proxy = await CuttingProxy.open(site.server.url, cut);
+  const proxy = await LinkProxy.open(site.server.url);
+  const broken = proxy.cutAt(cut);
   const link = await site.link(proxy.url);
   const letters = await startDeadLetters({}, link);
   const attempt = letters[command]({ id }).then(
     () => 'answered',
     () => 'lost',
   );
-  await proxy.done;
+  await broken;
   await eventually('the link is down', () => link.state !== 'connected');
   await link.close();
   expect(await attempt).toBe('lost');

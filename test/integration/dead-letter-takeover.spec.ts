@@ -1,23 +1,26 @@
 import { describe, expect, it } from 'vitest';
-import { CuttingProxy } from '../support/cutting-proxy.js';
+import { LinkProxy } from '../support/link-proxy.js';
 import { begin, ended, hops } from './job-fixture.js';
 import { bury, keysOf, queue, site, startDeadLetters, useResiliency } from './resiliency-fixture.js';
+import { eventually } from './services-fixture.js';
 
 useResiliency('jobs');
 
 describe('a job', () => {
   it.each(['before', 'after'] as const)('taken over from a copy that was killed just %s a delete: each task once', async (when) => {
-    const proxy = await CuttingProxy.open(site.server.url, { when, subject: /MSG\.DELETE\.jobs_dead_letters/, nth: 17 });
+    const proxy = await LinkProxy.open(site.server.url);
+    const broken = proxy.cutAt({ when, subject: /MSG\.DELETE\.jobs_dead_letters/, nth: 17 });
     const link = await site.link(proxy.url);
     for (const key of keysOf(40)) await bury(key);
     const survivor = await startDeadLetters({ takeOverMs: 1000 });
     const job = await begin(await startDeadLetters({}, link), { filter: { queue }, rate: 200 });
-    await proxy.done;
+    await broken;
     await link.close();
     const done = await ended(survivor, job);
     expect(done).toMatchObject({ state: 'completed', failed: 0, left: { count: 0, exact: true } });
     expect((await site.takeAll(queue, 40)).sort()).toEqual(hops(keysOf(40)));
-    expect([await site.depth(queue), (await survivor.list({ queue })).total.count]).toEqual([0, 0]);
+    await eventually('the queue is empty', async () => (await site.depth(queue)) === 0);
+    expect((await survivor.list({ queue })).total.count).toBe(0);
     await proxy.close();
   });
 

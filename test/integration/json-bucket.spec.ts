@@ -1,6 +1,7 @@
 import { type BucketChange, type Connection, JsonBucket } from '@jetlane/jetstream';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { Broker, bytes } from '../support/broker.js';
+import { LinkProxy } from '../support/link-proxy.js';
 import { eventually } from '../support/wait-until.js';
 
 let broker: Broker;
@@ -42,6 +43,34 @@ describe('values', () => {
 });
 
 describe('watching', () => {
+  it('ends with its connection: what comes while that is closed is no error', async () => {
+    const proxy = await LinkProxy.open(broker.server.url);
+    const link = await broker.connect({ servers: proxy.url });
+    const bucket = await JsonBucket.open<number>(link, 'left');
+    await bucket.put('k', 0);
+    const watch = await watched(bucket);
+    await watch.ready;
+    // The client finds a gap: it would begin anew, on a connection that is being closed.
+    let lost = false;
+    proxy.fromServer = ({ body }) => {
+      const drop = !lost && body.toString().endsWith('1');
+      lost ||= drop;
+      return !drop;
+    };
+    const other = await JsonBucket.open<number>(connection, 'left');
+    await other.put('k', 1);
+    await eventually('a change is lost', () => lost);
+    const thaw = proxy.freeze();
+    await other.put('k', 2);
+    const printed = vi.spyOn(console, 'log').mockImplementation(() => undefined);
+    const closing = link.close();
+    thaw();
+    await closing;
+    expect(printed.mock.calls).toEqual([]);
+    printed.mockRestore();
+    await proxy.close();
+  });
+
   it('an empty bucket is ready at once, and tells what comes', async () => {
     const bucket = await JsonBucket.open<number>(connection, 'empty');
     const watch = await watched(bucket);

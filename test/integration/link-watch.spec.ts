@@ -1,12 +1,12 @@
 import { type Connection, connect } from '@jetlane/jetstream';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Broker, bytes, makeStream } from '../support/broker.js';
-import { TcpProxy } from '../support/tcp-proxy.js';
+import { LinkProxy } from '../support/link-proxy.js';
 import { eventually } from '../support/wait-until.js';
 
 let broker: Broker;
 const links: Connection[] = [];
-const proxies: TcpProxy[] = [];
+const proxies: LinkProxy[] = [];
 beforeAll(async () => {
   broker = await Broker.start('watch');
 });
@@ -16,8 +16,8 @@ afterAll(async () => {
   await broker.stop();
 });
 
-async function throughProxy(): Promise<{ proxy: TcpProxy; link: Connection }> {
-  const proxy = await TcpProxy.open(broker.server.port);
+async function throughProxy(): Promise<{ proxy: LinkProxy; link: Connection }> {
+  const proxy = await LinkProxy.open(broker.server.url);
   const link = await connect({ servers: proxy.url, namespace: 'watch' });
   proxies.push(proxy);
   links.push(link);

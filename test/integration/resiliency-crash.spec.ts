@@ -1,6 +1,6 @@
 import { leaderGetSequence } from '@jetlane/jetstream';
 import { describe, expect, it } from 'vitest';
-import { type Cut, CuttingProxy } from '../support/cutting-proxy.js';
+import { type Cut, LinkProxy } from '../support/link-proxy.js';
 import { connection, exhaust, queue, site, startResiliency, stored, streamOf, useResiliency } from './resiliency-fixture.js';
 import { eventually } from './services-fixture.js';
 
@@ -21,11 +21,12 @@ describe('resiliency killed', () => {
   )('just $when its $name: one dead letter, nothing left in the lane, two copies going on', async ({ cut }) => {
     const advisories: string[] = [];
     const stop = connection.subscribe(connection.names.maxDeliveries(), ({ data }) => void advisories.push(new TextDecoder().decode(data)));
-    const proxy = await CuttingProxy.open(site.server.url, cut);
+    const proxy = await LinkProxy.open(site.server.url);
+    const broken = proxy.cutAt(cut);
     const victim = await site.link(proxy.url);
     await startResiliency({}, victim);
     const [sequence = 0] = await exhaust(queue, ['crash']);
-    await proxy.done;
+    await broken;
     await victim.close();
     stop();
     for (let i = 0; i < 2; i++) await startResiliency();

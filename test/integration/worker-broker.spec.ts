@@ -1,7 +1,7 @@
 import { connect, provisionQueue } from '@jetlane/jetstream';
 import type { TaskContext } from '@jetlane/worker';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { TcpProxy } from '../support/tcp-proxy.js';
+import { LinkProxy } from '../support/link-proxy.js';
 import { eventually } from './services-fixture.js';
 import { WorkerSite } from './worker-fixture.js';
 
@@ -113,7 +113,7 @@ describe('a worker under load', () => {
   it('goes on after its link was cut', async () => {
     const queue = site.queueName();
     await site.define({ name: queue });
-    const proxy = await TcpProxy.open(site.installation.server.port);
+    const proxy = await LinkProxy.open(site.installation.server.url);
     const link = await connect({ servers: proxy.url, namespace: 'broker' });
     const load = new Load(queue);
     const worker = await site.worker({ queue, handlers: { noop: load.handle }, definition: { lease: '2s' } }, link);
@@ -133,7 +133,7 @@ describe('a worker under load', () => {
   it('finds out about a half-open link', async () => {
     const queue = site.queueName();
     await site.define({ name: queue, lease: '2s' });
-    const proxy = await TcpProxy.open(site.installation.server.port);
+    const proxy = await LinkProxy.open(site.installation.server.url);
     const link = await connect({ servers: proxy.url, namespace: 'broker' });
     const load = new Load(queue);
     const worker = await site.worker({ queue, handlers: { noop: load.handle }, definition: { lease: '2s' } }, link);

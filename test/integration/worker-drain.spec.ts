@@ -2,7 +2,7 @@ import { connect, leaderGet } from '@jetlane/jetstream';
 import type { TaskContext, Worker } from '@jetlane/worker';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Child } from '../support/child.js';
-import { TcpProxy } from '../support/tcp-proxy.js';
+import { LinkProxy } from '../support/link-proxy.js';
 import { eventually } from './services-fixture.js';
 import { deferred, WorkerSite } from './worker-fixture.js';
 
@@ -163,7 +163,7 @@ describe('stop', () => {
 
   it('during a reconnect ends in time; what it holds comes back', async () => {
     const queue = site.queueName();
-    const proxy = await TcpProxy.open(site.installation.server.port);
+    const proxy = await LinkProxy.open(site.installation.server.url);
     const link = await connect({ servers: proxy.url, namespace: 'drain' });
     const worker = await site.worker(
       { queue, concurrency: 1, handlers: { t: () => new Promise(() => undefined) }, definition: { lease: '1s' } },

@@ -1,7 +1,7 @@
 import { type Connection, connect } from '@jetlane/jetstream';
 import type { TaskContext } from '@jetlane/worker';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { TcpProxy } from '../support/tcp-proxy.js';
+import { LinkProxy } from '../support/link-proxy.js';
 import { eventually } from './services-fixture.js';
 import { deferred, QUICK_RETRY, SHORT_LEASE, WorkerSite } from './worker-fixture.js';
 
@@ -16,8 +16,8 @@ afterAll(async () => {
   await Promise.all(ends.map((end) => end()));
 });
 
-async function throughProxy(): Promise<{ proxy: TcpProxy; link: Connection }> {
-  const proxy = await TcpProxy.open(site.installation.server.port);
+async function throughProxy(): Promise<{ proxy: LinkProxy; link: Connection }> {
+  const proxy = await LinkProxy.open(site.installation.server.url);
   const link = await connect({ servers: proxy.url, namespace: 'late' });
   ends.push(async () => {
     await link.close();
@@ -27,7 +27,7 @@ async function throughProxy(): Promise<{ proxy: TcpProxy; link: Connection }> {
 }
 
 /** The metrics of a worker go the same way and do not count. */
-function freezeAtSettlement(link: Connection, proxy: TcpProxy): void {
+function freezeAtSettlement(link: Connection, proxy: LinkProxy): void {
   const { names, publisher } = link;
   const post = publisher.post.bind(publisher);
   publisher.post = (publication) => {

@@ -1,5 +1,5 @@
 import type { QueueStats } from '@jetlane/client';
-import { type Connection, type JsonBucket, openQueueBucket, provisionBase } from '@jetlane/jetstream';
+import { type Connection, type JsonBucket, openLimitsBucket, openQueueBucket, provisionBase } from '@jetlane/jetstream';
 import { type CommandOutput, DEFAULT_QUEUES, type QUEUE_COMMANDS, type QueueDefinition, UnknownQueueError } from '@jetlane/protocol';
 import { LiveStats } from './live-stats.js';
 import { Provisioner, type ProvisionerLog } from './provisioner.js';
@@ -37,6 +37,7 @@ export class QueueManager {
   /** Resolves when the queues that are defined now stand, or have been tried. */
   async start(): Promise<void> {
     await provisionBase(this.connection);
+    await openLimitsBucket(this.connection);
     const bucket = await this.definitions();
     for (const definition of this.options.defaults ?? DEFAULT_QUEUES) await bucket.create(definition.name, definition);
     const { ready, stop } = await bucket.watch(({ key, value }) =>

@@ -17,7 +17,7 @@ import {
 
 /**
  * `cancelled`: it does not run, and will not. `requested`: a worker may be running it; its signal fires, and how it ends is for
- * its handler. `too-late`: it is completed or dead.
+ * its handler. `too-late`: it is completed or dead. A handler that has ended when its worker hears of it has ended: what it wrote holds.
  */
 export type CancelAnswer = 'cancelled' | 'requested' | 'too-late';
 
@@ -63,8 +63,23 @@ export async function cancelTask(connection: Connection, store: TaskStore, id: T
   if (wasDue) await dueTaken(connection, id);
   await store.removeCopies(id.queue, id.key);
   if (target.again) return (await told)?.running ? 'requested' : 'cancelled';
-  if (held && (await told)?.running !== 0) return outcomeSoFar(store, id, 'requested');
+  const reply = held ? await told : undefined;
+  if (reply?.ended) await outcomeWritten(store, id);
+  if (held && reply?.running !== 0) return outcomeSoFar(store, id, 'requested');
   return wasDue ? outcomeSoFar(store, id, 'cancelled') : 'cancelled';
+}
+
+/**
+ * The handler had ended when its worker heard: the record that is on its way replaces ours, unless the task has a key of its producer's. Then the
+ * worker compares, and ours stays. A compare-and-set for every record would close that gap, but what is sent again after a lost PubAck would
+ * fail at its own first copy, and be looked up. Test: cancel-race.spec.
+ */
+async function outcomeWritten(store: TaskStore, { queue, key }: TaskId): Promise<void> {
+  for (const end = performance.now() + REPLY_MS; performance.now() < end; ) {
+    const { record } = await store.record(queue, key, leaderGet);
+    if (record?.state !== 'cancelled') return;
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
 }
 
 /** A worker may have been quicker than its notice. */

@@ -1,4 +1,4 @@
-import { createInbox } from '@nats-io/nats-core';
+import type { Denial } from './denials.js';
 import type { Frame } from './frame.js';
 import type { FrameSubscription, Inbound } from './inbound.js';
 import type { Outbox } from './outbox.js';
@@ -55,7 +55,7 @@ export class BulkPublisher {
   private unconfirmed = 0;
   private unconfirmedBytes = 0;
   private counter = 0;
-  private readonly prefix = `${createInbox()}.`;
+  private readonly prefix: string;
   private readonly subscription: FrameSubscription;
   private readonly sweeper: NodeJS.Timeout;
 
@@ -64,6 +64,7 @@ export class BulkPublisher {
     private readonly outbox: Outbox,
     private readonly publisher: Publisher,
   ) {
+    this.prefix = `${inbound.newInbox()}.`;
     this.subscription = inbound.subscribe(`${this.prefix}>`, (frame) => this.answered(frame));
     this.sweeper = setInterval(() => this.sweep(), SWEEP_MS);
     this.sweeper.unref();
@@ -99,6 +100,15 @@ export class BulkPublisher {
   /** The link broke, or is closed: what was not confirmed goes one by one, as soon as the publisher can. */
   linkDown(): void {
     for (const id of [...this.batches.keys()]) this.again(this.take(id)!.publications);
+  }
+
+  /** The user may not publish there: the publisher finds out for each message of the batch. @returns whether one was on its way there */
+  denied({ operation, subject }: Denial): boolean {
+    if (operation !== 'publish') return false;
+    const [id] =
+      [...this.batches].find(([, { publications }]) => publications.some((publication) => publication.subject === subject)) ?? [];
+    if (id !== undefined) this.oneByOne(this.take(id)!.publications);
+    return id !== undefined;
   }
 
   close(): void {

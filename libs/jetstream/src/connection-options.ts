@@ -20,6 +20,8 @@ export interface ConnectOptions {
   readonly credsFile?: string;
   /** Path of a file that holds an NKey seed. */
   readonly nkeySeedFile?: string;
+  /** First tokens of the subjects on which answers come; the user must be allowed to listen on `<prefix>.>`. Default `_INBOX`. */
+  readonly inboxPrefix?: string;
   readonly tls?: { readonly caFile?: string; readonly certFile?: string; readonly keyFile?: string };
   /** Wait for the first connection for ever instead of failing; wrong credentials fail at once all the same. Default true. */
   readonly waitOnFirstConnect?: boolean;
@@ -55,6 +57,7 @@ export function natsOptions(options: ConnectOptions): NodeConnectionOptions {
     ...credentialsOf(options),
     ...(authenticator ? { authenticator } : {}),
     ...(options.tls ? { tls: { ...options.tls } } : {}),
+    ...(options.inboxPrefix ? { inboxPrefix: options.inboxPrefix } : {}),
     maxReconnectAttempts: -1,
     // The first connection is waited for by `connect`: the client would wait for ever on wrong credentials too.
     waitOnFirstConnect: false,

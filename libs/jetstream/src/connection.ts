@@ -1,11 +1,12 @@
 import { JetlaneError, Names } from '@jetlane/protocol';
 import type { JetStreamManager } from '@nats-io/jetstream';
 import { jetstreamManager } from '@nats-io/jetstream';
-import { AuthorizationError, createInbox, type Msg, type NatsConnection } from '@nats-io/nats-core';
+import { AuthorizationError, type Msg, type NatsConnection, PermissionViolationError } from '@nats-io/nats-core';
 import { connect as natsConnect } from '@nats-io/transport-node';
 import { BulkPublisher, type BulkStream } from './bulk-publisher.js';
 import { type ConnectOptions, DEFAULT_PING_INTERVAL_MS, natsOptions, reconnectDelay, serverNames } from './connection-options.js';
 import type { Delivery } from './delivery.js';
+import { Denials, newInbox } from './denials.js';
 import { Inbound } from './inbound.js';
 import { LinkWatch } from './link-watch.js';
 import { listenerThrew } from './listener-error.js';
@@ -29,6 +30,8 @@ export interface CoreMessage {
 }
 
 const EMPTY = new Uint8Array(0);
+/** How long a new connection waits for the server's word on its inboxes; a link that stands still is found by its watch. */
+const HEARING_MS = 2000;
 
 /**
  * A link to NATS that reconnects for ever. It knows whether it is up, so that nothing is written into a dead link and
@@ -45,6 +48,8 @@ export class Connection {
   epoch = 1;
   /** `performance.now()` when the current link came up, or 0 for the first: nothing was lost before it. */
   reconnectedAt = 0;
+  /** What the server refuses for want of a permission; for this library only. */
+  readonly denials = new Denials();
   private current: ConnectionState = 'connected';
   private readonly listeners = new Set<(state: ConnectionState) => void>();
   private readonly requests: Requests;
@@ -72,6 +77,7 @@ export class Connection {
     );
     this.bulk = new BulkPublisher(this.inbound, this.outbox, this.publisher);
     this.requests = new Requests(nats);
+    for (const one of [this.publisher, this.bulk, this.requests]) this.denials.on((denial) => one.denied(denial));
     this.clock = new ServerClock(this);
     this.watch = new LinkWatch(nats, options.pingIntervalMs ?? DEFAULT_PING_INTERVAL_MS);
     void this.follow();
@@ -161,7 +167,7 @@ export class Connection {
     return this.nats.flush();
   }
 
-  /** Request/reply. @throws JetlaneError `no-responders`, `request-timeout`, `not-connected`, `connection-closed` */
+  /** Request/reply. @throws JetlaneError `no-responders`, `request-timeout`, `permission-denied`, `not-connected`, `connection-closed` */
   async request(subject: string, data: Uint8Array | string = EMPTY, timeoutMs = 2000, headers?: Uint8Array): Promise<CoreMessage> {
     if (this.current === 'closed') throw new JetlaneError('connection-closed', `cannot ask ${subject}: the connection is closed`);
     if (this.current !== 'connected')
@@ -172,7 +178,7 @@ export class Connection {
   /** Asks whoever listens; resolves after a time with all that was answered by then. Nobody need answer. */
   async gather(subject: string, data: Payload, ms: number): Promise<CoreMessage[]> {
     const answers: CoreMessage[] = [];
-    const inbox = createInbox();
+    const inbox = newInbox(this.nats);
     const stop = this.subscribe(inbox, (message) => {
       if (statusCode(message.headers) === 0) answers.push(message);
     });
@@ -198,7 +204,7 @@ export class Connection {
 
   /** A puller of one consumer over this link. */
   puller(options: PullerOptions): Puller {
-    return new Puller(this.nats, this.inbound, options);
+    return new Puller(this.nats, this.inbound, options, this.denials);
   }
 
   /** The client's own stream administration; for this library only. */
@@ -246,6 +252,7 @@ export class Connection {
     for await (const status of this.nats.status()) {
       if (status.type === 'disconnect') this.enter('reconnecting');
       else if (status.type === 'reconnect') this.relink();
+      else if (status.type === 'error' && status.error instanceof PermissionViolationError) this.denials.tell(status.error);
     }
   }
 
@@ -282,7 +289,7 @@ function coreMessage(message: Msg): CoreMessage {
 /**
  * Connects to NATS.
  * @throws JetlaneError `invalid-argument`, `invalid-configuration` for options that cannot work; `unauthorized` when the server
- * refuses the credentials; `not-connected` when `waitOnFirstConnect` is false and no server answers
+ * refuses the credentials; `permission-denied` when the user may not listen on its own inbox; `not-connected` when `waitOnFirstConnect` is false and no server answers
  */
 export async function connect(options: ConnectOptions = {}): Promise<Connection> {
   const names = new Names(options.namespace);
@@ -290,17 +297,39 @@ export async function connect(options: ConnectOptions = {}): Promise<Connection>
   const delay = reconnectDelay();
   for (;;) {
     try {
-      return new Connection(await natsConnect(client), names, options);
+      return await hearing(new Connection(await natsConnect(client), names, options));
     } catch (cause) {
       const error = connectError(options, cause);
-      if (error.code === 'unauthorized' || options.waitOnFirstConnect === false) throw error;
+      if (error.code === 'unauthorized' || error.code === 'permission-denied' || options.waitOnFirstConnect === false) throw error;
       options.onWaiting?.(error);
       await new Promise((resolve) => setTimeout(resolve, delay()));
     }
   }
 }
 
+/** A user that may not listen on its own inbox gets no answer to anything: better no connection at all. */
+async function hearing(connection: Connection): Promise<Connection> {
+  let deaf: JetlaneError | undefined;
+  const forget = connection.denials.on(({ operation, subject, error }) => {
+    if (operation !== 'subscription') return false;
+    deaf = new JetlaneError(
+      'permission-denied',
+      `NATS does not let this user listen on its own inbox "${subject}"; set inboxPrefix (NATS_INBOX_PREFIX) to one that it may`,
+      { cause: error, details: { operation, subject } },
+    );
+    return true;
+  });
+  await Promise.race([connection.flush().catch(() => undefined), new Promise((resolve) => setTimeout(resolve, HEARING_MS).unref())]);
+  // The client tells of it by an iterator, a few turns of the queue of microtasks later.
+  await new Promise((resolve) => setImmediate(resolve));
+  forget();
+  if (!deaf) return connection;
+  await connection.close();
+  throw deaf;
+}
+
 function connectError(options: ConnectOptions, cause: unknown): JetlaneError {
+  if (cause instanceof JetlaneError) return cause;
   const where = serverNames(options).join(',');
   const why = cause instanceof Error ? cause.message : String(cause);
   if (cause instanceof AuthorizationError)

@@ -1,6 +1,7 @@
 import { JetlaneError } from '@jetlane/protocol';
 import { type ConsumerConfig, JetStreamApiError, type StreamConfig } from '@nats-io/jetstream';
 import type { Connection } from './connection.js';
+import { permissionDenied } from './denials.js';
 
 const STREAM_NOT_FOUND = 10059;
 const CONSUMER_NOT_FOUND = 10014;
@@ -72,6 +73,8 @@ function updateError(what: string, wants: object, got: object, error: unknown): 
 
 function apiError(what: string, error: unknown): JetlaneError {
   if (error instanceof JetlaneError) return error;
+  const denied = permissionDenied(error);
+  if (denied) return denied;
   const message = error instanceof Error ? error.message : String(error);
   return new JetlaneError('jetstream-api', `${what} cannot be provisioned: ${message}`, {
     cause: error,

@@ -1,4 +1,5 @@
 import type { Msg, NatsConnection, Subscription } from '@nats-io/nats-core';
+import { newInbox } from './denials.js';
 import { Frame } from './frame.js';
 import { listenerThrew } from './listener-error.js';
 import { type Parser, Reader } from './reader.js';
@@ -42,6 +43,11 @@ export class Inbound {
   constructor(private readonly nats: NatsConnection) {
     this.protocol = protocolOf(nats);
     if (this.protocol) this.readFor(this.protocol);
+  }
+
+  /** A subject of our own for answers. */
+  newInbox(): string {
+    return newInbox(this.nats);
   }
 
   /** Listens on a subject; survives reconnects. */

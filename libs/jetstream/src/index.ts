@@ -18,7 +18,7 @@ export { type PubAck, Publication } from './publication.js';
 export { Publisher, type PublisherOptions } from './publisher.js';
 export { PullLoop, type PullLoopHealth, type PullLoopOptions } from './pull-loop.js';
 export { MISSED_HEARTBEATS, type PullEnd, Puller, type PullerOptions, type PullMode } from './puller.js';
-export { ensureQueue, openQueueBucket } from './queue-registry.js';
+export { ensureQueue, openLimitsBucket, openQueueBucket } from './queue-registry.js';
 export { ServerClock } from './server-clock.js';
 export { type CommandAnswer, type CommandError, callCommand, callService } from './service-call.js';
 export {

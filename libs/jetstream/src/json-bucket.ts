@@ -1,6 +1,7 @@
 import { JetStreamApiError } from '@nats-io/jetstream';
 import { type KV, type KvEntry, Kvm, type KvWatchEntry } from '@nats-io/kv';
 import type { Connection } from './connection.js';
+import { permissionDenied } from './denials.js';
 import { listenerThrew } from './listener-error.js';
 
 const WRONG_SEQUENCE = 10071;
@@ -15,16 +16,26 @@ export interface BucketEntry<T> {
 /** What a watcher is told: a value, or that the key is gone. */
 export type BucketChange<T> = { readonly key: string; readonly value: T | undefined; readonly revision: number };
 
-/** A KV bucket of JSON values. */
+/** @throws JetlaneError `permission-denied`, or the error itself */
+function rethrow(error: unknown): never {
+  throw permissionDenied(error) ?? error;
+}
+
+/** A KV bucket of JSON values. Every call may throw JetlaneError `permission-denied`. */
 export class JsonBucket<T> {
-  private constructor(private readonly kv: KV) {}
+  private constructor(
+    private readonly kv: KV,
+    private readonly connection: Connection,
+  ) {}
 
   /**
    * Opens the bucket, creating it when it is missing.
    * @param maxAgeMs how long a value stays after its last change; default: for ever
    */
   static async open<T>(connection: Connection, name: string, history = 8, maxAgeMs = 0): Promise<JsonBucket<T>> {
-    return new JsonBucket<T>(await new Kvm(connection.raw()).create(name, { history, ttl: maxAgeMs, replicas: connection.replicas }));
+    const buckets = new Kvm(connection.raw());
+    const bucket = await buckets.create(name, { history, ttl: maxAgeMs, replicas: connection.replicas }).catch(rethrow);
+    return new JsonBucket<T>(bucket, connection);
   }
 
   async get(key: string): Promise<BucketEntry<T> | undefined> {
@@ -33,7 +44,7 @@ export class JsonBucket<T> {
 
   /** Writes whatever stands there. */
   put(key: string, value: T): Promise<number> {
-    return this.kv.put(key, JSON.stringify(value));
+    return this.kv.put(key, JSON.stringify(value)).catch(rethrow);
   }
 
   /** Writes only if nobody wrote since; the new revision, or undefined when somebody did. */
@@ -42,7 +53,7 @@ export class JsonBucket<T> {
       return await this.kv.update(key, JSON.stringify(value), revision);
     } catch (error) {
       if (error instanceof JetStreamApiError && error.code === WRONG_SEQUENCE) return undefined;
-      throw error;
+      return rethrow(error);
     }
   }
 
@@ -53,7 +64,7 @@ export class JsonBucket<T> {
       return true;
     } catch (error) {
       if (await this.get(key)) return false;
-      throw error;
+      return rethrow(error);
     }
   }
 
@@ -80,7 +91,17 @@ export class JsonBucket<T> {
     const empty = (await this.kv.status()).values === 0;
     if (empty) initialized();
     void tell(iterator, listener, initialized);
-    return { ready, stop: () => iterator.stop() };
+    // Left open, the client's watch would go on looking for heartbeats, and print an error for each that a closed connection does not bring.
+    const forget = this.connection.onState((state) => {
+      if (state === 'closed') iterator.stop();
+    });
+    return {
+      ready,
+      stop: () => {
+        forget();
+        iterator.stop();
+      },
+    };
   }
 }
 

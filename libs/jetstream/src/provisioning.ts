@@ -1,6 +1,7 @@
 import { JetlaneError, LANE_DEFAULTS, LANES, type Lane, type QueueDefinition, toMs } from '@jetlane/protocol';
 import type { ConsumerConfig, StreamConfig } from '@nats-io/jetstream';
 import type { Connection } from './connection.js';
+import { permissionDenied } from './denials.js';
 import { ensureConsumer, ensureStream, removeStream } from './ensure.js';
 
 const NANOS = 1_000_000;
@@ -16,10 +17,13 @@ type ConsumerWants = Partial<ConsumerConfig> & { durable_name: string };
  */
 export async function checkServer(connection: Connection): Promise<void> {
   const info = await (await connection.admin()).getAccountInfo().catch((error: unknown) => {
-    throw new JetlaneError(
-      'jetstream-api',
-      `JetStream does not answer at ${connection.server}: ${(error as Error).message}; start nats-server with -js`,
-      { cause: error },
+    throw (
+      permissionDenied(error) ??
+      new JetlaneError(
+        'jetstream-api',
+        `JetStream does not answer at ${connection.server}: ${(error as Error).message}; start nats-server with -js`,
+        { cause: error },
+      )
     );
   });
   const level = (info.api as { level?: number }).level ?? 0;

@@ -1,5 +1,5 @@
 import { JetlaneError } from '@jetlane/protocol';
-import { createInbox } from '@nats-io/nats-core';
+import type { Denial } from './denials.js';
 import type { Frame } from './frame.js';
 import type { FrameSubscription, Inbound } from './inbound.js';
 import type { Outbox, Payload } from './outbox.js';
@@ -49,7 +49,7 @@ export class Publisher {
   private bytes = 0;
   private waiting: Publication[] = [];
   private waitingHead = 0;
-  private readonly prefix = `${createInbox()}.`;
+  private readonly prefix: string;
   private readonly subscription: FrameSubscription;
   private readonly sweeper: NodeJS.Timeout;
   private closed = false;
@@ -64,6 +64,7 @@ export class Publisher {
     const places = 2 ** Math.ceil(Math.log2(2 * options.window));
     this.inflight = new Array(places).fill(undefined);
     this.mask = places - 1;
+    this.prefix = `${inbound.newInbox()}.`;
     this.subscription = inbound.subscribe(`${this.prefix}*`, (frame) => this.dispatch(frame));
     this.sweeper = setInterval(() => this.sweep(), SWEEP_MS);
     this.sweeper.unref();
@@ -103,7 +104,7 @@ export class Publisher {
   /**
    * Stores a message. The headers must carry a message id or an expected sequence, or storing it twice must be harmless:
    * it is sent again when the answer is lost. The publication is told QueueFullError, WrongSequenceError, JetlaneError `payload-too-large`,
-   * `publisher-overloaded`, `publish-timeout`, `no-responders`, `publish-refused` or `connection-closed` when it is not stored.
+   * `publisher-overloaded`, `publish-timeout`, `no-responders`, `publish-refused`, `permission-denied` or `connection-closed` when it is not stored.
    */
   post(publication: Publication): void {
     const { subject } = publication;
@@ -139,6 +140,17 @@ export class Publisher {
   /** The link broke: nothing is sent until it is back, since the client would lose it silently. */
   linkDown(): void {
     this.connected = false;
+  }
+
+  /** The user may not publish there. @returns whether something was on its way there */
+  denied({ operation, subject, error }: Denial): boolean {
+    if (operation !== 'publish') return false;
+    const refused = this.outstanding((publication) => publication.subject === subject);
+    for (const publication of refused) {
+      this.finish(publication);
+      publication.refused(error);
+    }
+    return refused.length > 0;
   }
 
   /** Rejects what is outstanding. May be called twice. */

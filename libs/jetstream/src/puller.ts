@@ -1,5 +1,6 @@
-import { createInbox, type NatsConnection } from '@nats-io/nats-core';
+import type { NatsConnection } from '@nats-io/nats-core';
 import { Delivery, isDelivery } from './delivery.js';
+import type { Denial, Denials } from './denials.js';
 import type { Frame } from './frame.js';
 import type { FrameSubscription, Inbound } from './inbound.js';
 import { listenerThrew } from './listener-error.js';
@@ -49,6 +50,8 @@ interface Channel {
 const CHANNELS = 3;
 const SWEEP_MS = 500;
 const NOW_EXPIRES_MS = 1000;
+/** Code of the end of a pull that the user has no permission for. */
+export const PULL_DENIED = 403;
 /** Code of an end that the puller found by itself. */
 export const MISSED_HEARTBEATS = 598;
 
@@ -65,6 +68,7 @@ export class Puller {
   private counter = 0;
   private epoch = 0;
   private sweptAt = 0;
+  private forgetDenials: () => void = () => undefined;
   /** Messages asked for and not yet delivered. */
   open = 0;
   /** Messages delivered so far. */
@@ -74,6 +78,7 @@ export class Puller {
     private readonly nats: NatsConnection,
     private readonly inbound: Inbound,
     private readonly options: PullerOptions,
+    private readonly denials: Denials,
   ) {
     this.subject = `$JS.API.CONSUMER.MSG.NEXT.${options.stream}.${options.consumer}`;
     this.ackPrefix = `$JS.ACK.${options.stream}.${options.consumer}.`;
@@ -83,6 +88,7 @@ export class Puller {
   start(epoch: number): void {
     this.stop();
     this.epoch = epoch;
+    this.forgetDenials = this.denials.on((denial) => this.denied(denial));
     this.channels = Array.from({ length: CHANNELS }, () => this.openChannel());
     this.sweptAt = performance.now();
     this.sweeper = setInterval(() => this.sweep(), SWEEP_MS);
@@ -92,6 +98,7 @@ export class Puller {
   /** Stops listening. What the server still sends to the old inboxes has no listener and comes back after its lease. */
   stop(): void {
     clearInterval(this.sweeper);
+    this.forgetDenials();
     for (const { subscription } of this.channels) subscription.unsubscribe();
     this.channels = [];
     this.open = 0;
@@ -111,6 +118,7 @@ export class Puller {
    */
   async drain(): Promise<void> {
     clearInterval(this.sweeper);
+    this.forgetDenials();
     const channels = this.channels;
     this.channels = [];
     this.open = 0;
@@ -148,10 +156,16 @@ export class Puller {
   }
 
   private openChannel(): Channel {
-    const inbox = `${createInbox()}.`;
+    const inbox = `${this.inbound.newInbox()}.`;
     const subscription = this.inbound.subscribe(`${inbox}*`, (frame) => this.received(channel, frame));
     const channel: Channel = { inbox, subscription, pull: 0, remaining: 0, patienceMs: 0, silentUntil: 0, heard: false };
     return channel;
+  }
+
+  private denied({ operation, subject, error }: Denial): boolean {
+    if (operation !== 'publish' || subject !== this.subject) return false;
+    for (const channel of this.channels) if (channel.pull !== 0) this.end(channel, { code: PULL_DENIED, text: error.message });
+    return true;
   }
 
   private received(channel: Channel, frame: Frame): void {

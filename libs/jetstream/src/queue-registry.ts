@@ -8,6 +8,16 @@ export function openQueueBucket(connection: Connection): Promise<JsonBucket<Queu
   return JsonBucket.open<QueueDefinition>(connection, connection.names.bucket('queues'), 16);
 }
 
+/** Entries of workers that are gone leave the bucket by themselves. */
+const LIMITS_KEPT_MS = 60_000;
+/** Entries of one worker that the bucket keeps: a reader that is seconds late still gets them all, in order. */
+const LIMITS_HISTORY = 8;
+
+/** The bucket in which workers share the limits of their queues. The queue-manager makes it: workers need no permission to. */
+export function openLimitsBucket<T>(connection: Connection): Promise<JsonBucket<T>> {
+  return JsonBucket.open<T>(connection, connection.names.bucket('limits'), LIMITS_HISTORY, LIMITS_KEPT_MS);
+}
+
 /**
  * Defines a queue if nobody did and makes sure that its streams stand. The stored definition wins over the given one.
  * Idempotent; several processes may do it at once.
@@ -17,8 +27,8 @@ export function openQueueBucket(connection: Connection): Promise<JsonBucket<Queu
 export async function ensureQueue(connection: Connection, definition: QueueDefinition): Promise<QueueDefinition> {
   await provisionBase(connection);
   const bucket = await openQueueBucket(connection);
-  const created = await bucket.create(definition.name, definition);
-  const holds = created ? definition : (await bucket.get(definition.name))?.value;
+  const stored = async () => (await bucket.get(definition.name))?.value;
+  const holds = (await stored()) ?? ((await bucket.create(definition.name, definition)) ? definition : await stored());
   if (!holds)
     throw new JetlaneError('unknown-queue', `queue "${definition.name}" was deleted while it was being opened; start again`, {
       details: { queue: definition.name },

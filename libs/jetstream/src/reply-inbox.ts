@@ -1,11 +1,12 @@
-import { createInbox, type Msg, type NatsConnection, type Subscription } from '@nats-io/nats-core';
+import type { Msg, NatsConnection, Subscription } from '@nats-io/nats-core';
+import { newInbox } from './denials.js';
 
 /**
  * One subscription for the answers to many requests: the last token of the reply subject says which request an answer
  * belongs to. Nothing is timed here; owners sweep their own deadlines. No closure per request: this is on the hot path.
  */
 export class ReplyInbox<T> {
-  private readonly prefix = `${createInbox()}.`;
+  private readonly prefix: string;
   private readonly waiting = new Map<number, T>();
   private readonly subscription: Subscription;
   private counter = 0;
@@ -15,6 +16,7 @@ export class ReplyInbox<T> {
     private readonly nats: NatsConnection,
     private readonly answered: (request: T, message: Msg) => void,
   ) {
+    this.prefix = `${newInbox(nats)}.`;
     this.subscription = nats.subscribe(`${this.prefix}*`, {
       callback: (error, message) => {
         if (!error) this.dispatch(message);

@@ -1,5 +1,6 @@
 import { JetlaneError } from '@jetlane/protocol';
 import type { Msg, NatsConnection } from '@nats-io/nats-core';
+import type { Denial } from './denials.js';
 import { ReplyInbox } from './reply-inbox.js';
 import { type EncodedHeaders, headerBlock, statusCode } from './wire-message.js';
 
@@ -26,7 +27,7 @@ export class Requests {
     this.sweeper.unref();
   }
 
-  /** @throws JetlaneError `no-responders`, `request-timeout`, `connection-closed` */
+  /** @throws JetlaneError `no-responders`, `request-timeout`, `permission-denied`, `connection-closed` */
   request(subject: string, data: Uint8Array | string, timeoutMs: number, headers?: EncodedHeaders): Promise<Msg> {
     return new Promise((resolve, reject) => {
       const entry: Waiting = { subject, token: 0, deadline: performance.now() + timeoutMs, timeoutMs, resolve, reject };
@@ -34,6 +35,17 @@ export class Requests {
       this.waiting.add(entry);
       this.nats.publish(subject, data, { reply: this.inbox.subject(entry.token), headers: headers?.asHeaders() });
     });
+  }
+
+  /** The user may not ask there. @returns whether somebody did */
+  denied({ operation, subject, error }: Denial): boolean {
+    const refused = operation === 'publish' ? [...this.waiting].filter((entry) => entry.subject === subject) : [];
+    for (const entry of refused) {
+      this.waiting.delete(entry);
+      this.inbox.close(entry.token);
+      entry.reject(error);
+    }
+    return refused.length > 0;
   }
 
   close(): void {

@@ -1,6 +1,6 @@
 import { decodeHeaders, headerValue, JetlaneError } from '@jetlane/protocol';
-import { createInbox } from '@nats-io/nats-core';
 import type { Connection } from './connection.js';
+import { newInbox } from './denials.js';
 import type { StoredMessage } from './stored.js';
 import { headerBlock, statusCode, statusText } from './wire-message.js';
 
@@ -27,7 +27,7 @@ const SILENCE_MS = 3000;
 
 /**
  * Reads many messages by one question, from any replica. Nothing is kept on the server.
- * @throws JetlaneError `no-responders` when the stream does not exist, `request-timeout`, `jetstream-api`
+ * @throws JetlaneError `no-responders` when the stream does not exist, `request-timeout`, `permission-denied`, `jetstream-api`
  */
 export async function directGetBatch(connection: Connection, stream: string, request: BatchRequest): Promise<Batch> {
   const batch = await ask(connection, stream, request);
@@ -43,14 +43,16 @@ function ask(connection: Connection, stream: string, { subject, from, batch, max
   const start = 'sequence' in from ? { seq: from.sequence } : { start_time: new Date(from.time).toISOString() };
   return new Promise((resolve, reject) => {
     const messages: StoredMessage[] = [];
+    const asked = `$JS.API.DIRECT.GET.${stream}`;
     const finish = (settle: () => void): void => {
       clearTimeout(timer);
+      forget();
       subscription.unsubscribe();
       settle();
     };
     const late = () => new JetlaneError('request-timeout', `stream "${stream}" did not answer within ${SILENCE_MS} ms`);
     // Throws when the connection is closed: so before the timer begins.
-    const subscription = nats.subscribe(createInbox(), {
+    const subscription = nats.subscribe(newInbox(nats), {
       callback: (error, message) => {
         if (error) return finish(() => reject(error));
         timer.refresh();
@@ -73,8 +75,13 @@ function ask(connection: Connection, stream: string, { subject, from, batch, max
       },
     });
     const timer = setTimeout(() => finish(() => reject(late())), SILENCE_MS);
+    const forget = connection.denials.on((denial) => {
+      if (denial.operation !== 'publish' || denial.subject !== asked) return false;
+      finish(() => reject(denial.error));
+      return true;
+    });
     const question = { ...start, next_by_subj: subject, batch, ...(maxBytes === undefined ? {} : { max_bytes: maxBytes }) };
-    nats.publish(`$JS.API.DIRECT.GET.${stream}`, JSON.stringify(question), { reply: subscription.getSubject() });
+    nats.publish(asked, JSON.stringify(question), { reply: subscription.getSubject() });
   });
 }
 

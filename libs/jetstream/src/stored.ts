@@ -1,5 +1,6 @@
 import { decodeHeaders, type HeaderPair, headerValue, JetlaneError } from '@jetlane/protocol';
 import type { Connection, CoreMessage } from './connection.js';
+import { permissionDenied } from './denials.js';
 import { apiCode } from './ensure.js';
 import { statusCode } from './wire-message.js';
 
@@ -81,7 +82,7 @@ async function leaderRead(connection: Connection, stream: string, query: object)
 
 /**
  * Deletes one message. Returns false when it was gone already.
- * @throws JetlaneError `jetstream-api`
+ * @throws JetlaneError `jetstream-api`, `permission-denied`
  */
 export async function deleteMessage(connection: Connection, stream: string, sequence: number): Promise<boolean> {
   const { streams } = await connection.admin();
@@ -89,9 +90,12 @@ export async function deleteMessage(connection: Connection, stream: string, sequ
     return await streams.deleteMessage(stream, sequence, false);
   } catch (error) {
     if ([10043, 10057].includes(apiCode(error))) return false;
-    throw new JetlaneError('jetstream-api', `message ${sequence} of stream "${stream}" cannot be deleted: ${(error as Error).message}`, {
-      cause: error,
-    });
+    throw (
+      permissionDenied(error) ??
+      new JetlaneError('jetstream-api', `message ${sequence} of stream "${stream}" cannot be deleted: ${(error as Error).message}`, {
+        cause: error,
+      })
+    );
   }
 }
 
@@ -116,7 +120,10 @@ export async function deleteSubject(connection: Connection, stream: string, subj
  */
 export async function purgeSubject(connection: Connection, stream: string, subject: string, keep = 0): Promise<number> {
   const { streams } = await connection.admin();
-  return (await streams.purge(stream, { filter: subject, ...(keep > 0 ? { keep } : {}) })).purged;
+  const { purged } = await streams.purge(stream, { filter: subject, ...(keep > 0 ? { keep } : {}) }).catch((error: unknown) => {
+    throw permissionDenied(error) ?? error;
+  });
+  return purged;
 }
 
 const utf8 = new TextDecoder();

@@ -23,6 +23,8 @@ export interface CancelReply {
   readonly worker: string;
   /** Their handlers were told, or their outcome is being written. */
   readonly running: number;
+  /** Of these, how many had ended: their outcome is being written, and the notice came too late for them. Missing means 0. */
+  readonly ended?: number;
   /** They waited for a slot and will not run. */
   readonly dropped: number;
   /** Of a group: the keys of all of them. */

@@ -9,6 +9,7 @@ export const ERROR_CODES = {
   'invalid-configuration': { status: 500, retryable: false, title: 'The configuration does not fit its schema' },
   unauthorized: { status: 401, retryable: false, title: 'Credentials are missing or wrong' },
   forbidden: { status: 403, retryable: false, title: 'The caller may not do this' },
+  'permission-denied': { status: 502, retryable: false, title: 'The NATS user of this process may not do this' },
   'unknown-queue': { status: 404, retryable: false, title: 'No queue of this name is defined' },
   'unknown-route': { status: 404, retryable: false, title: 'No such route' },
   'task-not-found': { status: 404, retryable: false, title: 'No task of this id is known' },

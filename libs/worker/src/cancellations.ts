@@ -54,7 +54,7 @@ export class Cancellations {
     const notice = decodeCancelNotice(bodyText(message));
     if (!notice) return;
     this.remember(notice);
-    const reply = { worker: this.options.name, running: 0, dropped: 0, ...('group' in notice ? { keys: [] as string[] } : {}) };
+    const reply = { worker: this.options.name, running: 0, ended: 0, dropped: 0, ...('group' in notice ? { keys: [] as string[] } : {}) };
     for (const task of this.held()) {
       // What waits for a slot has not been read yet.
       if (task.slot === 'free') decodeOrFail(task, this.options);
@@ -62,6 +62,7 @@ export class Cancellations {
       if (task.slot !== 'settling') cancel(task, notice.reason);
       if (task.slot === 'free') reply.dropped++;
       else reply.running++;
+      if (task.slot === 'settling') reply.ended++;
       reply.keys?.push(task.key);
     }
     if (message.reply && reply.running + reply.dropped > 0)

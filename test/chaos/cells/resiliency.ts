@@ -1,7 +1,7 @@
 import { consumerState, type Puller } from '@jetlane/jetstream';
+import type { Frame } from '../../support/link-proxy.js';
 import { type Cell, type Problem, problem } from '../cell.js';
 import type { Copy } from '../copies.js';
-import type { Frame } from '../frame-proxy.js';
 import type { Ledger } from '../ledger.js';
 import type { Scene } from '../scene.js';
 

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Frame } from '../../support/link-proxy.js';
 import { type Cell, problem } from '../cell.js';
-import type { Frame } from '../frame-proxy.js';
 import type { Scene } from '../scene.js';
 import type { Load } from '../setting.js';
 import { SURPLUS } from './bounds.js';

@@ -47,6 +47,7 @@ const schema = z.object({
   NATS_TOKEN: z.string().optional(),
   NATS_CREDS: z.string().optional(),
   NATS_NKEY_SEED: z.string().optional(),
+  NATS_INBOX_PREFIX: z.string().optional(),
   NATS_TLS_CA: z.string().optional(),
   NATS_TLS_CERT: z.string().optional(),
   NATS_TLS_KEY: z.string().optional(),
@@ -96,6 +97,7 @@ function natsSettings(name: string, settings: Settings): ConnectOptions {
     ...(settings.NATS_TOKEN ? { token: settings.NATS_TOKEN } : {}),
     ...(settings.NATS_CREDS ? { credsFile: settings.NATS_CREDS } : {}),
     ...(settings.NATS_NKEY_SEED ? { nkeySeedFile: settings.NATS_NKEY_SEED } : {}),
+    ...(settings.NATS_INBOX_PREFIX ? { inboxPrefix: settings.NATS_INBOX_PREFIX } : {}),
     ...(caFile || certFile || keyFile
       ? { tls: { ...(caFile ? { caFile } : {}), ...(certFile ? { certFile } : {}), ...(keyFile ? { keyFile } : {}) } }
       : {}),

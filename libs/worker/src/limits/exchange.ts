@@ -1,4 +1,4 @@
-import { type BucketChange, type Connection, JsonBucket } from '@jetlane/jetstream';
+import { type BucketChange, type Connection, type JsonBucket, openLimitsBucket } from '@jetlane/jetstream';
 import type { WorkerLog } from '../options.js';
 import { BEAT_MS, type ShareEntry, type ShareKeeper } from './shares.js';
 
@@ -7,10 +7,6 @@ const URGENT_MS = 25;
 /** An entry that does not come back for so long: the watch has ended, or the link is bad. */
 const SILENCE_MS = 3000;
 const RETRY_MS = 500;
-/** Entries of workers that are gone leave the bucket by themselves. */
-const KEEP_MS = 60_000;
-/** Entries of one worker that the bucket keeps: a reader that is seconds late still gets them all, in order. */
-const HISTORY = 8;
 
 /** What the exchange works with, and whom it tells. */
 export interface ExchangeParts {
@@ -85,7 +81,7 @@ export class ShareExchange {
     this.stopWatch?.();
     this.stopWatch = undefined;
     keeper.lost();
-    this.bucket ??= await JsonBucket.open<ShareEntry>(connection, connection.names.bucket('limits'), HISTORY, KEEP_MS);
+    this.bucket ??= await openLimitsBucket<ShareEntry>(connection);
     // Something for the watch to bring, so that it can tell when it has brought all.
     if (this.revision === 0) await this.bucket.put(this.key, { n: 0, claims: {} });
     const { ready, stop } = await this.bucket.watch((change) => this.observed(change), `${queue}.*`);
