@@ -1,14 +1,12 @@
 import { type Connection, type Delivery, PullLoop, type PullLoopHealth, provisionBase } from '@jetlane/jetstream';
-import { DueMover, type DueMoverOptions, type Fate, type MoverLog } from './due-mover.js';
+import { DueMover, type DueMoverOptions, type Fate } from './due-mover.js';
 
-export interface SchedulerOptions {
-  readonly log: MoverLog;
+/** How a {@link Scheduler} works. */
+export interface SchedulerOptions extends DueMoverOptions {
   /** Due tasks in hand at a time. Default 2048: two schedulers together stay below the consumer's limit of 5,000. */
   readonly slots?: number;
   /** Told what became of each due task. */
   readonly onFate?: (fate: Fate, queue: string) => void;
-  /** For tests; see {@link DueMoverOptions}. */
-  readonly onStep?: DueMoverOptions['onStep'];
 }
 
 const LOG_EVERY_MS = 5000;
@@ -36,6 +34,7 @@ export class Scheduler {
     });
   }
 
+  /** Makes what is missing on the server, and begins. @throws JetlaneError `server-too-old`, `stream-mismatch`, `jetstream-api` */
   async start(): Promise<void> {
     await provisionBase(this.connection);
     this.loop.start();
@@ -46,11 +45,7 @@ export class Scheduler {
     return this.loop.stop();
   }
 
-  /** Drops everything without an ack, as a crash would: for tests. */
-  abandon(): void {
-    this.loop.abandon();
-  }
-
+  /** Whether due tasks are being moved. */
   health(): PullLoopHealth {
     return this.loop.health();
   }
