@@ -69,6 +69,7 @@ export {
   parseTaskHeaders,
   stripServerHeaders,
   type TaskHeaders,
+  traceOf,
   withHeaders,
 } from './headers.js';
 export {

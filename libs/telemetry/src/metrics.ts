@@ -45,6 +45,14 @@ export const METRICS = {
     labels: ['queue', 'lane'],
     from: 'analytics',
   },
+  taskHop: {
+    name: 'jetlane_task_hop_seconds',
+    type: 'histogram',
+    unit: 's',
+    description: 'Length of each hop of the runs of this process',
+    labels: ['queue', 'lane', 'hop'],
+    from: 'worker',
+  },
   workers: {
     name: 'jetlane_workers',
     type: 'gauge',

@@ -1,5 +1,8 @@
 import { type Connection, type Delivery, PullLoop, type PullLoopHealth, provisionBase } from '@jetlane/jetstream';
+import { HEADER, headerValue, traceOf } from '@jetlane/protocol';
+import { noteStep } from '@jetlane/telemetry';
 import { DueMover, type DueMoverOptions, type Fate } from './due-mover.js';
+import type { DueTask } from './due-task.js';
 
 /** How a {@link Scheduler} works. */
 export interface SchedulerOptions extends DueMoverOptions {
@@ -53,9 +56,11 @@ export class Scheduler {
   // The one ack of the scheduler: `move` has resolved, so the consequence is stored. An ack lost with the link is a crash
   // between publish and ack; see DueMover.
   private async handle(delivery: Delivery): Promise<void> {
+    const startedAt = Date.now();
     const { fate, task } = await this.mover.move(delivery);
     if (!this.loop.holds(delivery)) return;
     this.connection.ack(delivery);
+    if (task) noteMove(task, { fate, startedAt, dueAt: delivery.storedAt });
     this.options.onFate?.(fate, task?.queue ?? '');
   }
 
@@ -68,4 +73,13 @@ export class Scheduler {
     this.options.log.warn({ error: error instanceof Error ? error.message : String(error), failures: this.failures }, 'due:not-moved');
     this.failures = 0;
   }
+}
+
+function noteMove({ queue, lane, key, hop, headers }: DueTask, move: { fate: Fate; startedAt: number; dueAt: number }): void {
+  const { fate: outcome, startedAt, dueAt: storedAt } = move;
+  const step = () => ({
+    ...{ step: 'move' as const, id: `${queue}.${key}`, queue, lane, type: headerValue(headers, HEADER.type) },
+    ...{ hop: outcome === 'postponed' ? hop + 1 : hop, outcome, startedAt, storedAt },
+  });
+  noteStep(step, traceOf(headers));
 }
