@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
+import { JsonBucket } from '@jetlane/jetstream';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { eventually } from '../support/wait-until.js';
@@ -75,6 +76,13 @@ describe('a task that is retried, given up and redriven', () => {
       expect(hops.at(-1)!.attributes['jetlane.hop.seconds']).toBeGreaterThanOrEqual(0);
     }
     await checkPage(drawTrace(spans));
+  });
+
+  it('is in the audit: the redrive is told by an event of one service to another', async () => {
+    const bucket = await JsonBucket.open<{ command: string; target: string }>(site.connection, site.connection.names.bucket('audit'), 1);
+    const redrives = async () => (await bucket.all()).filter(({ value }) => value.command === 'dead-letters.redriven');
+    await eventually('the queue-manager has read it', async () => (await redrives()).length === 1, PATIENCE);
+    expect((await redrives())[0]!.value.target).toBe('default.traced');
   });
 
   it('leaves the length of its hops in the metrics of the worker', async () => {
