@@ -1,19 +1,10 @@
 import { type Connection, type Delivery, deathHeaders, isOver, leaderGet, TaskStore } from '@jetlane/jetstream';
-import {
-  decodeHeaders,
-  HEADER,
-  headerValue,
-  isFinal,
-  JetlaneError,
-  LANE_DEFAULTS,
-  QueueFullError,
-  toErrorRecord,
-  UnknownQueueError,
-} from '@jetlane/protocol';
+import { decodeHeaders, isFinal, JetlaneError, LANE_DEFAULTS, QueueFullError, UnknownQueueError } from '@jetlane/protocol';
 import { DeletedQueues } from './deleted-queues.js';
 import { type DueTask, readDueTask } from './due-task.js';
 import { Gate } from './gate.js';
 import { LaneWatch } from './lane-watch.js';
+import { Undertaker } from './undertaker.js';
 
 /**
  * What became of a due task. `moved`: it is in its lane. `known`: this hop had been moved before. `dropped`: its record
@@ -50,6 +41,7 @@ export class DueMover {
   private readonly lanes: LaneWatch;
   private readonly looks = new Gate(LOOKS_AT_ONCE);
   private readonly deleted: DeletedQueues;
+  private readonly undertaker: Undertaker;
 
   constructor(
     private readonly connection: Connection,
@@ -57,6 +49,7 @@ export class DueMover {
   ) {
     this.store = new TaskStore(connection);
     this.lanes = new LaneWatch(connection);
+    this.undertaker = new Undertaker(connection, this.store);
     const told = (queue: string) => options.log.warn({ queue }, 'due:unknown-queue');
     this.deleted = new DeletedQueues(connection, options.unknownQueueMs ?? UNKNOWN_QUEUE_MS, told);
   }
@@ -176,11 +169,8 @@ export class DueMover {
     return 'postponed';
   }
 
-  // Crash between dead letter and ack: the due message comes again, and the look finds the dead letter.
   private async bury(task: DueTask, delivery: Delivery, error: JetlaneError): Promise<Fate> {
-    const source = { stream: this.connection.names.schedules, sequence: delivery.streamSequence };
-    const death = { reason: error.code, error: toErrorRecord(error), at: Date.now(), source, type: headerValue(task.headers, HEADER.type) };
-    await this.store.publishDead(task.queue, task.key, { ...task, extra: deathHeaders(death) });
+    await this.undertaker.bury(task, delivery, error);
     return 'dead';
   }
 }
