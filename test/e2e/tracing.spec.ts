@@ -89,6 +89,8 @@ describe('a task that is retried, given up and redriven', () => {
     const page = (await site.get('/metrics', site.service('worker').url)).text;
     for (const hop of ['stored', 'fetched', 'started', 'finished', 'settled'])
       expect(page).toMatch(new RegExp(`jetlane_task_hop_seconds_count\\{queue="default",lane="normal",hop="${hop}"\\} [1-9]`));
+    for (const outcome of ['retry', 'dead', 'completed'])
+      expect(page).toContain(`jetlane_worker_tasks_total{queue="default",lane="normal",outcome="${outcome}"} 1`);
   });
 });
 

@@ -10,3 +10,4 @@ export { eachHop, HOPS, type Hop, type HopMoments, SPANS, type SpanSpec } from '
 export { noteStep, type TaskStep } from './step-span.js';
 export { formatTraceparent, isTraceparent, type TraceHeaders, traceIdOf } from './trace-context.js';
 export { activeTracer, SCOPE } from './tracer.js';
+export { observeWorker, type WorkerCounts } from './worker-metrics.js';

@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
 import type { Connection } from '@jetlane/jetstream';
 import type { CountedOutcome, Heartbeat, Lane, LaneMetrics, MetricsSnapshot, RunningTask } from '@jetlane/protocol';
-import { Histogram, HopHistograms } from '@jetlane/telemetry';
+import { Histogram, HopHistograms, observeWorker } from '@jetlane/telemetry';
 import type { HeldTask } from './held-task.js';
 import type { CompiledOptions } from './options.js';
 
@@ -35,6 +35,7 @@ export class Reporter {
   private readonly startedAt = Date.now();
   private timer: NodeJS.Timeout | undefined;
   private unsubscribe: (() => void) | undefined;
+  private unobserve: (() => void) | undefined;
   private changed = true;
   private storing = false;
   private storedAt = 0;
@@ -47,6 +48,7 @@ export class Reporter {
 
   start(): void {
     this.timer = setInterval(() => this.report(), INTERVAL_MS);
+    this.unobserve = observeWorker(() => ({ queue: this.options.queue, lanes: this.counts() }));
     this.unsubscribe = this.connection.subscribe(this.connection.names.heartbeatPing(), () => this.beat());
     this.report();
   }
@@ -55,6 +57,7 @@ export class Reporter {
   stop(): Promise<void> {
     clearInterval(this.timer);
     this.unsubscribe?.();
+    this.unobserve?.();
     this.beat(true);
     return this.snapshot();
   }
@@ -68,6 +71,10 @@ export class Reporter {
     if (task.startedAt === 0) return;
     counters.wait.record(Math.max(0, task.startedAt - task.delivery.storedAt) * 1000);
     counters.run.record(task.runMicros);
+  }
+
+  private *counts(): Iterable<readonly [Lane, LaneCounters['counts']]> {
+    for (const [lane, { counts }] of this.lanes) yield [lane, counts];
   }
 
   /** How long the hops took since the start, by lane. */
