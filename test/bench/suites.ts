@@ -201,6 +201,18 @@ const priority: Suite = {
   ],
 };
 
+const tracing: Suite = {
+  count: [0, 0],
+  warmup: false,
+  needsRedis: false,
+  runs: [{ key: 'tracing', side: 'product/tracing' }],
+  rows: [
+    { metric: 'a task without an SDK', run: 'tracing', field: 'none', unit: 'us' },
+    { metric: 'with an SDK, sampler off', run: 'tracing', field: 'off', unit: 'us' },
+    { metric: 'with an SDK, every task sampled', run: 'tracing', field: 'on', unit: 'us' },
+  ],
+};
+
 const ITEMS = { field: 'rate', unit: 'items/s' };
 const ITEMS_CPU = { field: 'clientCpu', unit: 'ms/1000 items' };
 
@@ -233,5 +245,8 @@ const batching: Suite = {
 };
 
 /** The suites by the names that `--suite` takes, in the order in which they run. */
-export const suites = { enqueue, process, 'nest-process': nestProcess, priority, http, status, batching } satisfies Record<string, Suite>;
+export const suites = { enqueue, process, 'nest-process': nestProcess, priority, http, status, tracing, batching } satisfies Record<
+  string,
+  Suite
+>;
 export type SuiteName = keyof typeof suites;

@@ -10,19 +10,32 @@ export interface Span {
   readonly traceId: string;
   readonly spanId: string;
   readonly parentSpanId?: string;
+  readonly kind: number;
+  readonly startTimeUnixNano: string;
+  readonly endTimeUnixNano: string;
+  readonly attributes: Readonly<Record<string, unknown>>;
+  readonly events: readonly SpanEvent[];
+  readonly status?: { readonly code?: number };
+}
+
+/** Something that happened during a span. */
+export interface SpanEvent {
+  readonly name: string;
+  readonly timeUnixNano: string;
   readonly attributes: Readonly<Record<string, unknown>>;
 }
 
 interface Attribute {
   readonly key: string;
-  readonly value: { readonly stringValue?: string; readonly intValue?: number };
+  readonly value: { readonly stringValue?: string; readonly intValue?: number; readonly doubleValue?: number };
 }
+/** A thing as it is sent: its attributes are a list. */
+type Sent<T> = Omit<T, 'attributes' | 'events'> & { readonly attributes?: readonly Attribute[] };
+type SentSpan = Sent<Omit<Span, 'service'>> & { readonly events?: readonly Sent<SpanEvent>[] };
 interface ExportRequest {
   readonly resourceSpans: readonly {
     readonly resource: { readonly attributes: readonly Attribute[] };
-    readonly scopeSpans: readonly {
-      readonly spans: readonly (Omit<Span, 'attributes'> & { readonly attributes: readonly Attribute[] })[];
-    }[];
+    readonly scopeSpans: readonly { readonly spans: readonly SentSpan[] }[];
   }[];
 }
 
@@ -63,11 +76,16 @@ export class Collector {
     const { resourceSpans } = (await json(request)) as ExportRequest;
     for (const { resource, scopeSpans } of resourceSpans) {
       const service = String(valuesOf(resource.attributes)['service.name']);
-      for (const { spans } of scopeSpans)
-        for (const span of spans) this.spans.push({ ...span, service, attributes: valuesOf(span.attributes) });
+      for (const { spans } of scopeSpans) this.spans.push(...spans.map((span) => ({ ...read(span), service })));
     }
   }
 }
 
-const valuesOf = (attributes: readonly Attribute[]): Record<string, unknown> =>
-  Object.fromEntries(attributes.map(({ key, value }) => [key, value.stringValue ?? value.intValue]));
+const read = (span: SentSpan): Omit<Span, 'service'> => ({
+  ...span,
+  attributes: valuesOf(span.attributes),
+  events: (span.events ?? []).map((event) => ({ ...event, attributes: valuesOf(event.attributes) })),
+});
+
+const valuesOf = (attributes: readonly Attribute[] = []): Record<string, unknown> =>
+  Object.fromEntries(attributes.map(({ key, value }) => [key, value.stringValue ?? value.intValue ?? value.doubleValue]));

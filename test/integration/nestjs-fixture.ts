@@ -1,9 +1,9 @@
 import type { Connection } from '@jetlane/jetstream';
 import { JetlaneModule, type JetlaneModuleOptions } from '@jetlane/nestjs';
 import type { RetryPolicy } from '@jetlane/protocol';
+import { Scheduler } from '@jetlane/worker/scheduler';
 import type { INestApplicationContext, ModuleMetadata } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
-import { Scheduler } from '../../apps/scheduler/src/scheduler.js';
 import { eventually, Installation, keepingLog } from './services-fixture.js';
 
 export { eventually };

@@ -63,6 +63,21 @@ describe('health indicators', () => {
     await app.close();
   });
 
+  it('are degraded while due tasks wait and nobody moves them', async () => {
+    const app = await site.app(
+      { ...parts, imports: [JetlaneModule.registerQueue({ name: 'late' }), ...parts.imports] },
+      { scheduler: false },
+    );
+    const health = app.get(JetlaneHealthIndicator);
+    expect(await health.timers(50)).toEqual({ timers: { status: 'up', lateMs: 0, limitMs: 50 } });
+    await app.get<Queue>(getQueueToken('late')).enqueue('t', undefined, { delay: 1 });
+    const status = async () => (await health.timers(50)).timers!.status;
+    await eventually('the due task is late', async () => (await status()) === 'degraded');
+    const other = await site.app(parts);
+    await eventually('another process has moved it', async () => (await status()) === 'up');
+    await Promise.all([app.close(), other.close()]);
+  });
+
   it('name a lane whose stream is gone', async () => {
     const app = await site.app({ ...parts, imports: [JetlaneModule.registerQueue({ name: 'gone' }), ...parts.imports] });
     const { streams } = await site.connection.admin();

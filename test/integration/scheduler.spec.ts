@@ -1,8 +1,7 @@
-import { type Connection, type Delivery, deleteMessage, directGet, hopOf, leaderGet } from '@jetlane/jetstream';
+import { type Connection, type Delivery, deleteMessage, directGet, hopOf, leaderGet, openQueueBucket } from '@jetlane/jetstream';
 import { LANES } from '@jetlane/protocol';
+import { DueMover, type Fate, Scheduler, type SchedulerOptions } from '@jetlane/worker/scheduler';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { DueMover, type Fate } from '../../apps/scheduler/src/due-mover.js';
-import { Scheduler, type SchedulerOptions } from '../../apps/scheduler/src/scheduler.js';
 import { eventually, Installation, keepingLog } from './services-fixture.js';
 
 let site: Installation;
@@ -100,13 +99,10 @@ describe('scheduler', () => {
   });
 
   it('killed between publish and ack: one copy', async () => {
-    const killed = await startScheduler({
-      onStep: (step) => {
-        if (step === 'published') killed.abandon();
-      },
-    });
     await site.timer('q', 'crash1');
-    await eventually('published', async () => (await site.inLane('q', 'crash1')) !== undefined);
+    const due = await takeDue(site.connection, 'crash1');
+    expect((await new DueMover(site.connection, { log }).move(due)).fate).toBe('moved');
+    site.connection.nak(due);
     const fates: Fate[] = [];
     await startScheduler({ onFate: (fate) => fates.push(fate) });
     await settled();
@@ -182,6 +178,26 @@ describe('scheduler', () => {
     expect(hopOf(timer!)).toBe(2);
     expect(await site.messages(site.connection.names.schedules)).toBe(100);
     expect(log.lines.filter(({ event }) => event === 'due:unknown-queue')).toHaveLength(1);
+  });
+
+  it('makes dead letters of the due tasks of a deleted queue; a queue that is only not provisioned yet keeps them', async () => {
+    const queues = await openQueueBucket(site.connection);
+    await queues.put('pending', { name: 'pending' });
+    const fates: [Fate, string][] = [];
+    await startScheduler({ unknownQueueMs: 0, onFate: (fate, queue) => fates.push([fate, queue]) });
+    await site.timer('deleted', 'orphan', { hop: 2, body: '{"kept":true}' });
+    await site.timer('pending', 'patient');
+    await eventually('both are dealt with', () => fates.length === 2);
+    expect(fates.sort()).toEqual([
+      ['dead', 'deleted'],
+      ['postponed', 'pending'],
+    ]);
+    const letter = await site.dead('deleted', 'orphan');
+    expect(new TextDecoder().decode(letter?.data)).toBe('{"kept":true}');
+    expect(Object.fromEntries(letter?.headers ?? [])).toMatchObject({ 'Task-Dead-Reason': 'unknown-queue', 'Task-Hop': '2' });
+    // Whoever waits for the result is told.
+    expect((await site.store.record('deleted', 'orphan')).record).toMatchObject({ state: 'dead', hop: 2, reason: 'unknown-queue' });
+    expect(await site.messages(site.connection.names.schedules)).toBe(1);
   });
 
   it('keeps what names no task as a dead letter, and buries what is too large', async () => {

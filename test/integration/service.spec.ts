@@ -173,7 +173,7 @@ describe('tracing', () => {
     const send = startSend({ queue: 'default', lane: 'high', type: 't', key: 'k' });
     send.end();
     const task = { id: 'default.k', queue: 'default', lane: 'high', attempt: 1, hop: 1, delivery: 1 };
-    startProcess(() => task, { traceparent: send.traceparent! }).end('completed');
+    startProcess(() => task, { traceparent: send.traceparent! }).end({ outcome: 'completed', moments: () => ({}) });
     await service.stop();
     collector.close();
     expect(bodies).toHaveLength(1);

@@ -10,7 +10,7 @@ import {
   type StateRecord,
 } from '@jetlane/protocol';
 import { Worker, type WorkerOptions } from '@jetlane/worker';
-import { Scheduler } from '../../apps/scheduler/src/scheduler.js';
+import { Scheduler } from '@jetlane/worker/scheduler';
 import { eventually, Installation, keepingLog } from './services-fixture.js';
 
 /** Short enough for tests that wait for a lease to end. */

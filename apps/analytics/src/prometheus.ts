@@ -1,6 +1,6 @@
 import type { ServiceContext } from '@jetlane/nestjs/service';
 import { OUTCOMES } from '@jetlane/protocol';
-import { type Histogram, METRICS, type MetricSpec, TIME_BUCKETS } from '@jetlane/telemetry';
+import { histogramText, METRICS, type MetricSpec } from '@jetlane/telemetry';
 import type { Ledger } from './ledger.js';
 import type { LiveWorkers } from './live-workers.js';
 
@@ -9,8 +9,6 @@ type Meter = ServiceContext['meter'];
 interface Observer {
   observe(value: number, labels: Record<string, string>): void;
 }
-
-const BOUNDS_US = TIME_BUCKETS.map((seconds) => seconds * 1e6);
 
 /** Counters and gauges, through the service's meter. */
 export function observeTasks(meter: Meter, ledger: Ledger, live: LiveWorkers): void {
@@ -45,20 +43,8 @@ export function renderTimes(ledger: Ledger): string {
 }
 
 function render(spec: MetricSpec, ledger: Ledger, which: 'wait' | 'run'): string {
-  const lines: string[] = [];
-  for (const queue of ledger.queueNames()) {
-    for (const [lane, series] of ledger.lanes(queue)) lines.push(...linesOf(spec.name, `queue="${queue}",lane="${lane}"`, series[which]));
-  }
-  return lines.length === 0 ? '' : [`# HELP ${spec.name} ${spec.description}`, `# TYPE ${spec.name} histogram`, ...lines].join('\n');
-}
-
-function linesOf(name: string, labels: string, histogram: Histogram): string[] {
-  if (histogram.count === 0) return [];
-  const buckets = histogram.cumulative(BOUNDS_US).map((count, i) => `${name}_bucket{${labels},le="${TIME_BUCKETS[i]}"} ${count}`);
-  return [
-    ...buckets,
-    `${name}_bucket{${labels},le="+Inf"} ${histogram.count}`,
-    `${name}_sum{${labels}} ${histogram.sum / 1e6}`,
-    `${name}_count{${labels}} ${histogram.count}`,
-  ];
+  const series = ledger
+    .queueNames()
+    .flatMap((queue) => [...ledger.lanes(queue)].map(([lane, times]) => ({ labels: { queue, lane }, histogram: times[which] })));
+  return histogramText(spec, series);
 }

@@ -1,5 +1,6 @@
 import { runService, serveCommand, serveRegistered } from '@jetlane/nestjs/service';
 import { QUEUE_COMMANDS } from '@jetlane/protocol';
+import { auditModule } from './audit/dead-letter-facts.js';
 import { queueManagerConfig } from './config.js';
 import { exposeGauges } from './gauges.js';
 import { QueueManager } from './queue-manager.js';
@@ -7,6 +8,8 @@ import { readStatsInput } from './stats-input.js';
 
 await runService({
   config: queueManagerConfig,
+  module: auditModule,
+  readsEvents: true,
   components: ({ config, connection, logger, meter, health }) => {
     const manager = new QueueManager(connection, { log: logger });
     health.add('queues', () => manager.health());

@@ -3,6 +3,7 @@ import {
   DeadLetterMover,
   detailDeadLetter,
   type RedriveChange,
+  type Redriven,
   type StoredMessage,
   scanDeadLetters,
   totalOf,
@@ -19,6 +20,8 @@ import {
   type DeadLetterPreview,
   type DiscardInput,
   discardSchema,
+  HEADER,
+  headerValue,
   idInputSchema,
   JetlaneError,
   JSON_CONTENT_TYPE,
@@ -26,7 +29,9 @@ import {
   type RedriveAnswer,
   type RedriveInput,
   redriveSchema,
+  traceOf,
 } from '@jetlane/protocol';
+import { noteStep, type TaskStep } from '@jetlane/telemetry';
 import { readInput } from './input.js';
 import type { LetterFate } from './jobs/job-runner.js';
 import { Jobs, type JobsOptions } from './jobs/jobs.js';
@@ -135,7 +140,7 @@ export class DeadLetters {
     await this.options.queues.assertDefined(letter.queue);
     if (dryRun) return { id, hop: letter.hop + 1, lane: wanted ?? letter.lane, duplicate: false, dryRun };
     const payload = payloadOf(asked);
-    const { fate, hop, lane } = await this.mover.redrive(id, { lane: wanted, payload });
+    const { fate, hop, lane } = await this.sendBack(id, { lane: wanted, payload });
     if (fate === 'gone') throw notFound(id);
     this.options.log.info({ id, hop, lane, edited: payload !== undefined, fate, by }, 'dead-letter:redriven');
     return { id, hop, lane, duplicate: fate === 'duplicate' };
@@ -151,8 +156,16 @@ export class DeadLetters {
   private async act(job: DeadLetterJob, letter: DeadLetter): Promise<LetterFate> {
     if (job.kind === 'discard') return this.throwAway(letter, { job: job.id, by: job.by });
     await this.options.queues.assertDefined(letter.queue);
-    const { fate } = await this.mover.redrive(letter.id, { lane: job.lane }, letter.sequence);
+    const { fate } = await this.sendBack(letter.id, { lane: job.lane }, letter.sequence);
     return fate === 'moved' ? 'moved' : 'skipped';
+  }
+
+  /** Redrives, and tells the task's trace. */
+  private async sendBack(id: string, change: RedriveChange, sequence?: number): Promise<Redriven> {
+    const startedAt = Date.now();
+    const redriven = await this.mover.redrive(id, change, sequence);
+    noteStep(() => redriveStep(id, redriven, startedAt), traceOf(redriven.headers));
+    return redriven;
   }
 
   /** Every discard leaves a line in the log: it is the last that is heard of a payload. */
@@ -187,6 +200,11 @@ export class DeadLetters {
     if (!stored) throw notFound(id);
     return stored;
   }
+}
+
+function redriveStep(id: string, { fate: outcome, hop, lane, headers }: Redriven, startedAt: number): TaskStep {
+  const queue = id.slice(0, id.indexOf('.'));
+  return { step: 'redrive', id, queue, lane, type: headerValue(headers, HEADER.type), hop, outcome, startedAt };
 }
 
 const notFound = (id: string): JetlaneError =>

@@ -22,6 +22,7 @@ import {
   type TaskHeaders,
   WrongSequenceError,
 } from '@jetlane/protocol';
+import { noteStep, type TaskStep } from '@jetlane/telemetry';
 
 export const DELIVERIES_EXHAUSTED = 'deliveries-exhausted';
 
@@ -74,9 +75,11 @@ export class OrphanMover {
   async move(orphan: Orphan): Promise<OrphanFate> {
     const lost = await this.read(orphan);
     if (!lost) return 'gone';
+    const startedAt = Date.now();
     const fate = await this.bury(lost);
     if (fate !== 'over') await this.writeRecord(lost);
     await deleteMessage(this.connection, orphan.stream, orphan.sequence);
+    noteStep(() => buryStep(lost, fate, startedAt), lost.headers);
     return fate;
   }
 
@@ -142,6 +145,10 @@ export class OrphanMover {
       }
     }
   }
+}
+
+function buryStep({ queue, lane, key, headers: { hop, type } }: Lost, outcome: OrphanFate, startedAt: number): TaskStep {
+  return { step: 'bury', id: `${queue}.${key}`, queue, lane, type, hop, outcome, startedAt };
 }
 
 /** Headers that no worker could read must not keep the task from its dead letter. */

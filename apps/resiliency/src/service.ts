@@ -3,6 +3,7 @@ import { METRICS } from '@jetlane/telemetry';
 import { DeadLetterCommands } from './commands.js';
 import { type ResiliencyConfig, resiliencyConfig } from './config.js';
 import { DeadLetters } from './dead-letters.js';
+import { Facts } from './facts.js';
 import { exposeGauges } from './gauges.js';
 import { LetterWatch } from './letter-watch.js';
 import { Queues } from './queues.js';
@@ -23,7 +24,7 @@ function components({ config, connection, logger: log, meter, health }: ServiceC
   health.add('resiliency', () => ({ ...resiliency.health() }));
   const watch = new LetterWatch(connection, { bounds: config.bounds, log });
   exposeGauges(meter, watch);
-  const commands = new DeadLetterCommands(connection, new DeadLetters(connection, { queues, log }));
+  const commands = new DeadLetterCommands(connection, new DeadLetters(connection, { queues, log }), new Facts(connection, log));
   return [component(queues), resiliency, component(watch), commands];
 }
 

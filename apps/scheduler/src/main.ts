@@ -1,7 +1,7 @@
 import { runService } from '@jetlane/nestjs/service';
 import { METRICS } from '@jetlane/telemetry';
+import { Scheduler } from '@jetlane/worker/scheduler';
 import { schedulerConfig } from './config.js';
-import { Scheduler } from './scheduler.js';
 
 await runService({
   config: schedulerConfig,

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Component, HealthReport, ServiceContext } from '@jetlane/nestjs/service';
 import { createDatabase, type Database, InboxJanitor, isDatabaseAway, migrate, pingDatabase } from '@jetlane/postgres';
-import { type StuckLane, Worker } from '@jetlane/worker';
+import { hopMetrics, type StuckLane, Worker } from '@jetlane/worker';
 import type { WorkerHostConfig } from './config.js';
 import { createHostHandlers } from './handlers.js';
 
@@ -9,7 +9,7 @@ const DATABASE_RETRY_MS = 1000;
 const LOSS_LOG_INTERVAL_MS = 1000;
 
 /** The parts of a service that the host uses. */
-export type HostContext = Pick<ServiceContext<WorkerHostConfig>, 'config' | 'connection' | 'health' | 'logger'>;
+export type HostContext = Pick<ServiceContext<WorkerHostConfig>, 'config' | 'connection' | 'health' | 'logger' | 'metrics'>;
 
 /** A process that cannot be mended from inside: drains as at SIGTERM, and ends with a code that tells. */
 function endProcess(): void {
@@ -35,7 +35,7 @@ export class WorkerHost implements Component {
     private readonly context: HostContext,
     private readonly end: () => void = endProcess,
   ) {
-    const { config, connection, health, logger } = context;
+    const { config, connection, health, logger, metrics } = context;
     this.#db = createDatabase(config.databaseUrl, {
       maxConnections: config.databaseMaxConnections,
       applicationName: 'jetlane-worker',
@@ -52,6 +52,7 @@ export class WorkerHost implements Component {
     });
     health.add('database', () => this.#databaseHealth());
     health.add('workers', () => this.#workersHealth());
+    metrics.add(() => hopMetrics(this.#workers.values()));
   }
 
   /**

@@ -30,6 +30,8 @@ export interface Redriven {
   readonly fate: 'moved' | 'duplicate' | 'gone';
   readonly hop: number;
   readonly lane: Lane;
+  /** Headers of the dead letter. */
+  readonly headers: readonly HeaderPair[];
 }
 
 /** Moves dead letters out of their stream: back to a lane, or away. Any number of movers may work at once. */
@@ -60,12 +62,12 @@ export class DeadLetterMover {
     const { queue, key } = taskOf(id);
     const traces = await this.store.traces(queue, key, leaderGet);
     const letter = letterIn(traces, sequence);
-    if (!letter) return { fate: 'gone', hop: 0, lane: change.lane ?? 'normal' };
+    if (!letter) return { fate: 'gone', hop: 0, lane: change.lane ?? 'normal', headers: [] };
     const hop = letter.hop + 1;
     const lane = change.lane ?? viewDeadLetter(this.connection.names, letter.stored).lane;
     const before = livesOn(traces, hop) || !(await this.publish(id, letter, lane, change.payload, traces));
     await deleteMessage(this.connection, this.connection.names.deadLetters, letter.stored.sequence);
-    return { fate: before ? 'duplicate' : 'moved', hop, lane };
+    return { fate: before ? 'duplicate' : 'moved', hop, lane, headers: letter.stored.headers };
   }
 
   /** @returns false when somebody else was first */

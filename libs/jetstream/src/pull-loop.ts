@@ -91,19 +91,11 @@ export class PullLoop {
     if (this.held.size > 0) await Promise.race([new Promise<void>((resolve) => this.settledListeners.push(resolve)), delay(graceMs)]);
     clearInterval(this.ticker);
     this.forgetConnection();
-    this.state = 'stopped';
-  }
-
-  /** Lets go of everything at once, as a crash would: for tests. What is still written for deliveries in hand is not acked. */
-  abandon(): void {
-    this.state = 'stopped';
-    clearInterval(this.ticker);
-    this.forgetConnection();
-    this.puller.stop();
     this.held.clear();
+    this.state = 'stopped';
   }
 
-  /** True while the delivery is in hand: after {@link abandon} nothing may be acked any more. */
+  /** True while the delivery is in hand: what {@link stop} did not wait for may be another's by now, and is not acked any more. */
   holds(delivery: Delivery): boolean {
     return this.held.has(delivery);
   }

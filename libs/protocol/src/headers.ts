@@ -108,6 +108,13 @@ export function withHeaders(pairs: readonly HeaderPair[], changes: Readonly<Reco
   return kept;
 }
 
+/** The trace that a task belongs to, as its headers carry it (W3C Trace Context). */
+export function traceOf(headers: readonly HeaderPair[]): { readonly traceparent?: string; readonly tracestate?: string } {
+  const traceparent = headerValue(headers, HEADER.traceparent);
+  const tracestate = headerValue(headers, HEADER.tracestate);
+  return { ...(traceparent ? { traceparent } : {}), ...(tracestate ? { tracestate } : {}) };
+}
+
 /**
  * Last value of a header, or `undefined`. The last one counts, here as in {@link parseTaskHeaders}: the server puts its own
  * headers behind those of the message, so that a producer cannot pass off a `Nats-Sequence` or `Nats-Subject` as the server's.

@@ -55,6 +55,7 @@ export {
   UnknownQueueError,
   WrongSequenceError,
 } from './errors.js';
+export { DEAD_LETTER_FACTS, type DeadLetterFact, type DeadLetterFactName, deadLetterFactSchema } from './facts.js';
 export {
   assertHeaderValue,
   decodeHeaders,
@@ -69,6 +70,7 @@ export {
   parseTaskHeaders,
   stripServerHeaders,
   type TaskHeaders,
+  traceOf,
   withHeaders,
 } from './headers.js';
 export {

@@ -1,9 +1,11 @@
 import { readFileSync } from 'node:fs';
+import { SpanKind } from '@opentelemetry/api';
 import { ATTR_ERROR_TYPE } from '@opentelemetry/semantic-conventions';
 import * as published from '@opentelemetry/semantic-conventions/incubating';
 import { describe, expect, it } from 'vitest';
 import { ATTR } from './conventions.js';
 import { METRICS } from './metrics.js';
+import { HOPS, SPANS } from './spans.js';
 
 describe('ATTR', () => {
   it("agrees with OpenTelemetry's published names", () => {
@@ -19,6 +21,29 @@ describe('ATTR', () => {
       batchSize: published.ATTR_MESSAGING_BATCH_MESSAGE_COUNT,
       errorType: ATTR_ERROR_TYPE,
     });
+  });
+});
+
+describe('docs/tracing.md', () => {
+  const docs = readFileSync(new URL('../../../docs/tracing.md', import.meta.url), 'utf8');
+
+  it('names every attribute, and no other', () => {
+    const rows = docs.slice(docs.indexOf('### Attributes'), docs.indexOf('### Hops')).split('\n');
+    const named = rows.filter((row) => row.startsWith('| `')).flatMap((row) => [...row.split('|')[1]!.matchAll(/`([^`]+)`/g)]);
+    expect(named.map(([, name]) => name).sort()).toEqual(Object.values(ATTR).sort());
+  });
+
+  it('shows every span as it is made, and no other', () => {
+    const rows = docs.slice(docs.indexOf('## Spans'), docs.indexOf('### Attributes')).split('\n');
+    const shown = Object.values(SPANS).map(
+      ({ operation, type, kind, parent, from }) => `| \`${operation}\` | ${SpanKind[kind].toLowerCase()} | ${type} | ${parent} | ${from} |`,
+    );
+    expect(rows.filter((row) => row.startsWith('| `'))).toEqual(shown);
+  });
+
+  it('explains every hop, in order', () => {
+    const rows = docs.slice(docs.indexOf('### Hops'), docs.indexOf('## Sampling')).split('\n');
+    expect(rows.filter((row) => row.startsWith('| `')).map((row) => row.split('`')[1])).toEqual(HOPS);
   });
 });
 

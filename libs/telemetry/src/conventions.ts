@@ -20,6 +20,10 @@ export const ATTR = {
   hop: 'jetlane.task.hop',
   delivery: 'jetlane.task.delivery',
   outcome: 'jetlane.task.outcome',
+  /** Milliseconds until a retry. */
+  delay: 'jetlane.task.delay_ms',
+  /** On the event of a hop: its length in seconds. */
+  hopSeconds: 'jetlane.hop.seconds',
 } as const;
 
 /** Values that are the same on every span. */

@@ -45,6 +45,22 @@ export const METRICS = {
     labels: ['queue', 'lane'],
     from: 'analytics',
   },
+  workerTasks: {
+    name: 'jetlane_worker_tasks',
+    type: 'counter',
+    unit: '{task}',
+    description: 'Handler runs by outcome, of the workers of this process',
+    labels: ['queue', 'lane', 'outcome'],
+    from: 'worker',
+  },
+  taskHop: {
+    name: 'jetlane_task_hop_seconds',
+    type: 'histogram',
+    unit: 's',
+    description: 'Length of each hop of the runs of this process',
+    labels: ['queue', 'lane', 'hop'],
+    from: 'worker',
+  },
   workers: {
     name: 'jetlane_workers',
     type: 'gauge',

@@ -1,29 +1,26 @@
-import {
-  type Context,
-  context,
-  ROOT_CONTEXT,
-  type Span,
-  type SpanContext,
-  SpanKind,
-  SpanStatusCode,
-  type Tracer,
-  trace,
-} from '@opentelemetry/api';
-import { ATTR, CONSUMER_GROUP, DESTINATION_TEMPLATE, SYSTEM } from './conventions.js';
+import { type Context, context, ROOT_CONTEXT, type Span, type SpanContext, SpanStatusCode, type Tracer, trace } from '@opentelemetry/api';
+import { ATTR, CONSUMER_GROUP, SYSTEM } from './conventions.js';
+import { messagingAttributes, type SpannedTask } from './messaging-attributes.js';
 import { recordError } from './record-error.js';
+import { eachHop, type HopMoments, SPANS } from './spans.js';
 import { contextOf, type TraceHeaders, traceIdOf } from './trace-context.js';
 import { activeTracer } from './tracer.js';
 
 /** A delivery that a worker begins to run. */
-export interface ProcessedTask {
-  /** `<queue>.<key>`. */
-  readonly id: string;
-  readonly queue: string;
-  readonly lane: string;
-  readonly type?: string;
+export interface ProcessedTask extends SpannedTask {
   readonly attempt: number;
   readonly hop: number;
   readonly delivery: number;
+}
+
+/** How a run ended, for its spans. */
+export interface ProcessEnd {
+  readonly outcome: string;
+  readonly error?: unknown;
+  /** Until the next attempt, in ms. */
+  readonly delayMs?: number | undefined;
+  /** When the task was where; read when there is a span to describe. */
+  readonly moments: () => HopMoments;
 }
 
 /** A run that has begun. */
@@ -32,10 +29,10 @@ export interface ActiveProcess {
   readonly traceId: string | undefined;
   /** Calls `fn` with the span as the active one, so that what the handler does and sends becomes its child. */
   run<T>(fn: () => T): T;
-  /** Notes a step on the way (`fetched`, `started`, …) at a time in ms since 1970. */
-  hop(name: string, atMs: number): void;
-  /** Ends the span with the outcome; with an error it is marked failed. */
-  end(outcome: string, error?: unknown): void;
+  /** The handler ended: what comes of it is being written down, which is a span `settle` of its own. */
+  settling(): void;
+  /** The outcome is written. With an error the run is marked failed. */
+  end(end: ProcessEnd): void;
 }
 
 /**
@@ -49,24 +46,15 @@ export function startProcess(task: () => ProcessedTask, parent: TraceHeaders): A
 }
 
 function startSpan(tracer: Tracer, task: ProcessedTask, parent: TraceHeaders): ActiveProcess {
-  const attributes = {
-    [ATTR.system]: SYSTEM,
-    [ATTR.systemDeprecated]: SYSTEM,
-    [ATTR.operationName]: 'process',
-    [ATTR.operationType]: 'process',
-    [ATTR.destination]: task.queue,
-    [ATTR.destinationTemplate]: DESTINATION_TEMPLATE,
-    [ATTR.consumerGroup]: CONSUMER_GROUP,
-    [ATTR.messageId]: task.id,
-    [ATTR.lane]: task.lane,
-    [ATTR.type]: task.type,
-    [ATTR.attempt]: task.attempt,
-    [ATTR.hop]: task.hop,
-    [ATTR.delivery]: task.delivery,
-  };
+  const attributes = messagingAttributes(SPANS.process, task);
+  attributes[ATTR.consumerGroup] = CONSUMER_GROUP;
+  attributes[ATTR.attempt] = task.attempt;
+  attributes[ATTR.hop] = task.hop;
+  attributes[ATTR.delivery] = task.delivery;
   // From the root: the worker's own context is not where the task comes from.
   const base = contextOf(ROOT_CONTEXT, parent);
-  return new SpannedProcess(tracer.startSpan(`process ${task.queue}`, { kind: SpanKind.CONSUMER, attributes }, base), base);
+  const span = tracer.startSpan(`process ${task.queue}`, { kind: SPANS.process.kind, attributes }, base);
+  return new SpannedProcess(tracer, span, base, task);
 }
 
 /** A batch that a handler works on. */
@@ -82,15 +70,17 @@ export function startBatch(queue: string, type: string, tasks: readonly ActivePr
   const tracer = activeTracer();
   if (!tracer) return undefined;
   const links = tasks.flatMap((task) => (task instanceof SpannedProcess ? [{ context: task.spanContext }] : []));
+  const spec = SPANS.processBatch;
   const attributes = {
     [ATTR.system]: SYSTEM,
-    [ATTR.operationName]: 'process',
-    [ATTR.operationType]: 'process',
+    [ATTR.systemDeprecated]: SYSTEM,
+    [ATTR.operationName]: spec.operation,
+    [ATTR.operationType]: spec.type,
     [ATTR.destination]: queue,
     [ATTR.type]: type,
     [ATTR.batchSize]: tasks.length,
   };
-  const span = tracer.startSpan(`process batch ${queue}`, { kind: SpanKind.CONSUMER, attributes, links }, ROOT_CONTEXT);
+  const span = tracer.startSpan(`${spec.operation} ${queue}`, { kind: spec.kind, attributes, links }, ROOT_CONTEXT);
   return new SpannedBatch(span);
 }
 
@@ -123,17 +113,20 @@ class PassiveProcess implements ActiveProcess {
     return fn();
   }
 
-  hop(): void {}
+  settling(): void {}
 
   end(): void {}
 }
 
 class SpannedProcess implements ActiveProcess {
   readonly traceId: string;
+  private settle: Span | undefined;
 
   constructor(
+    private readonly tracer: Tracer,
     private readonly span: Span,
     private readonly base: Context,
+    private readonly task: ProcessedTask,
   ) {
     this.traceId = span.spanContext().traceId;
   }
@@ -146,13 +139,24 @@ class SpannedProcess implements ActiveProcess {
     return context.with(trace.setSpan(this.base, this.span), fn);
   }
 
-  hop(name: string, atMs: number): void {
-    this.span.addEvent(name, atMs);
+  /** A run that is not sampled is spared the second span: its sampler has decided for both. */
+  settling(): void {
+    if (!this.span.isRecording() || this.settle) return;
+    const { operation, kind } = SPANS.settle;
+    const options = { kind, attributes: messagingAttributes(SPANS.settle, this.task) };
+    this.settle = this.tracer.startSpan(`${operation} ${this.task.queue}`, options, trace.setSpan(this.base, this.span));
   }
 
-  end(outcome: string, error?: unknown): void {
-    this.span.setAttribute(ATTR.outcome, outcome);
-    if (error !== undefined) fail(this.span, error);
+  end({ outcome, error, delayMs, moments }: ProcessEnd): void {
+    if (this.span.isRecording()) {
+      this.settle?.setAttributes({ [ATTR.outcome]: outcome, ...(delayMs === undefined ? {} : { [ATTR.delay]: Math.round(delayMs) }) });
+      this.settle?.end();
+      this.span.setAttribute(ATTR.outcome, outcome);
+      if (error !== undefined) fail(this.span, error);
+      eachHop(moments(), (hop, at, lengthMs) => {
+        this.span.addEvent(hop, lengthMs === undefined ? {} : { [ATTR.hopSeconds]: lengthMs / 1000 }, at);
+      });
+    }
     this.span.end();
   }
 }

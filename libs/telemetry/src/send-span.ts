@@ -1,6 +1,7 @@
-import { context, type Span, SpanKind, SpanStatusCode, type Tracer, trace } from '@opentelemetry/api';
-import { ATTR, DESTINATION_TEMPLATE, SYSTEM } from './conventions.js';
+import { context, type Span, SpanStatusCode, type Tracer, trace } from '@opentelemetry/api';
+import { messagingAttributes } from './messaging-attributes.js';
 import { recordError } from './record-error.js';
+import { SPANS } from './spans.js';
 import { contextOf, formatTraceparent, isTraceparent, type TraceHeaders } from './trace-context.js';
 import { activeTracer } from './tracer.js';
 
@@ -35,20 +36,9 @@ export function startSend(task: SentTask, parent: TraceHeaders = {}): ActiveSend
 }
 
 function startSpan(tracer: Tracer, task: SentTask, parent: TraceHeaders): ActiveSend {
-  const attributes = {
-    [ATTR.system]: SYSTEM,
-    [ATTR.systemDeprecated]: SYSTEM,
-    [ATTR.operationName]: 'send',
-    [ATTR.operationType]: 'send',
-    [ATTR.destination]: task.queue,
-    [ATTR.destinationTemplate]: DESTINATION_TEMPLATE,
-    [ATTR.messageId]: `${task.queue}.${task.key}`,
-    [ATTR.lane]: task.lane,
-    [ATTR.type]: task.type,
-  };
-  return new SpannedSend(
-    tracer.startSpan(`send ${task.queue}`, { kind: SpanKind.PRODUCER, attributes }, contextOf(context.active(), parent)),
-  );
+  const { queue, lane, type, key } = task;
+  const attributes = messagingAttributes(SPANS.send, { id: `${queue}.${key}`, queue, lane, type });
+  return new SpannedSend(tracer.startSpan(`send ${queue}`, { kind: SPANS.send.kind, attributes }, contextOf(context.active(), parent)));
 }
 
 class PassedOn implements ActiveSend {

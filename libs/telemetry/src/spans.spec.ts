@@ -3,12 +3,15 @@ import { InMemorySpanExporter, NodeTracerProvider, type ReadableSpan, SimpleSpan
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { startBatch, startProcess } from './process-span.js';
 import { startSend } from './send-span.js';
+import { noteStep } from './step-span.js';
 import { formatTraceparent, isTraceparent, traceIdOf } from './trace-context.js';
 
 const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736';
 const PARENT = `00-${TRACE}-00f067aa0ba902b7-01`;
 const sent = { queue: 'default', lane: 'high', type: 'credit_purchase', key: 'k1' };
 const processed = { id: 'default.k1', queue: 'default', lane: 'high', type: 'credit_purchase', attempt: 2, hop: 3, delivery: 1 };
+
+const moments = () => ({ stored: 1_763_776_800_000, fetched: 1_763_776_800_250, started: 0, finished: 1_763_776_800_200 });
 
 describe('without an SDK', () => {
   it('passes the given parent on', () => {
@@ -38,8 +41,8 @@ describe('without an SDK', () => {
     expect(run.traceId).toBe(TRACE);
     expect(run.run(() => 42)).toBe(42);
     expect(startBatch('default', 'mail', [run])).toBeUndefined();
-    run.hop('fetched', Date.now());
-    run.end('completed');
+    run.settling();
+    run.end({ outcome: 'completed', moments });
   });
 });
 
@@ -66,16 +69,17 @@ describe('with an SDK', () => {
     caller.end();
 
     const run = startProcess(() => processed, { traceparent: send.traceparent! });
-    run.hop('started', 1_763_776_800_000);
+    run.settling();
     run.run(() => tracer.startSpan('inside').end());
-    run.end('completed');
+    run.end({ outcome: 'completed', moments });
 
     const all = exporter.getFinishedSpans();
     expect(new Set(all.map((one) => one.spanContext().traceId)).size).toBe(1);
-    expect(all).toHaveLength(4);
+    expect(all).toHaveLength(5);
     expect(run.traceId).toBe(span('caller').spanContext().traceId);
     expect(parentOf(span('send default'))).toBe(span('caller').spanContext().spanId);
     expect(parentOf(span('process default'))).toBe(span('send default').spanContext().spanId);
+    expect(parentOf(span('settle default'))).toBe(span('process default').spanContext().spanId);
     expect(parentOf(span('inside'))).toBe(span('process default').spanContext().spanId);
     expect(send.traceparent).toBe(formatTraceparent(span('send default').spanContext()));
   });
@@ -86,15 +90,15 @@ describe('with an SDK', () => {
       await new Promise((resolve) => setImmediate(resolve));
       return trace.getActiveSpan()?.spanContext().traceId;
     });
-    run.end('completed');
+    run.end({ outcome: 'completed', moments });
     expect(active).toBe(TRACE);
   });
 
   it('describes the spans by the messaging conventions', () => {
     startSend(sent, { traceparent: PARENT, tracestate: 'vendor=1' }).end();
     const run = startProcess(() => processed, { traceparent: PARENT });
-    run.hop('started', 1_763_776_800_000);
-    run.end('completed');
+    run.settling();
+    run.end({ outcome: 'completed', moments });
     const common = {
       'messaging.system.name': 'nats',
       'messaging.destination.name': 'default',
@@ -109,14 +113,23 @@ describe('with an SDK', () => {
       attributes: { ...common, 'messaging.operation.type': 'process', 'jetlane.task.attempt': 2, 'jetlane.task.hop': 3 },
     });
     expect(process.attributes['jetlane.task.outcome']).toBe('completed');
-    expect(process.events).toMatchObject([{ name: 'started', time: [1_763_776_800, 0] }]);
+    // A hop that did not take place has no event, and clocks that disagree make a length of 0.
+    expect(process.events).toMatchObject([
+      { name: 'stored', time: [1_763_776_800, 0], attributes: {} },
+      { name: 'fetched', time: [1_763_776_800, 250_000_000], attributes: { 'jetlane.hop.seconds': 0.25 } },
+      { name: 'finished', attributes: { 'jetlane.hop.seconds': 0 } },
+    ]);
+    expect(span('settle default')).toMatchObject({
+      kind: SpanKind.CLIENT,
+      attributes: { ...common, 'messaging.operation.type': 'settle', 'jetlane.task.outcome': 'completed' },
+    });
     expect(process.parentSpanContext?.isRemote).toBe(true);
   });
 
   it('marks what failed', () => {
     startSend(sent).end(Object.assign(new Error('full'), { code: 'queue-full' }));
     const run = startProcess(() => processed, {});
-    run.end('retry', new TypeError('boom'));
+    run.end({ outcome: 'retry', error: new TypeError('boom'), delayMs: 1500.4, moments });
     expect(span('send default')).toMatchObject({
       status: { code: SpanStatusCode.ERROR, message: 'full' },
       attributes: { 'error.type': 'queue-full' },
@@ -132,7 +145,7 @@ describe('with an SDK', () => {
     const batch = startBatch('default', 'mail', runs)!;
     const active = batch.run(() => trace.getActiveSpan()?.spanContext().spanId);
     batch.end(new TypeError('boom'));
-    for (const run of runs) run.end('retry');
+    for (const run of runs) run.end({ outcome: 'retry', moments });
     const span = exporter.getFinishedSpans().find(({ name }) => name === 'process batch default')!;
     const tasks = exporter.getFinishedSpans().filter(({ name }) => name === 'process default');
     expect(active).toBe(span.spanContext().spanId);
@@ -144,7 +157,32 @@ describe('with an SDK', () => {
     });
   });
 
-  it('hands on the decision not to sample', () => {
+  it('tells when a retry is due', () => {
+    const run = startProcess(() => processed, { traceparent: PARENT });
+    run.settling();
+    run.end({ outcome: 'retry', error: new Error('boom'), delayMs: 1500.4, moments });
+    expect(span('settle default').attributes).toMatchObject({ 'jetlane.task.outcome': 'retry', 'jetlane.task.delay_ms': 1500 });
+  });
+
+  it('makes a span of a step for a task that has a trace, and for no other', () => {
+    const step = () => ({
+      ...{ step: 'move' as const, id: 'default.k1', queue: 'default', lane: 'high', hop: 2 },
+      ...{ outcome: 'moved', startedAt: 1_763_776_800_100, storedAt: 1_763_776_800_000 },
+    });
+    noteStep(step, {});
+    expect(exporter.getFinishedSpans()).toHaveLength(0);
+    noteStep(step, { traceparent: PARENT });
+    const moved = span('move default');
+    expect(moved).toMatchObject({ kind: SpanKind.PRODUCER, startTime: [1_763_776_800, 100_000_000] });
+    expect(moved.spanContext().traceId).toBe(TRACE);
+    expect(moved.attributes).toMatchObject({ 'messaging.operation.name': 'move', 'jetlane.task.hop': 2, 'jetlane.task.outcome': 'moved' });
+    expect(moved.events).toMatchObject([{ name: 'stored', time: [1_763_776_800, 0], attributes: { 'jetlane.hop.seconds': 0.1 } }]);
+  });
+
+  it('hands on the decision not to sample, which spares the settlement its span', () => {
+    const unsampled = startProcess(() => processed, { traceparent: PARENT.replace(/01$/, '00') });
+    unsampled.settling();
+    unsampled.end({ outcome: 'completed', moments });
     const send = startSend(sent, { traceparent: PARENT.replace(/01$/, '00') });
     send.end();
     expect(send.traceparent?.endsWith('-00')).toBe(true);

@@ -41,7 +41,7 @@ function bench(slots = 10) {
     task.type = 't';
     task.slot = 'running';
     if (group) task.headers = { hop: 1, attempt: 1, group };
-    task.span = { traceId: undefined, run: (fn) => fn(), hop: () => undefined, end: () => undefined };
+    task.span = { traceId: undefined, run: (fn) => fn(), settling: () => undefined, end: () => undefined };
     batches.add(task, options.handlers.get('t') as BatchedHandler);
     return task;
   };

@@ -1,6 +1,6 @@
 import type { Delivery } from '@jetlane/jetstream';
 import { formatTaskId, type HopTimes, type Lane, NO_TASK_HEADERS, type TaskHeaders } from '@jetlane/protocol';
-import type { ActiveProcess } from '@jetlane/telemetry';
+import type { ActiveProcess, HopMoments } from '@jetlane/telemetry';
 import { RunNotes } from './run-notes.js';
 import type { TaskContext } from './task-context.js';
 
@@ -125,6 +125,12 @@ export class HeldTask {
       started: this.startedAt || undefined,
       finished: this.finishedAt || undefined,
     };
+  }
+
+  /** The hops of this run for telemetry. Only the first hop began at the task's creation. @param settled when the outcome was written, or 0 */
+  moments(settled: number): HopMoments {
+    const { headers, delivery, fetchedAt: fetched, startedAt: started, finishedAt: finished } = this;
+    return { created: headers.hop === 1 ? headers.createdAt : 0, stored: delivery.storedAt, fetched, started, finished, settled };
   }
 }
 

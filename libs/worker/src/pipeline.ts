@@ -1,6 +1,6 @@
 import type { Connection, TaskStore } from '@jetlane/jetstream';
 import { JetlaneError, WrongSequenceError } from '@jetlane/protocol';
-import { type ProcessedTask, startProcess } from '@jetlane/telemetry';
+import { type ProcessEnd, type ProcessedTask, startProcess } from '@jetlane/telemetry';
 import { Batches } from './batches.js';
 import type { Cancellations } from './cancellations.js';
 import type { Outcome } from './classify.js';
@@ -116,6 +116,7 @@ export class Pipeline implements BatchListener {
   ended(task: HeldTask, outcome: Outcome): void {
     if (task.slot !== 'running') return;
     task.finish();
+    task.span?.settling();
     this.parts.ran(task);
     this.settler.settle(task, outcome);
   }
@@ -145,14 +146,14 @@ export class Pipeline implements BatchListener {
     this.recordLimit?.wrote();
     const event = EVENT_OF[outcome.kind];
     if (event && emitter.heard(event)) tell(emitter, task, outcome);
-    endSpan(task, outcome);
+    task.span!.end(endOf(task, outcome));
     this.close(task);
   }
 
   /** The outcome could not be written; the server will deliver the task again when its lease ends. */
   abandoned(task: HeldTask, error: unknown): void {
     const { emitter, options } = this.parts;
-    task.span?.end('lost', error);
+    task.span?.end({ outcome: 'lost', error, moments: () => task.moments(0) });
     if (error instanceof LeaseLostError) {
       task.abort(error);
       options.log.warn({ id: task.id }, 'lease:lost');
@@ -213,15 +214,12 @@ function tell(emitter: WorkerEmitter, task: HeldTask, outcome: Outcome): void {
   }
 }
 
-/** The steps of the way become events of the span. */
-function endSpan(task: HeldTask, settled: Outcome): void {
-  const span = task.span!;
-  span.hop('stored', task.delivery.storedAt);
-  span.hop('fetched', task.fetchedAt);
-  if (task.startedAt > 0) span.hop('started', task.startedAt);
-  if (task.finishedAt > 0) span.hop('finished', task.finishedAt);
-  span.end(settled.kind, 'error' in settled ? settled.error : undefined);
-}
+const endOf = (task: HeldTask, outcome: Outcome): ProcessEnd => ({
+  outcome: outcome.kind,
+  ...('error' in outcome ? { error: outcome.error } : {}),
+  ...('delayMs' in outcome ? { delayMs: outcome.delayMs } : {}),
+  moments: () => task.moments(Date.now()),
+});
 
 function spanOf({ id, queue, lane, type, headers, delivery }: HeldTask): ProcessedTask {
   return { id, queue, lane, type, attempt: headers.attempt, hop: headers.hop, delivery: delivery.count };

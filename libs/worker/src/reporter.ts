@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
 import type { Connection } from '@jetlane/jetstream';
 import type { CountedOutcome, Heartbeat, Lane, LaneMetrics, MetricsSnapshot, RunningTask } from '@jetlane/protocol';
-import { Histogram } from '@jetlane/telemetry';
+import { Histogram, HopHistograms, observeWorker } from '@jetlane/telemetry';
 import type { HeldTask } from './held-task.js';
 import type { CompiledOptions } from './options.js';
 
@@ -16,6 +16,7 @@ interface LaneCounters {
   readonly counts: Partial<Record<CountedOutcome, number>>;
   readonly wait: Histogram;
   readonly run: Histogram;
+  readonly hops: HopHistograms;
 }
 
 /** What the reporter asks the worker. */
@@ -34,6 +35,7 @@ export class Reporter {
   private readonly startedAt = Date.now();
   private timer: NodeJS.Timeout | undefined;
   private unsubscribe: (() => void) | undefined;
+  private unobserve: (() => void) | undefined;
   private changed = true;
   private storing = false;
   private storedAt = 0;
@@ -46,6 +48,7 @@ export class Reporter {
 
   start(): void {
     this.timer = setInterval(() => this.report(), INTERVAL_MS);
+    this.unobserve = observeWorker(() => ({ queue: this.options.queue, lanes: this.counts() }));
     this.unsubscribe = this.connection.subscribe(this.connection.names.heartbeatPing(), () => this.beat());
     this.report();
   }
@@ -54,6 +57,7 @@ export class Reporter {
   stop(): Promise<void> {
     clearInterval(this.timer);
     this.unsubscribe?.();
+    this.unobserve?.();
     this.beat(true);
     return this.snapshot();
   }
@@ -63,15 +67,25 @@ export class Reporter {
     this.changed = true;
     const counters = this.countersOf(task.lane);
     counters.counts[outcome] = (counters.counts[outcome] ?? 0) + 1;
+    counters.hops.record(task.moments(Date.now()));
     if (task.startedAt === 0) return;
     counters.wait.record(Math.max(0, task.startedAt - task.delivery.storedAt) * 1000);
     counters.run.record(task.runMicros);
   }
 
+  private *counts(): Iterable<readonly [Lane, LaneCounters['counts']]> {
+    for (const [lane, { counts }] of this.lanes) yield [lane, counts];
+  }
+
+  /** How long the hops took since the start, by lane. */
+  *hopTimes(): Iterable<readonly [Lane, HopHistograms]> {
+    for (const [lane, { hops }] of this.lanes) yield [lane, hops];
+  }
+
   private countersOf(lane: Lane): LaneCounters {
     let counters = this.lanes.get(lane);
     if (!counters) {
-      counters = { counts: {}, wait: new Histogram(), run: new Histogram() };
+      counters = { counts: {}, wait: new Histogram(), run: new Histogram(), hops: new HopHistograms() };
       this.lanes.set(lane, counters);
     }
     return counters;

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { type Connection, ensureQueue, provisionLane, TaskStore } from '@jetlane/jetstream';
 import { type Duration, type Lane, parseQueueDefinition, type QueueDefinition, toMs } from '@jetlane/protocol';
+import type { HopHistograms } from '@jetlane/telemetry';
 import { Cancellations } from './cancellations.js';
 import { WorkerEmitter, type WorkerEvents } from './events.js';
 import { decodeOrFail } from './execute.js';
@@ -62,6 +63,11 @@ export class Worker {
     this.emitter = new WorkerEmitter(options.log ?? { info: () => undefined, warn: () => undefined, error: () => undefined });
   }
 
+  /** The queue that it works for. */
+  get queue(): string {
+    return this.options.queue;
+  }
+
   /** Listens to what happens to tasks here; returns the way to stop listening. What a listener throws is logged. */
   on<E extends keyof WorkerEvents>(event: E, listener: (payload: WorkerEvents[E]) => void): () => void {
     return this.emitter.on(event, listener);
@@ -97,6 +103,11 @@ export class Worker {
   /** Aborts what runs now: for a second signal. */
   abort(): void {
     for (const task of [...(this.engine?.leases.running() ?? [])]) task.abort(new Interrupted('the worker was told to stop at once'));
+  }
+
+  /** How long each hop of its tasks took since it started, by lane; see {@link hopMetrics}. */
+  hopTimes(): Iterable<readonly [Lane, HopHistograms]> {
+    return this.engine?.reporter.hopTimes() ?? [];
   }
 
   /**

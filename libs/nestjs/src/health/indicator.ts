@@ -1,5 +1,5 @@
 import { readQueueStats } from '@jetlane/client';
-import { consumerState } from '@jetlane/jetstream';
+import { consumerState, directGetNext } from '@jetlane/jetstream';
 import { type Duration, JetlaneError, LANES, type Lane, toMs } from '@jetlane/protocol';
 import type { HealthIndicatorResult } from '@nestjs/terminus';
 import { HealthIndicatorService } from '@nestjs/terminus';
@@ -67,6 +67,20 @@ export class JetlaneHealthIndicator {
       const stats = await readQueueStats(this.jetlane.connection, queue);
       const oldestMs = Math.max(0, ...lanes.map((lane) => stats.lanes[lane].oldestAgeMs ?? 0));
       return { status: oldestMs > limitMs ? 'degraded' : 'up', facts: { queue, depth: stats.depth, oldestMs, limitMs } };
+    });
+  }
+
+  /**
+   * Degraded while a due task (a delay or a retry whose hour has come) has waited longer for a scheduler: none runs, or they do not keep up.
+   * @param maxLate default 30s @param key default `timers`
+   */
+  async timers(maxLate: Duration = '30s', key = 'timers'): Promise<HealthIndicatorResult> {
+    const limitMs = toMs(maxLate, 'maxLate');
+    return this.answer(key, async () => {
+      const { connection } = this.jetlane;
+      const oldest = await directGetNext(connection, connection.names.schedules, 1, connection.names.pattern('due.>'));
+      const lateMs = oldest ? Math.max(0, Date.now() - oldest.storedAt) : 0;
+      return { status: lateMs > limitMs ? 'degraded' : 'up', facts: { lateMs, limitMs } };
     });
   }
 

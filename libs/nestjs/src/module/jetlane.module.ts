@@ -2,6 +2,7 @@ import { JetlaneError, type QueueDefinition } from '@jetlane/protocol';
 import { type DynamicModule, type FactoryProvider, Module, type Provider } from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
 import { workersModule } from '../handlers/workers.module.js';
+import { schedulerModule } from '../scheduler/scheduler.module.js';
 import { holdersOf, placeHooks } from './hook-order.js';
 import { Jetlane } from './jetlane.js';
 import type {
@@ -64,7 +65,8 @@ function root(options: JetlaneModuleAsyncOptions): DynamicModule {
   const name = options.name ?? DEFAULT_CONNECTION;
   const connection = connectionModule(name, options);
   const workers = workersModule(name, connection);
-  return { module: JetlaneModule, imports: [connection, workers], exports: [connection, workers] };
+  const scheduler = schedulerModule(name, connection, workers);
+  return { module: JetlaneModule, imports: [connection, workers, scheduler], exports: [connection, workers] };
 }
 
 function connectionModule(name: string, options: JetlaneModuleAsyncOptions): DynamicModule {

@@ -13,6 +13,11 @@ export interface JetlaneOptions extends ConnectOptions {
   readonly shutdownTimeout?: Duration;
   /** Whether `currentTask()` works in handlers and all they call. Costs an AsyncLocalStorage run per task. Default true. */
   readonly asyncContext?: boolean;
+  /**
+   * Whether this process also moves due tasks (delays, retries) into their lanes while it has workers. Any number of processes may;
+   * switch it off where a scheduler service runs and handlers keep the CPU busy. Default true.
+   */
+  readonly scheduler?: boolean;
 }
 
 /** What must be known before the container exists. */

@@ -35,6 +35,11 @@ export interface ServiceOptions<C extends ServiceConfig = ServiceConfig> {
   readonly components: (context: ServiceContext<C>) => Component[] | Promise<Component[]>;
   /** A Nest module with the service's own controllers. */
   readonly module?: (context: ServiceContext<C>) => DynamicModule;
+  /**
+   * The controllers of `module` have `@EventPattern`s: they read the events of other services, which this service's processes share.
+   * Default false.
+   */
+  readonly readsEvents?: boolean;
   /** Hooks, native routes, pipes and filters; called before the application is initialised. */
   readonly configureApp?: (app: NestFastifyApplication, context: ServiceContext<C>) => void | Promise<void>;
   /** How long a graceful stop may take, in ms. Default 25,000. */

@@ -3,6 +3,7 @@ import { JetlaneError } from '@jetlane/protocol';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { Logger } from 'pino';
+import { JetStreamServer } from '../transport/index.js';
 import { isLoopback, type ServiceConfig } from './config.js';
 import type { Component, ServiceContext, ServiceOptions } from './context.js';
 import { HealthRegistry } from './health-registry.js';
@@ -151,6 +152,10 @@ function abortAll(components: readonly Component[]): boolean {
   return components.some(({ abort }) => abort !== undefined);
 }
 
+function readEvents(app: NestFastifyApplication, { connection, config }: ServiceContext): void {
+  app.connectMicroservice({ strategy: new JetStreamServer({ connection, service: config.name }) });
+}
+
 async function startApp<C extends ServiceConfig>(
   options: ServiceOptions<C>,
   context: ServiceContext<C>,
@@ -168,7 +173,9 @@ async function startApp<C extends ServiceConfig>(
     observeHttp(adapter.getInstance(), context.meter);
     if (isLoopback(context.config.host) && !options.guardsHost) guardHost(adapter.getInstance());
     await options.configureApp?.(app, context);
+    if (options.readsEvents) readEvents(app, context);
     await app.init();
+    await app.startAllMicroservices();
     return app;
   } catch (error) {
     await app?.close().catch(() => undefined);

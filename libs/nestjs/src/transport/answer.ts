@@ -15,7 +15,7 @@ interface Answer {
 }
 
 /** The text of a result. */
-export const resultText = (result: unknown): string => JSON.stringify({ result: result ?? null } satisfies Answer);
+export const resultText = (result: unknown): string => JSON.stringify({ result } satisfies Answer);
 
 /** The text of an error; never its stack. */
 export const errorText = (error: unknown): string => JSON.stringify({ error: describe(error) } satisfies Answer);

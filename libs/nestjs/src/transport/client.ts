@@ -66,7 +66,13 @@ export class JetStreamClient extends ClientProxy {
     const { data, headers } = readRecord(given);
     const all = [...traceHeaders(), ...headers];
     const encoded = all.length > 0 ? encodeHeaders(all) : undefined;
-    return readAnswer(bodyText(await connection.request(connection.names.rpc(name), bodyOf(data), this.timeoutMs, encoded)), name);
+    const answer = await connection.request(this.subjectOf(connection, name), bodyOf(data), this.timeoutMs, encoded);
+    return readAnswer(bodyText(answer), name) ?? null;
+  }
+
+  private subjectOf({ names }: Connection, name: string): string {
+    const { commandsOf } = this.options;
+    return commandsOf === undefined ? names.rpc(name) : names.service(commandsOf, name);
   }
 
   /** The stream must stand before the first event, whoever starts first. */

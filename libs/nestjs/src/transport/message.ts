@@ -1,4 +1,4 @@
-import { decodeHeaders, FatalError, HEADER, type HeaderPair, headerValue } from '@jetlane/protocol';
+import { decodeHeaders, FatalError, HEADER, type HeaderPair, headerValue, JetlaneError } from '@jetlane/protocol';
 
 /** A message with its data read. */
 export interface ReadMessage {
@@ -18,5 +18,14 @@ export function readMessage(message: { readonly headers: string; readonly data: 
     return { headers, data: JSON.parse(Buffer.from(message.data).toString()) as unknown };
   } catch (cause) {
     throw new FatalError('the payload is not valid JSON; set Content-Type if it is something else', { code: 'undecodable-payload', cause });
+  }
+}
+
+/** Likewise for a request, whose sender hears of it. @throws JetlaneError `invalid-json` */
+export function readRequest(message: Parameters<typeof readMessage>[0]): ReadMessage {
+  try {
+    return readMessage(message);
+  } catch (cause) {
+    throw new JetlaneError('invalid-json', 'the body of a request must be JSON, unless Content-Type says otherwise', { cause });
   }
 }

@@ -26,6 +26,11 @@ export interface ReaderOptions {
 export interface JetStreamServerOptions extends TransportLink, ReaderOptions {
   /** Name of the service: processes of the same name share events and requests. Letters, digits, _ and -, at most 64. */
   readonly service: string;
+  /**
+   * Whether `@MessagePattern`s are commands of this service alone, on `svc.<service>.<pattern>`, as those of the platform's services are.
+   * Default false: they are patterns that any service may answer, on `rpc.<pattern>`.
+   */
+  readonly commands?: boolean;
   /** How long handlers may go on when the application closes. Default 10s. */
   readonly shutdownTimeout?: Duration;
   /** How long the stream keeps events, when this process is the first to need it. Default 7d. */
@@ -34,6 +39,8 @@ export interface JetStreamServerOptions extends TransportLink, ReaderOptions {
 
 /** Options of {@link JetStreamClient}. */
 export interface JetStreamClientOptions extends TransportLink {
+  /** `send` asks this service, whose server has `commands: true`. Default: whichever service answers the pattern. */
+  readonly commandsOf?: string;
   /** How long `send` waits for the answer. Default 5s. */
   readonly timeout?: Duration;
   /** How long the stream keeps events, when this process is the first to need it. Default 7d. */

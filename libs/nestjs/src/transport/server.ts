@@ -7,7 +7,7 @@ import { errorText, resultText } from './answer.js';
 import { JetStreamContext, type MessageFacts } from './context.js';
 import { EventReader } from './event-reader.js';
 import { Link } from './link.js';
-import { readMessage } from './message.js';
+import { readRequest } from './message.js';
 import type { JetStreamServerOptions, ReaderOptions } from './options.js';
 import { subjectOf } from './patterns.js';
 import { ensureEventStreams } from './provision.js';
@@ -32,6 +32,7 @@ export class JetStreamServer extends Server implements CustomTransportStrategy {
   override readonly propagatesEventHandlerErrors = true;
   private readonly link: Link;
   private connection: Connection | undefined;
+  private starting: Promise<void> | undefined;
   private readers: EventReader[] = [];
   private unsubscribers: (() => void)[] = [];
   private readonly answering = new Set<Promise<void>>();
@@ -49,18 +50,24 @@ export class JetStreamServer extends Server implements CustomTransportStrategy {
     this.link = new Link(options);
   }
 
-  /** Called by Nest when the application is initialised. */
+  /** Called by Nest when the application is initialised. A server that listens already goes on; one that was closed starts anew. */
   listen(callback: (error?: unknown) => void): void {
-    this.start().then(
+    this.starting ??= this.start();
+    this.starting.then(
       () => callback(),
       (error: unknown) => this.close().then(() => callback(error)),
     );
   }
 
-  /** Called by Nest. Takes no more, waits for what runs until the deadline, and closes the connection if it opened it. */
+  /** Called by Nest. Takes no more, waits for what runs until the deadline, and closes the connection if it opened it. May be called twice. */
   async close(): Promise<void> {
     const graceMs = toMs(this.options.shutdownTimeout ?? '10s', 'shutdownTimeout');
-    for (const unsubscribe of this.unsubscribers.splice(0)) unsubscribe();
+    const { starting } = this;
+    this.starting = undefined;
+    this.unsubscribe();
+    // Whatever a start that is still under way brings up is taken down too.
+    await starting?.catch(() => undefined);
+    this.unsubscribe();
     const answers = Promise.all(this.answering);
     await Promise.all([...this.readers.splice(0).map((reader) => reader.stop(graceMs)), within(graceMs, answers)]);
     if (this.connection?.state === 'connected') await this.connection.flush();
@@ -83,17 +90,22 @@ export class JetStreamServer extends Server implements CustomTransportStrategy {
     return this.readers.map((reader) => ({ reader: reader.name, ...reader.health() }));
   }
 
+  /** With a given connection and no events it listens before it returns. */
   private async start(): Promise<void> {
-    const connection = await this.link.open();
+    const connection = this.options.connection ?? (await this.link.open());
     this.connection = connection;
     const handlers = [...(this.messageHandlers as Map<string, Handler>)];
+    for (const [pattern, handler] of handlers) if (!handler.isEventHandler) this.serve(connection, pattern, handler);
     const events = handlers.filter(([, { isEventHandler }]) => isEventHandler);
     if (events.length > 0) await ensureEventStreams(connection, this.options.keepEvents);
     this.readers = events.map(([pattern, handler]) => this.readerOf(connection, pattern, handler));
     await Promise.all(this.readers.map((reader) => reader.start()));
-    for (const [pattern, handler] of handlers) if (!handler.isEventHandler) this.serve(connection, pattern, handler);
-    await connection.flush();
+    if (connection.state === 'connected') await connection.flush();
     this._status$.next('connected' as never);
+  }
+
+  private unsubscribe(): void {
+    for (const unsubscribe of this.unsubscribers.splice(0)) unsubscribe();
   }
 
   private readerOf(connection: Connection, pattern: string, handler: Handler): EventReader {
@@ -106,20 +118,25 @@ export class JetStreamServer extends Server implements CustomTransportStrategy {
   }
 
   private serve(connection: Connection, pattern: string, handler: Handler): void {
-    const subject = connection.names.rpc(subjectOf(pattern, 'allowed'));
+    const base = this.requestSubject(connection, '');
     const take = (message: CoreMessage) => {
       if (!message.reply) return;
-      const answer = this.answer(connection, message, handler).finally(() => this.answering.delete(answer));
+      const answer = this.answer(connection, message, handler, message.subject.slice(base.length)).finally(() =>
+        this.answering.delete(answer),
+      );
       this.answering.add(answer);
     };
-    this.unsubscribers.push(connection.subscribe(subject, take, this.options.service));
+    this.unsubscribers.push(connection.subscribe(base + subjectOf(pattern, 'allowed'), take, this.options.service));
   }
 
-  private async answer(connection: Connection, message: CoreMessage, handler: Handler): Promise<void> {
+  private requestSubject({ names }: Connection, pattern: string): string {
+    return this.options.commands ? names.service(this.options.service, pattern) : names.rpc(pattern);
+  }
+
+  private async answer(connection: Connection, message: CoreMessage, handler: Handler, subject: string): Promise<void> {
     let text: string;
     try {
-      const { headers, data } = readMessage(message);
-      const subject = message.subject.slice(connection.names.rpc('').length);
+      const { headers, data } = readRequest(message);
       text = resultText(await this.call(handler, data, { subject, headers, attempt: 1, sequence: undefined, storedAt: undefined }));
     } catch (error) {
       text = errorText(error);
@@ -158,7 +175,7 @@ const factsOf = ({ count, streamSequence, storedAt }: Delivery, subject: string,
 async function within(ms: number, work: Promise<unknown>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms);
+    timer = setTimeout(resolve, ms).unref();
   });
   await Promise.race([work, late]);
   clearTimeout(timer);

@@ -3,14 +3,18 @@ import {
   getJetlaneToken,
   getWorkersToken,
   type Jetlane,
+  type Queue,
   type TaskContract,
   type TaskInput,
+  type TaskOptions,
+  type TaskReceipt,
   type TaskResult,
   type TaskWorkers,
 } from '@jetlane/nestjs';
-import { formatTaskId, type Lane } from '@jetlane/protocol';
+import { type Duration, formatTaskId, type Lane, toMs } from '@jetlane/protocol';
 import type { TaskContext } from '@jetlane/worker';
 import { waitUntil } from '../process/wait-until.js';
+import { TestClock } from './clock.js';
 import { fireTimers, type WaitingTask, waitingTasks } from './waiting-tasks.js';
 
 /** An application under test, or any other container of it. */
@@ -31,6 +35,9 @@ export interface DrainOptions {
   /** `fire` (default): tasks behind timers run now, so that delays and backoff take no time. `keep`: they stay where they are. */
   readonly timers?: 'fire' | 'keep';
 }
+
+/** What became of a task. */
+export type TaskEnd<R = unknown> = Awaited<ReturnType<Queue['status']>> & { readonly result?: R };
 
 /** Hands for tests of an application with JetlaneModule: `const kit = jetlaneKit(app)`. */
 export class JetlaneTestKit {
@@ -54,6 +61,36 @@ export class JetlaneTestKit {
     return overTheWire(await handler(overTheWire(data), contextOf(queue, type, options)));
   }
 
+  /**
+   * Stores a task, lets workers run it and all there is to its end, retries and delays included, as fast as they can, and tells what became of
+   * it: decoding, lease, handler, retries, record and acknowledgement are those of production.
+   * @throws Error that tells what is left when it takes longer than ten seconds
+   */
+  processTask<C extends TaskContract>(contract: C, data: TaskInput<C>, options?: TaskOptions): Promise<TaskEnd<TaskResult<C>>>;
+  processTask(queue: string, type: string, data?: unknown, options?: TaskOptions): Promise<TaskEnd>;
+  async processTask(first: TaskContract | string, second: unknown, third?: unknown, fourth?: TaskOptions): Promise<TaskEnd> {
+    const queue = await this.jetlane.queue(typeof first === 'string' ? first : first.queue);
+    const receipt: TaskReceipt =
+      typeof first === 'string'
+        ? await queue.enqueue(second as string, third, fourth)
+        : await queue.enqueue(first, second, third as TaskOptions | undefined);
+    await this.drain();
+    return queue.status(receipt);
+  }
+
+  /**
+   * Lets time pass, as `kit.advance('1h')`: timers due within it fire at once, in order, through a scheduler. Where workers run, what became
+   * due is worked off before the next timer fires, and what it sets counts from that moment; the other timers come nearer by as much.
+   * @param options longest real time, in ms; default 10,000
+   * @returns how many timers fired
+   */
+  advance(time: Duration, { timeoutMs = 10_000 }: { readonly timeoutMs?: number } = {}): Promise<number> {
+    const working = this.workers.queueNames().filter((queue) => this.runs(queue));
+    const idle = async () => (await this.left(working)).every(({ depth }) => depth === 0);
+    const passage = { queues: this.jetlane.queueNames(), idle, still: working.length === 0, timeoutMs };
+    return new TestClock(this.jetlane.connection).advance(toMs(time, 'time'), passage);
+  }
+
   /** The tasks that wait in a queue, with their payloads: what an application enqueued while no worker runs. */
   waiting(queue: string): Promise<WaitingTask[]> {
     return waitingTasks(this.jetlane.connection, queue);
@@ -67,10 +104,11 @@ export class JetlaneTestKit {
   }
 
   /**
-   * Runs workers until every queue of the application is empty, follow-up tasks and retries included, and stops them.
+   * Runs workers until every queue of the application is empty, follow-up tasks and retries included, and stops them unless they ran before.
    * @throws Error that tells what is left when it takes longer
    */
   async drain({ timeoutMs = 10_000, timers = 'fire' }: DrainOptions = {}): Promise<void> {
+    const ran = this.workers.queueNames().some((queue) => this.runs(queue));
     await this.workers.start();
     try {
       // A task may enqueue another one between two looks at two queues; it cannot do so between two looks at nothing.
@@ -83,12 +121,15 @@ export class JetlaneTestKit {
       if (!(await waitUntil(done, { timeoutMs, everyMs: 5 })))
         throw new Error(`not drained within ${timeoutMs} ms: ${await this.describeLeft()}`);
     } finally {
-      await this.workers.stop(0);
+      if (!ran) await this.workers.stop(0);
     }
   }
 
-  private left() {
-    const queues = this.workers.queueNames();
+  private runs(queue: string): boolean {
+    return this.workers.worker(queue)?.health().state === 'running';
+  }
+
+  private left(queues = this.workers.queueNames()) {
     return Promise.all(queues.map(async (queue) => (await this.jetlane.client.stats(queue))[0]!));
   }
 

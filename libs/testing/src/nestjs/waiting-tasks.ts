@@ -39,9 +39,14 @@ export async function fireTimers(connection: Connection, queue: string): Promise
   return fired;
 }
 
+/** The timers of a queue that have not fired. */
+export function timersOf(connection: Connection, queue: string): AsyncGenerator<StoredMessage> {
+  return messages(connection, connection.names.schedules, connection.names.timer(queue, '*'));
+}
+
 async function* timers(connection: Connection, queue: string): AsyncGenerator<StoredMessage> {
   const { names } = connection;
-  yield* messages(connection, names.schedules, names.timer(queue, '*'));
+  yield* timersOf(connection, queue);
   for (const lane of LANES) yield* messages(connection, names.schedules, names.due(queue, lane, '*'));
 }
 

@@ -1,14 +1,15 @@
 import { type Connection, type Delivery, PullLoop, type PullLoopHealth, provisionBase } from '@jetlane/jetstream';
-import { DueMover, type DueMoverOptions, type Fate, type MoverLog } from './due-mover.js';
+import { HEADER, headerValue, traceOf } from '@jetlane/protocol';
+import { noteStep } from '@jetlane/telemetry';
+import { DueMover, type DueMoverOptions, type Fate } from './due-mover.js';
+import type { DueTask } from './due-task.js';
 
-export interface SchedulerOptions {
-  readonly log: MoverLog;
+/** How a {@link Scheduler} works. */
+export interface SchedulerOptions extends DueMoverOptions {
   /** Due tasks in hand at a time. Default 2048: two schedulers together stay below the consumer's limit of 5,000. */
   readonly slots?: number;
   /** Told what became of each due task. */
   readonly onFate?: (fate: Fate, queue: string) => void;
-  /** For tests; see {@link DueMoverOptions}. */
-  readonly onStep?: DueMoverOptions['onStep'];
 }
 
 const LOG_EVERY_MS = 5000;
@@ -36,6 +37,7 @@ export class Scheduler {
     });
   }
 
+  /** Makes what is missing on the server, and begins. @throws JetlaneError `server-too-old`, `stream-mismatch`, `jetstream-api` */
   async start(): Promise<void> {
     await provisionBase(this.connection);
     this.loop.start();
@@ -46,11 +48,7 @@ export class Scheduler {
     return this.loop.stop();
   }
 
-  /** Drops everything without an ack, as a crash would: for tests. */
-  abandon(): void {
-    this.loop.abandon();
-  }
-
+  /** Whether due tasks are being moved. */
   health(): PullLoopHealth {
     return this.loop.health();
   }
@@ -58,9 +56,11 @@ export class Scheduler {
   // The one ack of the scheduler: `move` has resolved, so the consequence is stored. An ack lost with the link is a crash
   // between publish and ack; see DueMover.
   private async handle(delivery: Delivery): Promise<void> {
+    const startedAt = Date.now();
     const { fate, task } = await this.mover.move(delivery);
     if (!this.loop.holds(delivery)) return;
     this.connection.ack(delivery);
+    if (task) noteMove(task, { fate, startedAt, dueAt: delivery.storedAt });
     this.options.onFate?.(fate, task?.queue ?? '');
   }
 
@@ -73,4 +73,13 @@ export class Scheduler {
     this.options.log.warn({ error: error instanceof Error ? error.message : String(error), failures: this.failures }, 'due:not-moved');
     this.failures = 0;
   }
+}
+
+function noteMove({ queue, lane, key, hop, headers }: DueTask, move: { fate: Fate; startedAt: number; dueAt: number }): void {
+  const { fate: outcome, startedAt, dueAt: storedAt } = move;
+  const step = () => ({
+    ...{ step: 'move' as const, id: `${queue}.${key}`, queue, lane, type: headerValue(headers, HEADER.type) },
+    ...{ hop: outcome === 'postponed' ? hop + 1 : hop, outcome, startedAt, storedAt },
+  });
+  noteStep(step, traceOf(headers));
 }

@@ -1,8 +1,10 @@
 import { type Connection, type Delivery, deathHeaders, isOver, leaderGet, TaskStore } from '@jetlane/jetstream';
-import { decodeHeaders, HEADER, headerValue, isFinal, JetlaneError, LANE_DEFAULTS, QueueFullError, toErrorRecord } from '@jetlane/protocol';
+import { decodeHeaders, isFinal, JetlaneError, LANE_DEFAULTS, QueueFullError, UnknownQueueError } from '@jetlane/protocol';
+import { DeletedQueues } from './deleted-queues.js';
 import { type DueTask, readDueTask } from './due-task.js';
 import { Gate } from './gate.js';
 import { LaneWatch } from './lane-watch.js';
+import { Undertaker } from './undertaker.js';
 
 /**
  * What became of a due task. `moved`: it is in its lane. `known`: this hop had been moved before. `dropped`: its record
@@ -10,22 +12,22 @@ import { LaneWatch } from './lane-watch.js';
  */
 export type Fate = 'moved' | 'known' | 'dropped' | 'postponed' | 'dead' | 'malformed';
 
-/** A point between two writes of a move; a test that throws there stops the move like a crash. */
-export type MoveStep = 'checked' | 'published' | 'postponed' | 'buried';
-
+/** Where a mover writes what an operator should know. */
 export interface MoverLog {
   warn(facts: object, event: string): void;
   error(facts: object, event: string): void;
 }
 
+/** How due tasks are moved. */
 export interface DueMoverOptions {
   readonly log: MoverLog;
-  /** For tests: told after each step. */
-  readonly onStep?: (step: MoveStep, task: DueTask) => void;
+  /** How long a queue must have been undefined before its due tasks become dead letters, in ms. Default 60,000. */
+  readonly unknownQueueMs?: number;
 }
 
 const LOOKS_AT_ONCE = 32;
 const UNKNOWN_LANE_MS = 15_000;
+const UNKNOWN_QUEUE_MS = 60_000;
 
 /**
  * Puts a due task into its lane, so that it is there exactly once. It never acks: the caller does, after `move` resolved.
@@ -38,7 +40,8 @@ export class DueMover {
   private readonly store: TaskStore;
   private readonly lanes: LaneWatch;
   private readonly looks = new Gate(LOOKS_AT_ONCE);
-  private readonly toldUnknown = new Set<string>();
+  private readonly deleted: DeletedQueues;
+  private readonly undertaker: Undertaker;
 
   constructor(
     private readonly connection: Connection,
@@ -46,6 +49,9 @@ export class DueMover {
   ) {
     this.store = new TaskStore(connection);
     this.lanes = new LaneWatch(connection);
+    this.undertaker = new Undertaker(connection, this.store);
+    const told = (queue: string) => options.log.warn({ queue }, 'due:unknown-queue');
+    this.deleted = new DeletedQueues(connection, options.unknownQueueMs ?? UNKNOWN_QUEUE_MS, told);
   }
 
   /** Does all that has to be written for a due task. What it throws means: nothing is known, leave the message to its lease. */
@@ -87,8 +93,7 @@ export class DueMover {
     if (this.mayBeKnown(delivery)) {
       if (await this.isKnown(task)) return 'known';
     } else if (await this.isSettled(task)) return 'dropped';
-    this.options.onStep?.('checked', task);
-    if (!(await this.lanes.exists(task.queue, task.lane))) return this.unknownLane(task);
+    if (!(await this.lanes.exists(task.queue, task.lane))) return this.unknownLane(task, delivery);
     try {
       return await this.publish(task);
     } catch (error) {
@@ -118,7 +123,6 @@ export class DueMover {
   private async publish(task: DueTask): Promise<Fate> {
     const ack = await this.store.publishTask(task.queue, task.lane, task.key, task);
     this.lanes.seen(task.queue, task.lane);
-    this.options.onStep?.('published', task);
     if (!ack.duplicate) return 'moved';
     return this.alreadyPublished(task);
   }
@@ -145,18 +149,15 @@ export class DueMover {
       this.lanes.doubt(task.queue, task.lane);
       return (await this.lanes.exists(task.queue, task.lane))
         ? this.postpone(task, this.lanes.postponement(task.queue, task.lane))
-        : this.unknownLane(task);
+        : this.unknownLane(task, delivery);
     }
     if (error.code === 'payload-too-large') return this.bury(task, delivery, error);
     throw error;
   }
 
-  private unknownLane(task: DueTask): Promise<Fate> {
-    const { queue, lane } = task;
-    if (!this.toldUnknown.has(queue)) {
-      this.toldUnknown.add(queue);
-      this.options.log.warn({ queue, lane }, 'due:unknown-queue');
-    }
+  /** A lane that does not stand yet is waited for; one whose queue is defined no more never will. */
+  private async unknownLane(task: DueTask, delivery: Delivery): Promise<Fate> {
+    if (await this.deleted.isDeleted(task.queue)) return this.bury(task, delivery, new UnknownQueueError(task.queue));
     return this.postpone(task, UNKNOWN_LANE_MS * (1 + Math.random()));
   }
 
@@ -165,16 +166,11 @@ export class DueMover {
   // Test: scheduler.spec "killed between postponement and ack".
   private async postpone(task: DueTask, delayMs: number): Promise<Fate> {
     await this.store.setTimer({ ...task, at: Date.now() + delayMs, hop: task.hop + 1 });
-    this.options.onStep?.('postponed', task);
     return 'postponed';
   }
 
-  // Crash between dead letter and ack: the due message comes again, and the look finds the dead letter.
   private async bury(task: DueTask, delivery: Delivery, error: JetlaneError): Promise<Fate> {
-    const source = { stream: this.connection.names.schedules, sequence: delivery.streamSequence };
-    const death = { reason: error.code, error: toErrorRecord(error), at: Date.now(), source, type: headerValue(task.headers, HEADER.type) };
-    await this.store.publishDead(task.queue, task.key, { ...task, extra: deathHeaders(death) });
-    this.options.onStep?.('buried', task);
+    await this.undertaker.bury(task, delivery, error);
     return 'dead';
   }
 }
