@@ -29,7 +29,7 @@ const TSCONFIG = {
 const PROGRAM = `
 import { stopTestServer, testServer } from '@jetlane/testing/nestjs';
 const { url } = await testServer();
-for (const name of ['minimal', 'contracts', 'events', 'testing']) {
+for (const name of ['minimal', 'batch', 'contracts', 'events', 'testing']) {
   const { main } = (await import(\`./\${name}.js\`)) as { main: (log?: (line: string) => void, options?: object) => Promise<void> };
   await main(console.log, { servers: url, namespace: 'newuser' });
 }
@@ -73,6 +73,7 @@ describe('somebody with an empty folder and the packed libraries', () => {
     expect(compiled.stdout).toBe('');
     const { stdout } = await run(process.execPath, ['dist/run.js'], { cwd: folder, timeout: 60_000 });
     expect(stdout).toContain('completed: sent to ada@example.org');
+    expect(stdout).toContain('5 documents in one call');
     expect(stdout).toContain('of version 1: {"pixels":100}');
     expect(stdout).toContain('orders.created: invoice for order 7 over 30, attempt 2');
     expect(stdout).toContain('still there, ada?');

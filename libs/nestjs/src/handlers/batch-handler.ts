@@ -1,0 +1,102 @@
+import type {
+  BatchOptions,
+  TaskContext,
+  BatchContext as WorkerBatchContext,
+  BatchHandlerOptions as WorkerHandlerOptions,
+} from '@jetlane/worker';
+import type { TaskContract } from '../contracts/define-task.js';
+import { acceptPayload, acceptResult } from '../contracts/validate.js';
+import { BatchContext } from './batch-context.js';
+import { type ItemRule, planBatchParams } from './batch-params.js';
+import { collect } from './collect.js';
+import { taskStorage } from './current-task.js';
+import { finalError } from './final-error.js';
+import { type Invoker, type Place, TASK_CONTEXT, withFinalErrors } from './invoker.js';
+
+/** A payload that may join a batch. */
+class Accepted {
+  constructor(
+    readonly payload: unknown,
+    /** What each rule of the parameters made of it. */
+    readonly values: readonly unknown[],
+  ) {}
+}
+
+type Item = { readonly data: Accepted; readonly context: TaskContext };
+type Calls = Pick<WorkerHandlerOptions, 'handleBatch' | 'accept' | 'groupBy'>;
+
+/** What a method is made of, apart from where it stands. */
+export interface BatchHandlerParts {
+  readonly contract: TaskContract | undefined;
+  /** Whether `currentTask()` works while payloads are looked at, and `currentBatch()` in the handler. */
+  readonly asyncContext: boolean;
+  readonly groupBy: BatchOptions['groupBy'];
+}
+
+/** The method as a worker's handler of batches. Contract, and schemas and pipes of parameters, look at each payload before its task joins. */
+export function batchHandler(invoker: Invoker, place: Place, { contract, asyncContext, groupBy }: BatchHandlerParts): Calls {
+  const { rules, fill } = planBatchParams(place, TASK_CONTEXT);
+  const values = new WeakMap<BatchContext, readonly (readonly unknown[])[]>();
+  const call = withFinalErrors(
+    invoker.batch(place, fill && ((payloads, context) => fill.map((one) => one(payloads, context, values.get(context) ?? [])))),
+  );
+  const accept = acceptWith(contract, rules);
+  const handle = (items: readonly Item[], run: WorkerBatchContext) => {
+    const context = new BatchContext(
+      run,
+      items.map((item) => item.context),
+    );
+    if (rules.length > 0)
+      values.set(
+        context,
+        items.map(({ data }) => data.values),
+      );
+    const payloads = items.map(({ data }) => data.payload);
+    const outcomes = asyncContext ? taskStorage.run(context, call, payloads, context) : call(payloads, context);
+    return outcomes instanceof Promise ? outcomes.then((late) => checkOutcomes(late, contract)) : checkOutcomes(outcomes, contract);
+  };
+  return {
+    handleBatch: handle as WorkerHandlerOptions['handleBatch'],
+    accept: (payload: never, context) => (asyncContext ? taskStorage.run(context, accept, payload, context) : accept(payload, context)),
+    ...(groupBy === undefined
+      ? {}
+      : {
+          groupBy:
+            typeof groupBy === 'function' ? (data: never, context) => groupBy((data as Accepted).payload as never, context) : groupBy,
+        }),
+  };
+}
+
+/** @returns what makes an {@link Accepted} of a payload, at once where contract, schemas and pipes are synchronous */
+function acceptWith(contract: TaskContract | undefined, rules: readonly ItemRule[]) {
+  const withValues = (payload: unknown): Accepted | Promise<Accepted> => {
+    const values = collect(rules, payload);
+    return values instanceof Promise ? values.then((late) => new Accepted(payload, late)) : new Accepted(payload, values);
+  };
+  return withFinalErrors((data, { type }: TaskContext) => {
+    const payload = contract ? acceptPayload(contract, type, data) : data;
+    return payload instanceof Promise ? payload.then(withValues) : withValues(payload);
+  });
+}
+
+/** Results that do not fit the contract, and HTTP errors that say "your data is wrong", are final for their tasks. */
+function checkOutcomes(outcomes: unknown, contract: TaskContract | undefined): unknown {
+  // What is no list of outcomes is the worker's to tell.
+  if (!Array.isArray(outcomes)) return outcomes;
+  const checked = outcomes.map((outcome: unknown) => checkOutcome(outcome, contract));
+  return checked.some((outcome) => outcome instanceof Promise) ? Promise.all(checked) : checked;
+}
+
+function checkOutcome(outcome: unknown, contract: TaskContract | undefined): unknown {
+  if (typeof outcome !== 'object' || outcome === null || !('success' in outcome)) return outcome;
+  if (outcome.success === false && 'error' in outcome) return { ...outcome, error: finalError(outcome.error) };
+  if (outcome.success !== true || !contract?.result) return outcome;
+  const failed = (error: unknown) => ({ success: false, error });
+  try {
+    const result = acceptResult(contract, 'result' in outcome ? outcome.result : undefined);
+    if (result instanceof Promise) return result.then((late: unknown) => ({ success: true, result: late }), failed);
+    return { success: true, result };
+  } catch (error) {
+    return failed(error);
+  }
+}
