@@ -1,14 +1,18 @@
 import { execFile } from 'node:child_process';
-import { cp, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { needsOf, type PackageManifest, packLibraries, ROOT, unpack } from '../support/packed-libraries.js';
 
 const run = promisify(execFile);
-const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const LIBRARIES = ['protocol', 'jetstream', 'telemetry', 'client', 'worker', 'batching', 'nestjs', 'testing'];
+
+/** What somebody with a NestJS application has, and what the examples use. */
+const OWN = ['@nestjs/common', '@nestjs/core', 'reflect-metadata', 'rxjs', '@types/node'];
+const FOR_EXAMPLES = ['@nestjs/microservices', '@nestjs/testing', 'zod'];
+/** Packages beyond those of NestJS that `npm install @jetlane/nestjs` brings; more of them is a decision. */
+const MOST_PACKAGES = 22;
 
 /** A project of somebody else: no settings of ours, libraries are checked too. */
 const TSCONFIG = {
@@ -38,22 +42,37 @@ await stopTestServer();
 
 let folder: string;
 
-/** The libraries as npm would publish them; all else from this repository, so that no registry is asked. */
+/** The libraries as npm would publish them, and what they say that they need; from this repository, so that no registry is asked. */
 async function install(): Promise<void> {
-  const packs = join(folder, 'packs');
   const modules = join(folder, 'node_modules');
-  await mkdir(packs, { recursive: true });
+  const libraries = await packLibraries(join(folder, 'packs'));
+  const published = libraries.filter(({ name }) => name !== 'postgres');
   await mkdir(modules);
-  for (const name of await readdir(join(ROOT, 'node_modules'))) {
-    if (name !== '@jetlane' && !name.startsWith('.')) await symlink(join(ROOT, 'node_modules', name), join(modules, name));
+  for (const library of published) await unpack(library, modules);
+  const needed = new Set([...OWN, ...FOR_EXAMPLES, ...published.flatMap(({ manifest }) => needsOf(manifest))]);
+  for (const name of needed) {
+    if (name.startsWith('@jetlane/')) continue;
+    await mkdir(join(modules, dirname(name)), { recursive: true });
+    await symlink(join(ROOT, 'node_modules', name), join(modules, name));
   }
-  const workspaces = LIBRARIES.flatMap((name) => ['-w', `libs/${name}`]);
-  await run('npm', ['pack', ...workspaces, '--pack-destination', packs, '--silent'], { cwd: ROOT });
-  for (const pack of await readdir(packs)) {
-    const target = join(modules, '@jetlane', pack.replace(/^jetlane-|-[\d.]+\.tgz$/g, ''));
-    await mkdir(target, { recursive: true });
-    await run('tar', ['-xzf', join(packs, pack), '-C', target, '--strip-components=1']);
-  }
+}
+
+type LockEntry = PackageManifest & { readonly link?: boolean; readonly resolved?: string };
+
+/** Every package that installing these brings, by the lockfile. */
+function closureOf(lock: Readonly<Record<string, LockEntry>>, names: readonly string[]): Set<string> {
+  const found = new Set<string>();
+  const visit = (from: string, name: string): void => {
+    const nested = `${from}/node_modules/${name}`;
+    const place = nested in lock ? nested : `node_modules/${name}`;
+    const key = lock[place]?.link ? lock[place].resolved! : place;
+    const entry = lock[key];
+    if (!entry || found.has(key)) return;
+    found.add(key);
+    for (const need of needsOf(entry)) visit(key, need);
+  };
+  for (const name of names) visit('', name);
+  return found;
 }
 
 beforeAll(async () => {
@@ -65,6 +84,18 @@ beforeAll(async () => {
   await writeFile(join(folder, 'tsconfig.json'), JSON.stringify(TSCONFIG));
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
+
+describe('npm install @jetlane/nestjs', () => {
+  it('brings little: what only services and health checks need is left to them', async () => {
+    const { packages } = JSON.parse(await readFile(join(ROOT, 'package-lock.json'), 'utf8')) as { packages: Record<string, LockEntry> };
+    const own = closureOf(packages, OWN);
+    const brought = [...closureOf(packages, ['@jetlane/nestjs'])].filter((name) => !own.has(name));
+    expect(brought).toContain('libs/worker');
+    expect(brought).toContain('node_modules/@nats-io/transport-node');
+    expect(brought.filter((name) => /fastify|pino|terminus|opentelemetry\/(sdk|exporter)|postgres/.test(name))).toEqual([]);
+    expect(brought.length).toBeLessThanOrEqual(MOST_PACKAGES);
+  });
+});
 
 describe('somebody with an empty folder and the packed libraries', () => {
   it('compiles the examples against the published types, and runs them', async () => {
