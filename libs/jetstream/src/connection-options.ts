@@ -13,13 +13,17 @@ export interface ConnectOptions {
   readonly namespace?: string;
   /** Replicas of streams that this connection provisions: 1, 3 or 5. Default 1. */
   readonly replicas?: number;
+  /** Name of a user, with `password`. Default: none, or the one in the URL. */
   readonly user?: string;
+  /** Password of `user`. Default: none, or the one in the URL. */
   readonly password?: string;
+  /** Token, where the server asks for one instead of a user. Default: none, or the one in the URL. */
   readonly token?: string;
   /** Path of a credentials file (JWT and NKey seed). */
   readonly credsFile?: string;
   /** Path of a file that holds an NKey seed. */
   readonly nkeySeedFile?: string;
+  /** TLS with these PEM files; `{}` for the certificates that Node.js trusts. Default: TLS if the server or the URL demands it. */
   readonly tls?: { readonly caFile?: string; readonly certFile?: string; readonly keyFile?: string };
   /** Wait for the first connection for ever instead of failing; wrong credentials fail at once all the same. Default true. */
   readonly waitOnFirstConnect?: boolean;

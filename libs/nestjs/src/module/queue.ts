@@ -22,6 +22,7 @@ export type ManyOptions = EnqueueManyOptions & Pick<NewTask, 'lane' | 'delay' | 
 export interface ResultOptions {
   /** Default: for ever. */
   readonly timeout?: Duration;
+  /** Stops waiting; its reason is thrown. */
   readonly signal?: AbortSignal;
 }
 

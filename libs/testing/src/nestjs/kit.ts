@@ -17,6 +17,7 @@ import { fireTimers, type WaitingTask, waitingTasks } from './waiting-tasks.js';
 
 /** An application under test, or any other container of it. */
 export interface Container {
+  /** The provider of this token. */
   get<T>(token: unknown, options?: { strict: boolean }): T;
 }
 
