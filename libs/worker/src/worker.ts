@@ -19,7 +19,7 @@ import { Watchdog } from './watchdog.js';
 import { within } from './within.js';
 
 /** `idle` → `running` → `stopping` → `idle`. Only start() and stop() change it. */
-type WorkerState = 'idle' | 'running' | 'stopping';
+export type WorkerState = 'idle' | 'running' | 'stopping';
 
 interface Engine {
   readonly options: CompiledOptions;

@@ -57,7 +57,7 @@ export function TaskQueue(queue: string | DynamicTaskQueue, options: QueueOption
  * @param type a task type, or a contract
  * @param options retry policy and timeout, as they are or made from the container
  */
-export function TaskHandler<C extends TaskContract>(contract: C, options?: AsyncOptions<TaskHandlerOptions>): MethodOf<HandlerOf<C>>;
+export function TaskHandler<C extends TaskContract>(type: C, options?: AsyncOptions<TaskHandlerOptions>): MethodOf<HandlerOf<C>>;
 export function TaskHandler(type: string, options?: AsyncOptions<TaskHandlerOptions>): MethodDecorator;
 export function TaskHandler(type: string | TaskContract, options: AsyncOptions<TaskHandlerOptions> = {}): MethodDecorator {
   return markHandler('task', type, options);
@@ -71,7 +71,7 @@ export function TaskHandler(type: string | TaskContract, options: AsyncOptions<T
  * @param options how batches are gathered (`size` is required), retry policy of each task, timeout of the batch; as they are or made from the
  * container
  */
-export function BatchHandler<C extends TaskContract>(contract: C, options: AsyncOptions<BatchHandlerOptions>): MethodOf<BatchHandlerOf<C>>;
+export function BatchHandler<C extends TaskContract>(type: C, options: AsyncOptions<BatchHandlerOptions>): MethodOf<BatchHandlerOf<C>>;
 export function BatchHandler(type: string, options: AsyncOptions<BatchHandlerOptions>): MethodDecorator;
 export function BatchHandler(type: string | TaskContract, options: AsyncOptions<BatchHandlerOptions>): MethodDecorator {
   return markHandler('batch', type, options);

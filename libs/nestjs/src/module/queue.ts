@@ -47,7 +47,7 @@ export class Queue {
    * @throws JetlaneError `payload-mismatch` with `details.issues`, `invalid-argument`; QueueFullError, IdempotencyConflictError and the
    * other errors of {@link TaskClient.enqueue}
    */
-  enqueue<C extends TaskContract>(contract: C, data: TaskInput<C>, options?: TaskOptions): Promise<TaskReceipt<TaskResult<C>>>;
+  enqueue<C extends TaskContract>(type: C, data: TaskInput<C>, options?: TaskOptions): Promise<TaskReceipt<TaskResult<C>>>;
   enqueue(type: string | undefined, data?: unknown, options?: TaskOptions): Promise<Receipt>;
   async enqueue(type: TaskContract | string | undefined, data?: unknown, options: TaskOptions = {}): Promise<Receipt> {
     if (!isContract(type)) return this.client.enqueue(this.name, { ...options, data, ...(type === undefined ? {} : { type }) });
