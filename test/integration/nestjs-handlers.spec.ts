@@ -113,7 +113,10 @@ describe('a handler', () => {
 
   it('may have a retry policy and a timeout of its own, and options from the container', async () => {
     let runs = 0;
-    @TaskQueue({ inject: [Settings], useFactory: ({ queue, slots }: Settings) => ({ queue, concurrency: slots }) })
+    @TaskQueue({
+      inject: [Settings, { token: 'nobody gives this', optional: true }],
+      useFactory: ({ queue, slots }: Settings, none?: number) => ({ queue, concurrency: none ?? slots }),
+    })
     class Handlers {
       @TaskHandler('fails', { inject: [Settings], useFactory: ({ slots }: Settings) => ({ retry: { ...QUICK, attempts: slots } }) })
       fails() {

@@ -99,11 +99,17 @@ export class TaskExplorer {
   /** Options as they are, or made with providers from anywhere in the application. */
   private async resolve<T extends object>(options: T | FromContainer<T>): Promise<T> {
     if (!('useFactory' in options)) return options;
-    const dependencies = (options.inject ?? []).map((token) => {
-      const wanted = typeof token === 'object' && 'token' in token ? token.token : token;
-      return this.moduleRef.get<unknown>(wanted, { strict: false });
-    });
-    return options.useFactory(...dependencies);
+    return options.useFactory(...(options.inject ?? []).map((token) => this.get(token)));
+  }
+
+  private get(wanted: NonNullable<FromContainer<object>['inject']>[number]): unknown {
+    const { token, optional } = typeof wanted === 'object' && 'token' in wanted ? wanted : { token: wanted, optional: false };
+    try {
+      return this.moduleRef.get<unknown>(token, { strict: false });
+    } catch (error) {
+      if (optional) return undefined;
+      throw error;
+    }
   }
 }
 
