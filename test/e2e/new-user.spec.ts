@@ -40,6 +40,25 @@ for (const name of ['minimal', 'batch', 'contracts', 'events', 'testing']) {
 await stopTestServer();
 `;
 
+/** What the first program of docs/nestjs.md leaves out. */
+const AROUND_FIRST = `
+import { Injectable, Module } from '@nestjs/common';
+interface User { readonly id: string; readonly email: string }
+class Mailer { async send(_to: string, _options: { readonly signal: AbortSignal }): Promise<void> {} }
+`;
+
+/** Most applications of NestJS that exist are CommonJS. */
+const COMMONJS = `
+import { stopTestServer, testServer } from '@jetlane/testing/nestjs';
+import { main } from './minimal.js';
+async function run(): Promise<void> {
+  const { url } = await testServer();
+  await main((line) => console.log('commonjs', typeof require, line), { servers: url, namespace: 'commonjs' });
+  await stopTestServer();
+}
+void run();
+`;
+
 let folder: string;
 
 /** The libraries as npm would publish them, and what they say that they need; from this repository, so that no registry is asked. */
@@ -82,6 +101,13 @@ beforeAll(async () => {
   await writeFile(join(folder, 'src/run.ts'), PROGRAM);
   await writeFile(join(folder, 'package.json'), JSON.stringify({ name: 'newuser', private: true, type: 'module' }));
   await writeFile(join(folder, 'tsconfig.json'), JSON.stringify(TSCONFIG));
+  const [first] = /(?<=```ts\n)import \{[\s\S]*?(?=```)/.exec(await readFile(join(ROOT, 'docs/nestjs.md'), 'utf8')) ?? [];
+  await writeFile(join(folder, 'src/first.ts'), AROUND_FIRST + first);
+  await mkdir(join(folder, 'commonjs/src'), { recursive: true });
+  await cp(join(ROOT, 'examples/nestjs/minimal.ts'), join(folder, 'commonjs/src/minimal.ts'));
+  await writeFile(join(folder, 'commonjs/src/main.ts'), COMMONJS);
+  await writeFile(join(folder, 'commonjs/package.json'), JSON.stringify({ name: 'commonjs', private: true, type: 'commonjs' }));
+  await writeFile(join(folder, 'commonjs/tsconfig.json'), JSON.stringify(TSCONFIG));
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
@@ -97,16 +123,28 @@ describe('npm install @jetlane/nestjs', () => {
   });
 });
 
+/** What the compiler says: nothing, when all is well. */
+async function compile(project: string): Promise<string> {
+  const compiler = join(ROOT, 'node_modules/typescript7/bin/tsc');
+  return (await run(process.execPath, [compiler, '-p', project], { cwd: project }).catch((error: { stdout: string }) => error)).stdout;
+}
+
 describe('somebody with an empty folder and the packed libraries', () => {
-  it('compiles the examples against the published types, and runs them', async () => {
-    const compiler = join(ROOT, 'node_modules/typescript7/bin/tsc');
-    const compiled = await run(process.execPath, [compiler, '-p', folder], { cwd: folder }).catch((error: { stdout: string }) => error);
-    expect(compiled.stdout).toBe('');
+  it('compiles the examples, and the first program of the docs, against the published types, and runs them', async () => {
+    expect(await readFile(join(folder, 'src/first.ts'), 'utf8')).toContain('export class AppModule');
+    expect(await compile(folder)).toBe('');
     const { stdout } = await run(process.execPath, ['dist/run.js'], { cwd: folder, timeout: 60_000 });
     expect(stdout).toContain('completed: sent to ada@example.org');
     expect(stdout).toContain('5 documents in one call');
     expect(stdout).toContain('of version 1: {"pixels":100}');
     expect(stdout).toContain('orders.created: invoice for order 7 over 30, attempt 2');
     expect(stdout).toContain('still there, ada?');
+  });
+
+  it('may have a CommonJS project', async () => {
+    const project = join(folder, 'commonjs');
+    expect(await compile(project)).toBe('');
+    const { stdout } = await run(process.execPath, ['dist/main.js'], { cwd: project, timeout: 60_000 });
+    expect(stdout).toContain('commonjs function completed: sent to ada@example.org');
   });
 });

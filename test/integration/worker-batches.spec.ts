@@ -81,6 +81,17 @@ describe('a batch', () => {
     for (const [i, at] of began.slice(1).entries()) expect(at - began[i]!).toBeGreaterThan(398);
   });
 
+  it('may get another gap while the worker runs', async () => {
+    const { queue, batches, worker } = await batcher({ size: 1, minGap: '1h' });
+    await send(queue, 3);
+    await eventually('the first batch ran', () => batches.length === 1);
+    expect(() => worker.setMinGap('nobody', '1s')).toThrow(/no batch handler for "nobody"/);
+    expect(() => worker.setMinGap('t', '2h')).toThrow(/minGap of handler "t"/);
+    worker.setMinGap('t', 1);
+    await site.drained(queue);
+    expect(batches).toHaveLength(3);
+  });
+
   it('is not joined by a task whose payload is refused; that one is dead, its neighbours go on', async () => {
     const { queue, batches } = await batcher({
       size: 3,

@@ -12,6 +12,8 @@ import { type BatchListener, Entry, RunningBatch } from './running-batch.js';
  */
 export class Batches implements TaskHolder {
   private readonly collectors = new Map<string, Collector<Entry>>();
+  /** Gaps that were changed while the worker runs, by type. */
+  private readonly gaps = new Map<string, number>();
   /** Tasks in collectors. */
   private waiting = 0;
   private stopping = false;
@@ -30,7 +32,7 @@ export class Batches implements TaskHolder {
       const { accept } = handler.batch;
       const data = accept ? task.span!.run(() => accept(payload as never, context)) : payload;
       const promise = accept && promiseOf(data);
-      if (promise) this.await(promise, new Entry(task, payload, context), handler);
+      if (promise) this.joinLater(promise, new Entry(task, payload, context), handler);
       else this.join(new Entry(task, data, context), handler);
     } catch (error) {
       this.failed(task, error);
@@ -38,7 +40,7 @@ export class Batches implements TaskHolder {
   }
 
   /** While its payload is looked at, a task is in no collector: told to end, it ends alone, after its grace if need be. */
-  private await(accepted: Promise<unknown>, { task, context }: Entry, handler: BatchedHandler): void {
+  private joinLater(accepted: Promise<unknown>, { task, context }: Entry, handler: BatchedHandler): void {
     task.giveUp = (reason) => this.failed(task, reason);
     const joined = accepted.then((data) => {
       task.giveUp = undefined;
@@ -63,6 +65,12 @@ export class Batches implements TaskHolder {
 
   private failed(task: HeldTask, error: unknown): void {
     this.listener.ended(task, failureOf(task, error, this.options));
+  }
+
+  /** Another least gap between two batches of a type, in ms. */
+  setMinGap(type: string, gapMs: number): void {
+    this.gaps.set(type, gapMs);
+    this.collectors.get(type)?.setGap(gapMs);
   }
 
   /** Hands back what waits, and what comes from now on. */
@@ -96,7 +104,8 @@ export class Batches implements TaskHolder {
   private collectorOf(type: string, handler: BatchedHandler): Collector<Entry> {
     let collector = this.collectors.get(type);
     if (!collector) {
-      collector = new Collector(handler.batch, processTimers, (entries, group) => this.begin(handler, entries, group));
+      const rule = { ...handler.batch, minGapMs: this.gaps.get(type) ?? handler.batch.minGapMs };
+      collector = new Collector(rule, processTimers, (entries, group) => this.begin(handler, entries, group));
       this.collectors.set(type, collector);
     }
     return collector;

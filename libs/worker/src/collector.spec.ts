@@ -204,4 +204,24 @@ describe('Collector', () => {
     clock.advance(300);
     expect(batches).toEqual(['0: a 1,2,3', '50: a 4,6', '100: b 5', '150: a 7']);
   });
+
+  it('may get another gap while batches wait for it', () => {
+    const clock = new Clock();
+    const began: number[] = [];
+    const collector = new Collector<number>(
+      { size: 1, minSize: 1, maxWaitMs: 10, longestWaitMs: 100, ...NO_MORE, minGapMs: 1000 },
+      clock,
+      () => began.push(clock.now),
+    );
+    for (const item of [1, 2, 3, 4, 5]) collector.add(item, undefined);
+    clock.advance(10);
+    collector.setGap(30);
+    clock.advance(50);
+    expect(began).toEqual([0, 30, 60]);
+    collector.setGap(0);
+    clock.advance(0);
+    collector.add(6, undefined);
+    expect(began).toEqual([0, 30, 60, 60, 60, 60]);
+    expect(clock.due).toEqual([]);
+  });
 });

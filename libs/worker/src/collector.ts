@@ -31,7 +31,7 @@ interface Gathering<T> {
 /**
  * Gathers items into batches, group by group: a batch is due at `size`, or after `maxWaitMs` when at least `minSize` items are there;
  * below that as soon as they are, and after `longestWaitMs` with what there is. Both times count from the first item. What is due begins
- * at once, or in turn where `minGapMs` lies between two beginnings; while it waits for that, it still takes items up to `size`.
+ * at once, or in turn where a gap lies between two beginnings; while it waits for that, it still takes items up to `size`.
  */
 export class Collector<T> {
   /** The batch of each group that takes items. */
@@ -39,6 +39,7 @@ export class Collector<T> {
   /** Batches that are due, in their order; only where there is a gap. */
   private readonly due: Gathering<T>[] = [];
   private readonly gap: MinGap;
+  private gapMs: number;
   private stopGap: (() => void) | undefined;
 
   constructor(
@@ -47,7 +48,17 @@ export class Collector<T> {
     /** Takes over the items; called from `add`, `addAlone`, `beginFullest` or a timer. */
     private readonly begin: (items: T[], group: string | undefined) => void,
   ) {
-    this.gap = new MinGap(rule.minGapMs);
+    this.gapMs = rule.minGapMs;
+    this.gap = new MinGap(this.gapMs);
+  }
+
+  /** Another gap from now on, for what is due already too; 0: none. */
+  setGap(gapMs: number): void {
+    this.gapMs = gapMs;
+    this.gap.setGap(gapMs);
+    this.stopGap?.();
+    this.stopGap = undefined;
+    this.startDue();
   }
 
   /** Items of the fullest batch that is not due. */
@@ -120,7 +131,7 @@ export class Collector<T> {
 
   private isDue(gathering: Gathering<T>): void {
     gathering.stop();
-    if (this.rule.minGapMs === 0) return this.start(gathering);
+    if (this.gapMs === 0 && this.due.length === 0) return this.start(gathering);
     gathering.state = 'due';
     if (gathering.items.length >= this.rule.size) this.forget(gathering);
     this.due.push(gathering);

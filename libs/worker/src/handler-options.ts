@@ -105,8 +105,11 @@ function compileBatch(type: string, options: BatchHandlerOptions, slots: number)
   if (accept !== undefined && typeof accept !== 'function') throw wrong(type, 'accept', 'a function', accept);
   if (slots < size) throw tooFewSlots(type, size, slots);
   const maxWaitMs = waitOf(type, 'maxWait', maxWait);
-  return { size, minSize, maxWaitMs, longestWaitMs: PATIENCE * maxWaitMs, minGapMs: waitOf(type, 'minGap', minGap), accept, groupBy };
+  return { size, minSize, maxWaitMs, longestWaitMs: PATIENCE * maxWaitMs, minGapMs: minGapOf(type, minGap), accept, groupBy };
 }
+
+/** @throws JetlaneError `invalid-configuration` for a gap that is none, or longer than an hour */
+export const minGapOf = (type: string, given: Duration): number => waitOf(type, 'minGap', given);
 
 function waitOf(type: string, field: string, given: Duration): number {
   const ms = toMs(given, `${field} of handler "${type}"`);
