@@ -30,6 +30,13 @@ describe('every published library', () => {
     }
   });
 
+  it('has a page for the registry, which names it', async () => {
+    for (const { tarball, manifest } of libraries) {
+      const packed = createPackageFromTarballData(await readFile(tarball));
+      expect(packed.readFile(`/node_modules/${manifest.name}/README.md`)).toContain(`# ${manifest.name}\n`);
+    }
+  });
+
   it('has types that say what its modules are, for every entry point', async () => {
     for (const { tarball, manifest } of libraries) {
       const analysis = await checkPackage(createPackageFromTarballData(await readFile(tarball)));
