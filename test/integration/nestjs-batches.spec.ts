@@ -99,7 +99,7 @@ describe('a batch handler', () => {
   });
 
   it('gets what its parameter decorators ask for; a payload that does not fit is dead alone', async () => {
-    const Types = createParamDecorator((_: unknown, context: ExecutionContext) => [
+    const Types = createParamDecorator(async (_: unknown, context: ExecutionContext) => [
       context.getType<string>(),
       context.getArgByIndex<BatchContext>(1) instanceof BatchContext,
     ]);

@@ -36,34 +36,25 @@ export interface BatchHandlerParts {
 /** The method as a worker's handler of batches. Contract, and schemas and pipes of parameters, look at each payload before its task joins. */
 export function batchHandler(invoker: Invoker, place: Place, { contract, asyncContext, groupBy }: BatchHandlerParts): Calls {
   const { rules, fill } = planBatchParams(place, TASK_CONTEXT);
-  const values = new WeakMap<BatchContext, readonly (readonly unknown[])[]>();
-  const call = withFinalErrors(
-    invoker.batch(place, fill && ((payloads, context) => fill.map((one) => one(payloads, context, values.get(context) ?? [])))),
-  );
+  const accepted = new WeakMap<BatchContext, readonly (readonly unknown[])[]>();
+  const args = fill && ((payloads: readonly unknown[], batch: BatchContext) => collect(fill, payloads, batch, accepted.get(batch)!));
+  const call = withFinalErrors(invoker.batch(place, args));
   const accept = acceptWith(contract, rules);
   const handle = (items: readonly Item[], run: WorkerBatchContext) => {
-    const context = new BatchContext(
-      run,
-      items.map((item) => item.context),
-    );
-    if (rules.length > 0)
-      values.set(
-        context,
-        items.map(({ data }) => data.values),
-      );
+    const tasks = items.map(({ context }) => context);
+    const batch = new BatchContext(run, tasks);
     const payloads = items.map(({ data }) => data.payload);
-    const outcomes = asyncContext ? taskStorage.run(context, call, payloads, context) : call(payloads, context);
+    const values = items.map(({ data }) => data.values);
+    accepted.set(batch, values);
+    const outcomes = asyncContext ? taskStorage.run(batch, call, payloads, batch) : call(payloads, batch);
     return outcomes instanceof Promise ? outcomes.then((late) => checkOutcomes(late, contract)) : checkOutcomes(outcomes, contract);
   };
+  const ofPayload = (by: Exclude<BatchOptions['groupBy'], 'group' | undefined>) => (data: never, context: TaskContext) =>
+    by((data as Accepted).payload as never, context);
   return {
     handleBatch: handle as WorkerHandlerOptions['handleBatch'],
     accept: (payload: never, context) => (asyncContext ? taskStorage.run(context, accept, payload, context) : accept(payload, context)),
-    ...(groupBy === undefined
-      ? {}
-      : {
-          groupBy:
-            typeof groupBy === 'function' ? (data: never, context) => groupBy((data as Accepted).payload as never, context) : groupBy,
-        }),
+    ...(groupBy && { groupBy: typeof groupBy === 'function' ? ofPayload(groupBy) : groupBy }),
   };
 }
 

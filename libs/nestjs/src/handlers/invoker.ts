@@ -36,6 +36,9 @@ export interface Place {
 type Method = (...args: unknown[]) => unknown;
 type Methods = Readonly<Record<string, Method>>;
 
+/** Makes the arguments of a batch handler. */
+export type BatchArguments = (payloads: readonly unknown[], context: BatchContext) => unknown[] | Promise<unknown[]>;
+
 /** What Nest's pipeline is to end in. */
 interface Target {
   /** What Nest knows of the parameters, it knows by this name. */
@@ -63,7 +66,7 @@ export class Invoker {
   }
 
   /** Calls the method with the payloads of a batch and its context; `fill` makes the arguments of them, where there is more to it. */
-  batch(place: Place, fill?: (payloads: readonly unknown[], context: BatchContext) => unknown[]): Call<BatchContext> {
+  batch(place: Place, fill?: BatchArguments): Call<BatchContext> {
     const { wrapper, method } = place;
     const enhancers = this.enhancers(place);
     // A name of its own: global pipes are to find the payloads, while those of the parameters have done their work.
@@ -134,12 +137,11 @@ export class Invoker {
 }
 
 /** The method with other arguments; for guards and reflectors it is the method, with its name and its metadata. */
-function withArguments(
-  instance: Methods,
-  method: Method,
-  fill: (payloads: readonly unknown[], context: BatchContext) => unknown[],
-): Method {
-  const filled: Method = (payloads, context) => method.apply(instance, fill(payloads as readonly unknown[], context as BatchContext));
+function withArguments(instance: Methods, method: Method, fill: BatchArguments): Method {
+  const filled: Method = (payloads, context) => {
+    const args = fill(payloads as readonly unknown[], context as BatchContext);
+    return args instanceof Promise ? args.then((late) => method.apply(instance, late)) : method.apply(instance, args);
+  };
   Object.defineProperty(filled, 'name', { value: method.name });
   for (const key of Reflect.getMetadataKeys(method)) Reflect.defineMetadata(key, Reflect.getMetadata(key, method), filled);
   return filled;
