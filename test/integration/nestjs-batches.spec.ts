@@ -19,6 +19,7 @@ import {
   TaskSignal,
   TaskWorkers,
 } from '@jetlane/nestjs';
+import type { BatchItem } from '@jetlane/worker';
 import {
   type CallHandler,
   Catch,
@@ -29,6 +30,7 @@ import {
   Injectable,
   type NestInterceptor,
   NotFoundException,
+  type OnModuleInit,
   ParseIntPipe,
   type PipeTransform,
   Scope,
@@ -284,7 +286,21 @@ describe('a batch handler at start-up', () => {
         return all(items);
       }
     }
-    const app = await site.app({ imports: [JetlaneModule.registerQueue({ name: 'batch-slots' })], providers: [Handlers, Settings] });
+    @Injectable()
+    class Dynamic implements OnModuleInit {
+      constructor(@Inject(TaskWorkers) private readonly workers: TaskWorkers) {}
+
+      onModuleInit() {
+        const handleBatch = (items: readonly BatchItem<string>[]) => all(items.map(({ data, context }) => `${data} ${context.attempt}`));
+        this.workers.register({ queue: 'batch-slots', type: 'dynamic', size: 1, handleBatch });
+      }
+    }
+    const app = await site.app({
+      imports: [JetlaneModule.registerQueue({ name: 'batch-slots' })],
+      providers: [Handlers, Settings, Dynamic],
+    });
+    const [dynamic] = await finish(app.get<Queue>(getQueueToken('batch-slots')), 'dynamic', ['x']);
+    expect(dynamic!.result).toBe('x 1');
     expect(app.get(TaskWorkers).worker('batch-slots')?.health().slots).toBe(25);
     expect(app.get(TaskWorkers).batchHandler('batch-slots', 't')).toMatchObject({ size: 25 });
     expect(app.get(TaskWorkers).handler('batch-slots', 't')).toBeUndefined();

@@ -1,4 +1,5 @@
 import type {
+  BatchItem,
   BatchOptions,
   TaskContext,
   BatchContext as WorkerBatchContext,
@@ -11,7 +12,7 @@ import { type ItemRule, planBatchParams } from './batch-params.js';
 import { collect } from './collect.js';
 import { taskStorage } from './current-task.js';
 import { finalError } from './final-error.js';
-import { type Invoker, type Place, TASK_CONTEXT, withFinalErrors } from './invoker.js';
+import { type Call, type Invoker, type Place, TASK_CONTEXT, withFinalErrors } from './invoker.js';
 
 /** A payload that may join a batch. */
 class Accepted {
@@ -22,7 +23,6 @@ class Accepted {
   ) {}
 }
 
-type Item = { readonly data: Accepted; readonly context: TaskContext };
 type Calls = Pick<WorkerHandlerOptions, 'handleBatch' | 'accept' | 'groupBy'>;
 
 /** What a method is made of, apart from where it stands. */
@@ -34,26 +34,48 @@ export interface BatchHandlerParts {
 }
 
 /** The method as a worker's handler of batches. Contract, and schemas and pipes of parameters, look at each payload before its task joins. */
-export function batchHandler(invoker: Invoker, place: Place, { contract, asyncContext, groupBy }: BatchHandlerParts): Calls {
+export function batchHandler(invoker: Invoker, place: Place, parts: BatchHandlerParts): Calls {
   const { rules, fill } = planBatchParams(place, TASK_CONTEXT);
+  const { contract, asyncContext } = parts;
   const accepted = new WeakMap<BatchContext, readonly (readonly unknown[])[]>();
-  const args = fill && ((payloads: readonly unknown[], batch: BatchContext) => collect(fill, payloads, batch, accepted.get(batch)!));
+  const args = fill && ((payloads: readonly unknown[], batch: BatchContext) => collect(fill, payloads, batch, accepted.get(batch) ?? []));
   const call = withFinalErrors(invoker.batch(place, args));
-  const accept = acceptWith(contract, rules);
-  const handle = (items: readonly Item[], run: WorkerBatchContext) => {
-    const tasks = items.map(({ context }) => context);
-    const batch = new BatchContext(run, tasks);
-    const payloads = items.map(({ data }) => data.payload);
-    const values = items.map(({ data }) => data.values);
-    accepted.set(batch, values);
+  const run = (payloads: readonly unknown[], batch: BatchContext) => {
     const outcomes = asyncContext ? taskStorage.run(batch, call, payloads, batch) : call(payloads, batch);
     return outcomes instanceof Promise ? outcomes.then((late) => checkOutcomes(late, contract)) : checkOutcomes(outcomes, contract);
   };
+  if (!contract && rules.length === 0) return plainCalls(run, parts);
+  const handleBatch = (items: readonly BatchItem<Accepted>[], context: WorkerBatchContext) => {
+    const batch = batchOf(items, context);
+    const values = items.map(({ data }) => data.values);
+    accepted.set(batch, values);
+    const payloads = items.map(({ data }) => data.payload);
+    return run(payloads, batch);
+  };
+  return checkedCalls(handleBatch as Calls['handleBatch'], acceptWith(contract, rules), parts);
+}
+
+const batchOf = (items: readonly BatchItem[], context: WorkerBatchContext): BatchContext =>
+  new BatchContext(
+    context,
+    items.map((item) => item.context),
+  );
+
+/** Where nothing looks at a payload by itself, tasks join as they are. */
+function plainCalls(run: (payloads: readonly unknown[], batch: BatchContext) => unknown, { groupBy }: BatchHandlerParts): Calls {
+  const handleBatch = (items: readonly BatchItem[], context: WorkerBatchContext) => {
+    const payloads = items.map(({ data }) => data);
+    return run(payloads, batchOf(items, context));
+  };
+  return { handleBatch: handleBatch as Calls['handleBatch'], ...(groupBy && { groupBy }) };
+}
+
+function checkedCalls(handleBatch: Calls['handleBatch'], accept: Call, { asyncContext, groupBy }: BatchHandlerParts): Calls {
   const ofPayload = (by: Exclude<BatchOptions['groupBy'], 'group' | undefined>) => (data: never, context: TaskContext) =>
     by((data as Accepted).payload as never, context);
   return {
-    handleBatch: handle as WorkerHandlerOptions['handleBatch'],
-    accept: (payload: never, context) => (asyncContext ? taskStorage.run(context, accept, payload, context) : accept(payload, context)),
+    handleBatch,
+    accept: asyncContext ? (payload: never, context) => taskStorage.run(context, accept, payload, context) : accept,
     ...(groupBy && { groupBy: typeof groupBy === 'function' ? ofPayload(groupBy) : groupBy }),
   };
 }
