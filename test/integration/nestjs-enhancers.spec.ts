@@ -34,6 +34,8 @@ import {
   UsePipes,
 } from '@nestjs/common';
 import { APP_FILTER, APP_GUARD, APP_INTERCEPTOR, APP_PIPE, REQUEST, Reflector } from '@nestjs/core';
+import { FastifyAdapter } from '@nestjs/platform-fastify';
+import { Test } from '@nestjs/testing';
 import { map } from 'rxjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { rejection } from '../support/wait-until.js';
@@ -181,6 +183,28 @@ describe('enhancers of a handler', () => {
     expect((await finish(queue, 'text', ' a ')).result).toBe('a');
     expect(order).toEqual(['guard text', 'interceptor text', 'handler']);
     expect((await finish(queue, 'text', 'bad ')).result).toMatchObject({ refused: 'bad' });
+  });
+
+  it('may be global, by app.useGlobal…, before the application is initialised', async () => {
+    @TaskQueue('use-global')
+    class Handlers {
+      @TaskHandler('text')
+      text(text: string) {
+        return text;
+      }
+    }
+    const module = await Test.createTestingModule({
+      imports: [JetlaneModule.forRoot(site.options), JetlaneModule.registerQueue({ name: 'use-global', retry: ONCE })],
+      providers: [Handlers],
+    }).compile();
+    const app = module.createNestApplication(new FastifyAdapter());
+    app.useGlobalPipes(new Trim()).useGlobalInterceptors(new Wrap());
+    await app.init();
+    try {
+      expect((await finish(app.get<Queue>(getQueueToken('use-global')), 'text', ' a ')).result).toEqual({ by: 'Handlers', result: 'a' });
+    } finally {
+      await app.close();
+    }
   });
 
   it('that say 400 mean dead at once; other control of the retry passes through', async () => {

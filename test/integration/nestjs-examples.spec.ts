@@ -12,6 +12,15 @@ const MOST_LINES = 80;
 /** What each example prints, in this order. */
 const EXPECTED: Record<string, string[]> = {
   minimal: ['email.welcome-ada_example_org is queued', 'enqueued again: the first one stands', 'completed: sent to ada@example.org'],
+  batch: [
+    '5 documents in one call',
+    'completed at attempt 1',
+    'completed at attempt 1',
+    'dead: document 2 is empty',
+    'completed at attempt 1',
+    'completed at attempt 1',
+    'dead: the payload does not fit the schema of its handler: id: Invalid input: expected number, received string; text: Invalid input: expected string, received undefined',
+  ],
   priorities: [
     'low: the page that is in the printer',
     'critical: evacuation plan',

@@ -92,14 +92,41 @@ describe('a handler', () => {
     expect(dead.error?.message).toMatch(/to: Invalid email.*copies: /);
   });
 
+  it('whose parameters fail one at once and one later is dead, and nothing else happens', async () => {
+    @TaskQueue('two-ways')
+    class Handlers {
+      @TaskHandler('t')
+      run(
+        @TaskData(
+          'a',
+          z.string().refine(async () => false),
+        )
+        _a: string,
+        @TaskData('b', z.string()) _b: string,
+      ) {}
+    }
+    const app = await site.app({ imports: [JetlaneModule.registerQueue({ name: 'two-ways' })], providers: [Handlers] });
+    const queue = app.get<Queue>(getQueueToken('two-ways'));
+    // The promise of `a` is rejected when nobody waits for it any more; unhandled, it would end the process.
+    expect(await queue.result(await queue.enqueue('t', { a: 'x', b: 1 }))).toMatchObject({ state: 'dead', reason: 'payload-mismatch' });
+  });
+
   it('may have a retry policy and a timeout of its own, and options from the container', async () => {
     let runs = 0;
-    @TaskQueue({ inject: [Settings], useFactory: ({ queue, slots }: Settings) => ({ queue, concurrency: slots }) })
+    @TaskQueue({
+      inject: [Settings, { token: 'nobody gives this', optional: true }],
+      useFactory: ({ queue, slots }: Settings, none?: number) => ({ queue, concurrency: none ?? slots }),
+    })
     class Handlers {
       @TaskHandler('fails', { inject: [Settings], useFactory: ({ slots }: Settings) => ({ retry: { ...QUICK, attempts: slots } }) })
       fails() {
         runs++;
         throw new Error('no');
+      }
+
+      @TaskHandler('chooses', { retry: { ...QUICK, backoff: () => 1, retryable: (error) => !(error instanceof TypeError) } })
+      chooses(_: unknown, { attempt }: TaskContext) {
+        throw attempt === 1 ? new Error('again') : new TypeError('never');
       }
 
       @TaskHandler('hangs', { retry: ONCE, timeout: '50ms' })
@@ -116,6 +143,7 @@ describe('a handler', () => {
     expect(await queue.result(await queue.enqueue('hangs'))).toMatchObject({ state: 'dead', error: { code: 'timeout' } });
     expect(await queue.result(await queue.enqueue('fails'))).toMatchObject({ state: 'dead', attempt: 3 });
     expect(runs).toBe(3);
+    expect(await queue.result(await queue.enqueue('chooses'))).toMatchObject({ state: 'dead', reason: 'fatal', attempt: 2 });
   });
 
   it('is one of several classes of a queue, in several queues of a class', async () => {

@@ -66,10 +66,18 @@ describe('JetlaneModule', () => {
     expect(later).toEqual([1]);
     expect(await queue.stats()).toMatchObject({ queue: 'signup', depth: 2, scheduled: 1 });
     expect(await rejection(queue.status('other.ada'))).toMatchObject({ code: 'invalid-argument' });
+    expect(await queue.cancel(receipt, { reason: 'no longer wanted' })).toBe('cancelled');
+    expect(await queue.status(receipt)).toMatchObject({ state: 'cancelled', reason: 'no longer wanted' });
+    await queue.enqueue('a', undefined, { group: 'g', delay: '1h' });
+    expect(await queue.cancelGroup('g')).toMatchObject({ cancelled: 1 });
   });
 
   it.each([
     ['useFactory', () => ({ imports: [SettingsModule], inject: [Settings], useFactory: ({ jetlane }: Settings) => jetlane })],
+    [
+      'useFactory and a provider of its own',
+      () => ({ extraProviders: [Settings], inject: [Settings], useFactory: ({ jetlane }: Settings) => jetlane }),
+    ],
     ['useClass', () => ({ imports: [SettingsModule], useClass: OptionsMaker })],
     ['useExisting', () => ({ imports: [OptionsModule], useExisting: OptionsMaker })],
   ])('takes its options from %s', async (_, options) => {

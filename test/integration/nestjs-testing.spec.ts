@@ -1,7 +1,10 @@
 import { connect } from '@jetlane/jetstream';
 import {
+  BatchContext,
+  BatchHandler,
   defineTask,
   getQueueToken,
+  type ItemOutcome,
   Jetlane,
   JetlaneModule,
   type Queue,
@@ -64,6 +67,11 @@ class Billing {
     return { data, attempt, more: undefined };
   }
 
+  @BatchHandler('mail', { size: 10 })
+  mail(@TaskData(z.object({ to: z.email() })) mails: readonly { to: string }[], @TaskContext() batch: BatchContext): ItemOutcome[] {
+    return mails.map(({ to }, i) => ({ success: true, result: { to, of: batch.tasks.length, at: new Date(i) } }));
+  }
+
   @TaskHandler('order')
   async order(count: number) {
     await this.queue.enqueue('flaky', { count }, { delay: '1h' });
@@ -103,8 +111,21 @@ describe('runTask', () => {
     const date = new Date(0);
     expect(await kit.runTask('billing', 'guarded', { date }, { attempt: 3 })).toEqual({ data: { date: date.toISOString() }, attempt: 3 });
     expect(await rejection(kit.runTask('billing', 'guarded', {}, { group: 'sunday' }))).toMatchObject({ name: 'ForbiddenException' });
+    expect((await rejection(kit.runTask('billing', 'mail'))).message).toContain('runBatch');
     expect((await rejection(kit.runTask('billing', 'unheard'))).message).toContain('no handler for task type "unheard"');
     expect((await queue.stats()).depth).toBe(0);
+    await app.close();
+  });
+
+  it('has a sister for batches: outcomes in the order of the payloads, what does not fit is refused alone', async () => {
+    const { app, kit } = await open();
+    const outcomes = await kit.runBatch('billing', 'mail', [{ to: 'ada@example.org' }, { to: 'nobody' }, { to: 'cy@example.org' }]);
+    expect(outcomes).toEqual([
+      { success: true, result: { to: 'ada@example.org', of: 2, at: new Date(0).toISOString() } },
+      { success: false, retryable: false, error: expect.objectContaining({ code: 'payload-mismatch' }) },
+      { success: true, result: { to: 'cy@example.org', of: 2, at: new Date(1).toISOString() } },
+    ]);
+    expect((await rejection(kit.runBatch('billing', 'guarded', []))).message).toContain('no batch handler for task type "guarded"');
     await app.close();
   });
 });

@@ -60,6 +60,54 @@ describe('a batch', () => {
     expect(batches.map((batch) => batch.length).slice(0, 2)).toEqual([2, 3]);
   });
 
+  it('begins no sooner after another than the least gap', async () => {
+    const began: number[] = [];
+    const { queue, batches } = await batcher({
+      size: 10,
+      maxWait: 10,
+      minGap: 400,
+      handleBatch: (items: Items) => {
+        began.push(performance.now());
+        return success(items);
+      },
+    });
+    await send(queue, 1, 'first');
+    await eventually('the first batch ran', () => batches.length === 1);
+    await send(queue, 14, 'more');
+    await site.drained(queue);
+    expect(batches[0]).toEqual(['first0']);
+    expect(batches.flat()).toHaveLength(15);
+    expect(began.length).toBeGreaterThan(2);
+    for (const [i, at] of began.slice(1).entries()) expect(at - began[i]!).toBeGreaterThan(398);
+  });
+
+  it('may get another gap while the worker runs', async () => {
+    const { queue, batches, worker } = await batcher({ size: 1, minGap: '1h' });
+    await send(queue, 3);
+    await eventually('the first batch ran', () => batches.length === 1);
+    expect(() => worker.setMinGap('nobody', '1s')).toThrow(/no batch handler for "nobody"/);
+    expect(() => worker.setMinGap('t', '2h')).toThrow(/minGap of handler "t"/);
+    worker.setMinGap('t', 1);
+    await site.drained(queue);
+    expect(batches).toHaveLength(3);
+  });
+
+  it('is not joined by a task whose payload is refused; that one is dead, its neighbours go on', async () => {
+    const { queue, batches } = await batcher({
+      size: 3,
+      maxWait: '30s',
+      accept: async (data: number) => {
+        if (data === 1) throw new FatalError('not one', { code: 'payload-mismatch' });
+        return data * 10;
+      },
+    });
+    await send(queue, 4);
+    await site.drained(queue);
+    expect(batches.map((batch) => batch.length)).toEqual([3]);
+    expect(await site.record(queue, 'k1')).toMatchObject({ state: 'dead', attempt: 1, error: { code: 'payload-mismatch' } });
+    expect(await site.record(queue, 'k2')).toMatchObject({ state: 'completed', result: 20 });
+  });
+
   it('has one group: the task’s own, or what a function says', async () => {
     const own = await batcher({ size: 10, groupBy: 'group' });
     const byData = await batcher({ size: 10, groupBy: (data: number) => (data % 2 ? 'odd' : undefined) });

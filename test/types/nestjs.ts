@@ -1,5 +1,16 @@
 // Never run: test/integration/nestjs-types.spec.ts compiles it. A line marked as an error must be one.
-import { defineTask, OnTask, type Queue, TaskContext, type TaskEventOf, TaskHandler, type TaskPayload } from '@jetlane/nestjs';
+import {
+  BatchContext,
+  BatchHandler,
+  defineTask,
+  type ItemOutcome,
+  OnTask,
+  type Queue,
+  TaskContext,
+  type TaskEventOf,
+  TaskHandler,
+  type TaskPayload,
+} from '@jetlane/nestjs';
 import { z } from 'zod';
 
 const mail = defineTask({
@@ -47,6 +58,29 @@ export class Handlers {
   @TaskHandler(mail)
   wrongResult() {
     return { id: 'one' };
+  }
+
+  @BatchHandler(mail, { size: 100, maxWait: '1s', minGap: '5s', groupBy: 'group' })
+  goodBatch(mails: readonly TaskPayload<typeof mail>[], batch: BatchContext): ItemOutcome<{ id: number }>[] {
+    return mails.map(({ at }, i) => ({ success: true, result: { id: at.getTime() + batch.tasks[i]!.attempt } }));
+  }
+
+  // @ts-expect-error: a batch handler gets a list
+  @BatchHandler(mail, { size: 100 })
+  wrongPayloads(_: TaskPayload<typeof mail>): ItemOutcome<{ id: number }>[] {
+    return [];
+  }
+
+  // @ts-expect-error: one outcome per payload, not one result
+  @BatchHandler(mail, { size: 100 })
+  wrongOutcomes() {
+    return { id: 1 };
+  }
+
+  // @ts-expect-error: a batch has a size
+  @BatchHandler(mail, { maxWait: '1s' })
+  noSize(): ItemOutcome<{ id: number }>[] {
+    return [];
   }
 
   @OnTask('completed')

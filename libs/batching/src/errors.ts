@@ -14,6 +14,7 @@ export const BATCHING_ERRORS = {
   'storage-locked': { retryable: true, title: 'Another process writes to this storage key' },
 } as const satisfies Record<string, { retryable: boolean; title: string }>;
 
+/** Stable names of the errors of this library: the keys of {@link BATCHING_ERRORS}. */
 export type BatchingErrorCode = keyof typeof BATCHING_ERRORS;
 
 /** Root of all errors that this library throws on purpose. */

@@ -8,6 +8,7 @@ import { applyChanges, type BatchStorage, type LoadedState, type StorageChange, 
 /** Changes behind a snapshot that make a new one worth while, when they are also twice as many as there are items. */
 const SNAPSHOT_AFTER = 10_000;
 
+/** Where {@link fileSystemStorage} keeps items, and how surely. */
 export interface FileStorageOptions {
   /** Holds the files of all storage keys; made when it is missing. On a local disk. */
   readonly directory: string;

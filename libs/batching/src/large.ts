@@ -3,6 +3,7 @@ import type { Watcher } from './entry.js';
 /** Items of any number. A function is called with the cursor and starts there; of anything else the items before it are skipped. */
 export type Source<T> = Iterable<T> | AsyncIterable<T> | ((cursor: number) => Iterable<T> | AsyncIterable<T>);
 
+/** How many items are enqueued. */
 export interface EnqueueManyOptions<T> {
   /** Of all items, or of each. Default: `defaultPriority`. */
   readonly priority?: number | ((item: T) => number);
@@ -19,6 +20,7 @@ export interface Progress {
   readonly failed: number;
 }
 
+/** How a source is processed from one end to the other. */
 export interface ProcessAllOptions<T> extends EnqueueManyOptions<T> {
   /** Items of the source that an earlier run settled. Default 0. */
   readonly cursor?: number;

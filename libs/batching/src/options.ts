@@ -151,7 +151,9 @@ export interface BrokerLink<T, R> {
 /** A storage that also hands items out, to several processes: retries, dead letters and order are its own. */
 export interface BatchBroker<T, R = void> {
   readonly kind: 'broker';
+  /** Connects, and begins to hand items out to `link.deliver`. Called once, before anything else; what it throws, the queue's first call throws. */
   open(link: BrokerLink<T, R>): Promise<void>;
+  /** Stores an item; resolves when it would survive a crash. @param priority from 0, the highest */
   enqueue(item: T, priority: number): Promise<BatchHandle<R>>;
   /** Items in the shared queue that are not settled. */
   depth(): Promise<number>;

@@ -22,6 +22,7 @@ export interface StorageDamage {
   readonly keptAs?: string;
 }
 
+/** What the last writer of a key left: its items in their order, and what could not be read. */
 export interface LoadedState<T> {
   readonly items: readonly StoredItem<T>[];
   readonly damage: readonly StorageDamage[];
@@ -39,6 +40,7 @@ export interface BatchStorage<T> {
   load(key: string): Promise<LoadedState<T>>;
   /** Resolves when the changes would survive a crash. */
   append(changes: readonly StorageChange<T>[]): Promise<void>;
+  /** Gives the key free for the next writer. Nothing is called after it but `load`. */
   close(): Promise<void>;
 }
 

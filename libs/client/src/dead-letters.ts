@@ -34,6 +34,7 @@ export interface RedriveOptions {
   readonly lane?: Lane;
   /** Another payload: any JSON value, or bytes together with `contentType`. Default: as it was. */
   readonly data?: unknown;
+  /** Media type of bytes in `data`. Default: that of the dead letter. */
   readonly contentType?: string;
   /** Who asks: for the log of the service. */
   readonly by?: string;
@@ -47,6 +48,7 @@ export interface ManyOptions {
   readonly after?: number;
   /** Needed for a filter without a condition. */
   readonly all?: true;
+  /** Who asks: for the log of the service. */
   readonly by?: string;
 }
 

@@ -26,6 +26,7 @@ export interface QueuedTask extends NewTask {
   readonly queue: string;
 }
 
+/** Whom {@link TaskClient.enqueueMany} tells of single tasks, and how to stop it. */
 export interface EnqueueManyOptions {
   /** Told of every stored task; `index` counts the input from 0. */
   readonly onReceipt?: (receipt: Receipt, index: number) => void;
@@ -35,7 +36,9 @@ export interface EnqueueManyOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Why the tasks of a group are cancelled, and how long that may take. */
 export interface GroupCancelOptions {
+  /** Stands in the record of each task. Default: none. */
   readonly reason?: string;
   /** Default 30 s. */
   readonly timeout?: Duration;

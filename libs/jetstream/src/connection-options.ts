@@ -13,8 +13,11 @@ export interface ConnectOptions {
   readonly namespace?: string;
   /** Replicas of streams that this connection provisions: 1, 3 or 5. Default 1. */
   readonly replicas?: number;
+  /** Name of a user, with `password`. Default: none, or the one in the URL. */
   readonly user?: string;
+  /** Password of `user`. Default: none, or the one in the URL. */
   readonly password?: string;
+  /** Token, where the server asks for one instead of a user. Default: none, or the one in the URL. */
   readonly token?: string;
   /** Path of a credentials file (JWT and NKey seed). */
   readonly credsFile?: string;
@@ -22,6 +25,7 @@ export interface ConnectOptions {
   readonly nkeySeedFile?: string;
   /** First tokens of the subjects on which answers come; the user must be allowed to listen on `<prefix>.>`. Default `_INBOX`. */
   readonly inboxPrefix?: string;
+  /** TLS with these PEM files; `{}` for the certificates that Node.js trusts. Default: TLS if the server or the URL demands it. */
   readonly tls?: { readonly caFile?: string; readonly certFile?: string; readonly keyFile?: string };
   /** Wait for the first connection for ever instead of failing; wrong credentials fail at once all the same. Default true. */
   readonly waitOnFirstConnect?: boolean;

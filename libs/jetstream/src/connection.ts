@@ -149,7 +149,7 @@ export class Connection {
     return this.answer(delivery, '+WPI');
   }
 
-  /** Where many messages of one stream are stored together; see {@link BulkPublisher}. */
+  /** Where many messages of one stream are stored together; see `BulkPublisher`. */
   bulkStream(stream: string): BulkStream {
     return this.bulk.stream(stream);
   }

@@ -29,6 +29,7 @@ export class Frame {
     return frame;
   }
 
+  /** A frame of the client's message. */
   static ofMessage(message: Msg): Frame {
     return Frame.of(message.subject, message.reply ?? '', headerBlock(message), message.data);
   }

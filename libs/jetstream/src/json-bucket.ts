@@ -38,6 +38,7 @@ export class JsonBucket<T> {
     return new JsonBucket<T>(bucket, connection);
   }
 
+  /** The value with its revision; undefined when there is none. @throws JetlaneError when the server cannot be asked */
   async get(key: string): Promise<BucketEntry<T> | undefined> {
     return read<T>(await this.kv.get(key));
   }

@@ -7,6 +7,7 @@ import { AwaitedPublication, type PubAck, type Publication } from './publication
 import { type ApiError, abandonedError, isPassing, publishError, refusal, timeoutError } from './publish-errors.js';
 import { statusCode } from './wire-message.js';
 
+/** Bounds of a pipelined publisher. */
 export interface PublisherOptions {
   /** Unacknowledged publishes at a time. */
   readonly window: number;

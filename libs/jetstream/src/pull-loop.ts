@@ -71,6 +71,7 @@ export class PullLoop {
     });
   }
 
+  /** Begins to pull. Call it once. */
   start(): void {
     this.state = 'running';
     this.forgetConnection = this.connection.onState((state) => this.linkChanged(state));
@@ -100,6 +101,7 @@ export class PullLoop {
     return this.held.has(delivery);
   }
 
+  /** Whether it gets what there is, and what it has in hand. */
   health(): PullLoopHealth {
     const refused = this.refusals > 0 && this.lastRefusal ? { refused: `${this.lastRefusal.code} ${this.lastRefusal.text}` } : {};
     const up = this.state === 'running' && this.connection.state === 'connected' && this.refusals < STUCK_LIMIT && this.stuck < STUCK_LIMIT;

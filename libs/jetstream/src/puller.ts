@@ -18,6 +18,7 @@ export interface PullEnd {
  */
 export type PullMode = 'wait' | 'now';
 
+/** A consumer to pull from, and whom to tell. */
 export interface PullerOptions {
   readonly stream: string;
   readonly consumer: string;

@@ -1,3 +1,4 @@
+export type { ItemOutcome } from '@jetlane/worker';
 export {
   type BatchedQueueAsyncOptions,
   BatchingModule,
@@ -14,10 +15,12 @@ export {
   type TaskReturn,
 } from './contracts/define-task.js';
 export type { PayloadIssue } from './contracts/validate.js';
-export { currentTask } from './handlers/current-task.js';
-export { OnTask, TaskHandler, TaskQueue } from './handlers/decorators.js';
+export { BatchContext, type BatchRequest } from './handlers/batch-context.js';
+export { currentBatch, currentTask } from './handlers/current-task.js';
+export { BatchHandler, OnTask, TaskHandler, TaskQueue } from './handlers/decorators.js';
 export { TASK_CONTEXT, type TaskRequest } from './handlers/invoker.js';
 export type {
+  BatchHandlerOptions,
   DynamicTaskQueue,
   FromContainer,
   TaskEventName,
@@ -26,7 +29,7 @@ export type {
   TaskQueueOptions,
 } from './handlers/metadata.js';
 export { TaskContext, TaskData, TaskSignal } from './handlers/params.js';
-export { type DynamicHandler, TaskWorkers } from './handlers/workers.js';
+export { type BatchCalls, type DynamicBatchHandler, type DynamicHandler, TaskWorkers } from './handlers/workers.js';
 export type { JetlaneRole } from './module/config.js';
 export { Jetlane } from './module/jetlane.js';
 export { JetlaneModule } from './module/jetlane.module.js';

@@ -61,6 +61,7 @@ export class InboxJanitor {
     private readonly options: JanitorOptions = {},
   ) {}
 
+  /** The first purge comes after one interval. Does nothing when it runs already, or has been stopped. */
   start(): void {
     if (this.#timer || this.#stopping.signal.aborted) return;
     this.#timer = setInterval(() => this.#tick(), toMs(this.options.every ?? '10m', 'every'));

@@ -113,6 +113,9 @@ function refuse(context: z.RefinementCtx, field: string, message: string): void 
   context.addIssue({ code: 'custom', path: [field], message });
 }
 
+/** Input of `list` and `export`, read: defaults filled in. */
 export type ListDeadLettersInput = z.output<typeof listDeadLettersSchema>;
+/** Input of `redrive`, read. */
 export type RedriveInput = z.output<typeof redriveSchema>;
+/** Input of `discard`, read. */
 export type DiscardInput = z.output<typeof discardSchema>;

@@ -59,6 +59,7 @@ export type ErrorCode = keyof typeof ERROR_CODES;
 export interface ErrorOptions {
   /** Facts for programs: ids, limits, positions. */
   readonly details?: Readonly<Record<string, unknown>>;
+  /** The error behind this one. */
   readonly cause?: unknown;
   /** Overrides the table of codes. */
   readonly retryable?: boolean;

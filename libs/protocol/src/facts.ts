@@ -6,6 +6,7 @@ export const DEAD_LETTER_FACTS = {
   discarded: 'dead-letters.discarded',
   jobCancelled: 'dead-letters.job-cancelled',
 } as const;
+/** Name of one of these events. */
 export type DeadLetterFactName = (typeof DEAD_LETTER_FACTS)[keyof typeof DEAD_LETTER_FACTS];
 
 /** Data of a fact: who did what to which dead letter, or to which job that deals with many. */
@@ -18,4 +19,5 @@ export const deadLetterFactSchema = z.object({
   /** What the caller was answered. */
   result: z.unknown(),
 });
+/** See {@link deadLetterFactSchema}. */
 export type DeadLetterFact = z.infer<typeof deadLetterFactSchema>;

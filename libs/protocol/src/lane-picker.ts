@@ -4,6 +4,7 @@ export type LaneMode = 'strict' | 'weighted';
 /** Chooses the lane whose buffered task runs next. Lanes are numbered from the highest. */
 export interface LanePicker {
   /**
+   * Chooses, and counts the choice where lanes take turns.
    * @param buffered tasks waiting in each lane
    * @returns the lane to serve, or -1 when all are empty
    */
@@ -49,6 +50,7 @@ export interface PullState {
   readonly lanes: readonly LanePullState[];
 }
 
+/** What a worker knows of one lane when it asks for more. All are numbers of tasks. */
 export interface LanePullState {
   /** Delivered and waiting for a slot. */
   readonly buffered: number;

@@ -91,6 +91,7 @@ export class Names {
     return `${this.bar}${name}`;
   }
 
+  /** Subject of a task in its lane. */
   task(queue: string, lane: Lane, key: string): string {
     return `${this.dot}tasks.${queue}.${lane}.${key}`;
   }
@@ -100,18 +101,22 @@ export class Names {
     return `${this.dot}tasks.${queue}.${lane}.*`;
   }
 
+  /** Subject of a task's timer: a delay, or a retry. */
   timer(queue: string, key: string): string {
     return `${this.dot}schedules.${queue}.${key}`;
   }
 
+  /** Subject that the server publishes a timer's task to when its time has come. */
   due(queue: string, lane: Lane, key: string): string {
     return `${this.dot}due.${queue}.${lane}.${key}`;
   }
 
+  /** Subject of a task's state record. */
   state(queue: string, key: string): string {
     return `${this.dot}states.${queue}.${key}`;
   }
 
+  /** Subject of a task's dead letter. */
   dead(queue: string, key: string): string {
     return `${this.dot}dead.${queue}.${key}`;
   }

@@ -3,6 +3,7 @@ import type { Lane } from './lanes.js';
 
 /** Every state a task can be in. `queued` and `running` are not written down; the rest are states of records, timers or dead letters. */
 export const TASK_STATES = ['accepted', 'scheduled', 'blocked', 'queued', 'running', 'retrying', 'completed', 'cancelled', 'dead'] as const;
+/** One of {@link TASK_STATES}. */
 export type TaskState = (typeof TASK_STATES)[number];
 
 const FINAL: ReadonlySet<TaskState> = new Set(['completed', 'cancelled', 'dead']);

@@ -18,6 +18,7 @@ export interface Heartbeat {
   readonly stopping?: boolean;
 }
 
+/** A task that a worker runs, as its heartbeat tells; `startedAt` in ms since 1970. */
 export interface RunningTask {
   readonly key: string;
   readonly lane: Lane;
@@ -30,6 +31,7 @@ export interface RunningTask {
 
 /** Outcomes that workers count. */
 export const OUTCOMES = ['completed', 'retry', 'dead', 'cancelled', 'interrupted', 'duplicate'] as const;
+/** One of {@link OUTCOMES}. */
 export type CountedOutcome = (typeof OUTCOMES)[number];
 
 /** Counts and histograms of one lane since the worker started. */

@@ -28,5 +28,7 @@ export const ATTR = {
 
 /** Values that are the same on every span. */
 export const SYSTEM = 'nats';
+/** Template of the subjects that tasks are sent to. */
 export const DESTINATION_TEMPLATE = 'tasks.{queue}.{lane}.{key}';
+/** The durable consumer that all workers of a lane share. */
 export const CONSUMER_GROUP = 'workers';

@@ -39,6 +39,7 @@ export const SPANS = {
 
 /** The hops of a run, in their order: each lasts from the one before to the time that it is named after. `stored` begins at the creation. */
 export const HOPS = ['stored', 'fetched', 'started', 'finished', 'settled'] as const;
+/** One of {@link HOPS}. */
 export type Hop = (typeof HOPS)[number];
 
 /** When a task was where, ms since 1970; undefined or 0 where it was not. */

@@ -22,6 +22,7 @@ export interface LaunchErrorOptions {
   retryable?: boolean;
   /** Facts for programs: paths, ports, versions. */
   details?: Record<string, unknown>;
+  /** The error behind this one. */
   cause?: unknown;
 }
 

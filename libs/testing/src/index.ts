@@ -1,6 +1,7 @@
 export { LaunchError, type LaunchErrorCode, type LaunchErrorOptions } from './errors.js';
 export { type NatsCluster, type NatsClusterOptions, startNatsCluster } from './nats-server/cluster.js';
 export { checkNatsUrl, readServerInfo, type ServerInfo } from './nats-server/probe.js';
+export type { ReleaseOptions } from './nats-server/release.js';
 export {
   type NatsServerBinary,
   type NatsServerSource,
@@ -17,5 +18,6 @@ export type { ServiceProcess } from './platform/service-process.js';
 export { SERVICES, type ServiceSpec } from './platform/services.js';
 export { findPostgres, type PostgresBinaries } from './postgres/binaries.js';
 export { type PostgresOptions, type PostgresServer, startPostgres } from './postgres/server.js';
+export type { ProcessExit } from './process/managed-process.js';
 export { freePort, freePorts, isPortFree } from './process/ports.js';
 export { type WaitUntilOptions, waitUntil } from './process/wait-until.js';

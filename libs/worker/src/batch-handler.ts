@@ -58,6 +58,17 @@ export interface BatchOptions {
    */
   readonly maxWait?: Duration;
   /**
+   * Least time from the beginning of a batch to that of the next one of this handler in this process, at most 1 h; for an API that takes
+   * few calls. What is due meanwhile waits, and fills up to `size`; it has a slot per task all the while. Default: none.
+   */
+  readonly minGap?: Duration;
+  /**
+   * Looks at each payload before the task joins a batch, and gives what the handler gets as `data` (`groupBy` gets it too). What it throws is
+   * the failure of this task alone, as if a handler had thrown it: with a `FatalError` it is dead, and its neighbours go on. Default: the
+   * payload as it is.
+   */
+  readonly accept?: (data: never, context: TaskContext) => unknown;
+  /**
    * Items of one batch have one group: `'group'` takes the task's own, a function says it from payload and context (`undefined` is a group
    * too). Default: all tasks of the type together.
    */

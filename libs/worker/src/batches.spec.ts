@@ -1,29 +1,30 @@
 import { Delivery, Frame } from '@jetlane/jetstream';
+import { FatalError } from '@jetlane/protocol';
 import { describe, expect, it } from 'vitest';
 import type { BatchItem } from './batch-handler.js';
 import { Batches } from './batches.js';
 import type { Outcome } from './classify.js';
-import type { BatchedHandler } from './handler-options.js';
+import type { BatchedHandler, BatchHandlerOptions } from './handler-options.js';
 import { HeldTask } from './held-task.js';
 import { compileOptions } from './options.js';
 import type { BatchListener } from './running-batch.js';
-import { Cancelled, Interrupted } from './task-context.js';
+import { Cancelled, Interrupted, type TaskContext } from './task-context.js';
 
 /** Batches of two that wait for ever, and what came of the tasks. */
-function bench(slots = 10) {
+function bench(slots = 10, more: Partial<BatchHandlerOptions> = {}) {
   const ran: string[][] = [];
   const ends: string[] = [];
   const handleBatch = (items: readonly BatchItem<unknown>[]) => {
     ran.push(items.map(({ context }) => context.key));
     return items.map(() => ({ success: true as const }));
   };
-  const handlers = { t: { handleBatch, size: 2, maxWait: '1h', groupBy: 'group' as const } };
+  const handlers = { t: { handleBatch, size: 2, maxWait: '1h', groupBy: 'group' as const, ...more } };
   const options = compileOptions({ queue: 'q', handlers, concurrency: slots }, { name: 'q' }, 'w');
   const listener: BatchListener = {
     ended: (task, outcome: Outcome) => {
       if (task.slot !== 'running') return;
       task.slot = 'free';
-      ends.push(`${task.key} ${outcome.kind === 'cancelled' ? outcome.reason : outcome.kind}`);
+      ends.push(`${task.key} ${'reason' in outcome ? outcome.reason : outcome.kind}`);
     },
     started: (task) => task.begin(),
     mayRun: () => true,
@@ -87,5 +88,34 @@ describe('a task that waits for its batch', () => {
     expect(ran).toEqual([['a']]);
     add('d', 'w');
     expect(ran).toEqual([['a'], ['b']]);
+  });
+});
+
+describe('a payload that is looked at first', () => {
+  it('keeps a task that does not fit out of every batch', () => {
+    const accept = (_: unknown, { key }: TaskContext) => {
+      if (key === 'bad') throw new FatalError('no', { code: 'payload-mismatch' });
+      return key;
+    };
+    const { add, ran, ends } = bench(10, { accept });
+    for (const key of ['a', 'bad', 'b']) add(key);
+    expect(ran).toEqual([['a', 'b']]);
+    expect(ends).toEqual(['bad payload-mismatch', 'a completed', 'b completed']);
+  });
+
+  it('may take its time: meanwhile the task may be cancelled, handed back or given up', async () => {
+    const looked = new Map<string, (data: unknown) => void>();
+    const accept = (_: unknown, { key }: TaskContext) => new Promise((resolve) => looked.set(key, resolve));
+    const { batches, add, ran, ends } = bench(10, { accept });
+    const [, cancelled] = [add('a'), add('cancelled'), add('b')];
+    cancelled!.abort(new Cancelled('by hand'));
+    for (const resolve of looked.values()) resolve(1);
+    await expect.poll(() => [...ends].sort()).toEqual(['a completed', 'b completed', 'cancelled by hand']);
+    expect(ran).toEqual([['a', 'b']]);
+    add('late');
+    add('stuck').abort(new Interrupted('stop'));
+    batches.stop();
+    looked.get('late')!(1);
+    await expect.poll(() => ends.slice(3).sort()).toEqual(['late interrupted', 'stuck interrupted']);
   });
 });

@@ -1,6 +1,6 @@
 import type { Outcome } from './classify.js';
 import { Collector, processTimers } from './collector.js';
-import { failureOf, payloadOf } from './execute.js';
+import { failureOf, payloadOf, promiseOf } from './execute.js';
 import type { BatchedHandler } from './handler-options.js';
 import { type HeldTask, HeldTaskContext, type TaskHolder } from './held-task.js';
 import type { CompiledOptions } from './options.js';
@@ -12,6 +12,8 @@ import { type BatchListener, Entry, RunningBatch } from './running-batch.js';
  */
 export class Batches implements TaskHolder {
   private readonly collectors = new Map<string, Collector<Entry>>();
+  /** Gaps that were changed while the worker runs, by type. */
+  private readonly gaps = new Map<string, number>();
   /** Tasks in collectors. */
   private waiting = 0;
   private stopping = false;
@@ -21,23 +23,54 @@ export class Batches implements TaskHolder {
     private readonly listener: BatchListener,
   ) {}
 
-  /** Never throws: what is wrong with the payload, or with `groupBy`, is the task's failure. */
+  /** Never throws: what is wrong with the payload, with `accept` or with `groupBy`, is the task's failure. */
   add(task: HeldTask, handler: BatchedHandler): void {
     if (this.stopping) return this.listener.ended(task, { kind: 'interrupted' });
-    let entry: Entry;
-    let group: string | undefined;
+    const context = new HeldTaskContext(task, this.listener);
     try {
-      entry = new Entry(task, payloadOf(task), new HeldTaskContext(task, this.listener));
-      group = groupOf(entry, handler);
+      const payload = payloadOf(task);
+      const { accept } = handler.batch;
+      const data = accept ? task.span!.run(() => accept(payload as never, context)) : payload;
+      const promise = accept && promiseOf(data);
+      if (promise) this.joinLater(promise, new Entry(task, payload, context), handler);
+      else this.join(new Entry(task, data, context), handler);
     } catch (error) {
-      return this.listener.ended(task, failureOf(task, error, this.options));
+      this.failed(task, error);
     }
+  }
+
+  /** While its payload is looked at, a task is in no collector: told to end, it ends alone, after its grace if need be. */
+  private joinLater(accepted: Promise<unknown>, { task, context }: Entry, handler: BatchedHandler): void {
+    task.giveUp = (reason) => this.failed(task, reason);
+    const joined = accepted.then((data) => {
+      task.giveUp = undefined;
+      if (task.aborted) throw task.aborted;
+      if (this.stopping) return this.listener.ended(task, { kind: 'interrupted' });
+      this.join(new Entry(task, data, context), handler);
+    });
+    joined.catch((error: unknown) => this.failed(task, error));
+  }
+
+  private join(entry: Entry, handler: BatchedHandler): void {
+    const { task } = entry;
+    const group = groupOf(entry, handler);
+    const collector = this.collectorOf(task.type, handler);
     this.waiting++;
-    // Suspected to have killed its worker: alone it cannot take the others of a batch along when it does so again.
-    if (task.crashes > 0) return this.begin(handler, [entry], group);
     task.holder = this;
-    this.collectorOf(task.type, handler).add(entry, group);
+    // Suspected to have killed its worker: alone it cannot take the others of a batch along when it does so again.
+    if (task.crashes > 0) collector.addAlone(entry, group);
+    else collector.add(entry, group);
     if (this.waiting >= this.options.slots) this.beginFullest();
+  }
+
+  private failed(task: HeldTask, error: unknown): void {
+    this.listener.ended(task, failureOf(task, error, this.options));
+  }
+
+  /** Another least gap between two batches of a type, in ms. */
+  setMinGap(type: string, gapMs: number): void {
+    this.gaps.set(type, gapMs);
+    this.collectors.get(type)?.setGap(gapMs);
   }
 
   /** Hands back what waits, and what comes from now on. */
@@ -71,7 +104,8 @@ export class Batches implements TaskHolder {
   private collectorOf(type: string, handler: BatchedHandler): Collector<Entry> {
     let collector = this.collectors.get(type);
     if (!collector) {
-      collector = new Collector(handler.batch, processTimers, (entries, group) => this.begin(handler, entries, group));
+      const rule = { ...handler.batch, minGapMs: this.gaps.get(type) ?? handler.batch.minGapMs };
+      collector = new Collector(rule, processTimers, (entries, group) => this.begin(handler, entries, group));
       this.collectors.set(type, collector);
     }
     return collector;

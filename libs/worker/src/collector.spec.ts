@@ -31,6 +31,8 @@ class Clock implements Timers {
   }
 }
 
+const NO_MORE = { minGapMs: 0, accept: undefined, groupBy: undefined } as const;
+
 const rule: fc.Arbitrary<BatchRule> = fc
   .record({ size: fc.integer({ min: 1, max: 7 }), share: fc.double({ min: 0, max: 1, noNaN: true }), maxWaitMs: fc.nat(50) })
   .map(({ size, share, maxWaitMs }) => ({
@@ -38,6 +40,8 @@ const rule: fc.Arbitrary<BatchRule> = fc
     minSize: 1 + Math.floor(share * (size - 1)),
     maxWaitMs,
     longestWaitMs: 10 * maxWaitMs,
+    minGapMs: 0,
+    accept: undefined,
     groupBy: undefined,
   }));
 const step = fc.oneof(
@@ -112,10 +116,8 @@ describe('Collector', () => {
   it('takes one timer for a batch, and none that is full at once', () => {
     const clock = new Clock();
     const batches: number[][] = [];
-    const collector = new Collector<number>(
-      { size: 3, minSize: 1, maxWaitMs: 10, longestWaitMs: 100, groupBy: undefined },
-      clock,
-      (items) => batches.push(items),
+    const collector = new Collector<number>({ size: 3, minSize: 1, maxWaitMs: 10, longestWaitMs: 100, ...NO_MORE }, clock, (items) =>
+      batches.push(items),
     );
     collector.add(1, undefined);
     collector.add(2, undefined);
@@ -135,10 +137,8 @@ describe('Collector', () => {
   it('below its least size it waits on, begins as soon as it has it, and in the end with what there is', () => {
     const clock = new Clock();
     const batches: string[] = [];
-    const collector = new Collector<number>(
-      { size: 5, minSize: 3, maxWaitMs: 10, longestWaitMs: 100, groupBy: undefined },
-      clock,
-      (items, group) => batches.push(`${clock.now}: ${group} ${items.join()}`),
+    const collector = new Collector<number>({ size: 5, minSize: 3, maxWaitMs: 10, longestWaitMs: 100, ...NO_MORE }, clock, (items, group) =>
+      batches.push(`${clock.now}: ${group} ${items.join()}`),
     );
     collector.add(1, 'a');
     collector.add(2, 'b');
@@ -148,5 +148,80 @@ describe('Collector', () => {
     collector.add(4, 'a');
     clock.advance(50);
     expect(batches).toEqual(['50: a 1,3,4', '100: b 2']);
+  });
+
+  it('leaves the gap between two beginnings, loses nothing, and lets nobody wait for more than the gaps', () => {
+    const gaps = fc.integer({ min: 1, max: 60 });
+    fc.assert(
+      fc.property(rule, gaps, fc.array(step, { maxLength: 80 }), (theRule, minGapMs, steps) => {
+        const clock = new Clock();
+        const begun: { at: number; items: number[]; group: string | undefined }[] = [];
+        const collector = new Collector<number>({ ...theRule, minGapMs }, clock, (items, group) =>
+          begun.push({ at: clock.now, items: [...items], group }),
+        );
+        const groups: (string | undefined)[] = [];
+        const removed = new Set<number>();
+        for (const one of steps) {
+          if ('add' in one) {
+            groups.push(one.add);
+            collector.add(groups.length - 1, one.add);
+          } else if ('pass' in one) clock.advance(one.pass);
+          else if ('remove' in one) {
+            const item = collector.remove((other) => other % 20 === one.remove);
+            if (item !== undefined) removed.add(item);
+          } else collector.beginFullest();
+        }
+        clock.advance(theRule.longestWaitMs + minGapMs * (groups.length + 1));
+        expect(clock.due).toEqual([]);
+        expect(collector.takeAll()).toEqual([]);
+        const ran = begun.flatMap(({ items }) => items);
+        expect([...ran, ...removed].sort((a, b) => a - b)).toEqual(groups.map((_, item) => item));
+        for (const [i, { at, items, group }] of begun.entries()) {
+          expect(items.length).toBeLessThanOrEqual(theRule.size);
+          expect(items.filter((item) => groups[item] !== group)).toEqual([]);
+          if (i > 0) expect(at - begun[i - 1]!.at).toBeGreaterThanOrEqual(minGapMs);
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('fills a batch that waits for the gap, in the order in which they were due', () => {
+    const clock = new Clock();
+    const batches: string[] = [];
+    const collector = new Collector<number>(
+      { size: 3, minSize: 1, maxWaitMs: 10, longestWaitMs: 100, ...NO_MORE, minGapMs: 50 },
+      clock,
+      (items, group) => batches.push(`${clock.now}: ${group} ${items.join()}`),
+    );
+    for (const item of [1, 2, 3, 4]) collector.add(item, 'a');
+    collector.add(5, 'b');
+    clock.advance(20);
+    collector.add(6, 'a');
+    collector.addAlone(7, 'a');
+    expect(batches).toEqual(['0: a 1,2,3']);
+    expect(collector.fullest).toBe(0);
+    clock.advance(300);
+    expect(batches).toEqual(['0: a 1,2,3', '50: a 4,6', '100: b 5', '150: a 7']);
+  });
+
+  it('may get another gap while batches wait for it', () => {
+    const clock = new Clock();
+    const began: number[] = [];
+    const collector = new Collector<number>(
+      { size: 1, minSize: 1, maxWaitMs: 10, longestWaitMs: 100, ...NO_MORE, minGapMs: 1000 },
+      clock,
+      () => began.push(clock.now),
+    );
+    for (const item of [1, 2, 3, 4, 5]) collector.add(item, undefined);
+    clock.advance(10);
+    collector.setGap(30);
+    clock.advance(50);
+    expect(began).toEqual([0, 30, 60]);
+    collector.setGap(0);
+    clock.advance(0);
+    collector.add(6, undefined);
+    expect(began).toEqual([0, 30, 60, 60, 60, 60]);
+    expect(clock.due).toEqual([]);
   });
 });

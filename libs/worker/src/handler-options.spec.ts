@@ -25,10 +25,10 @@ describe('handlers', () => {
     });
     expect(compile({ handleBatch, size: 10 })).toMatchObject({
       handle: handleBatch,
-      batch: { size: 10, minSize: 1, maxWaitMs: 100, longestWaitMs: 1000 },
+      batch: { size: 10, minSize: 1, maxWaitMs: 100, longestWaitMs: 1000, minGapMs: 0, accept: undefined },
     });
-    expect(compile({ handleBatch, size: 10, minSize: 10, maxWait: '2s', groupBy: 'group' })).toMatchObject({
-      batch: { minSize: 10, maxWaitMs: 2000, longestWaitMs: 20_000, groupBy: 'group' },
+    expect(compile({ handleBatch, size: 10, minSize: 10, maxWait: '2s', minGap: '5s', groupBy: 'group' })).toMatchObject({
+      batch: { minSize: 10, maxWaitMs: 2000, longestWaitMs: 20_000, minGapMs: 5000, groupBy: 'group' },
     });
   });
 
@@ -67,6 +67,8 @@ describe('handlers', () => {
     ['minSize', { size: 5, minSize: 0 }],
     ['groupBy', { size: 5, groupBy: 'groups' }],
     ['maxWait', { size: 5, maxWait: '2h' }],
+    ['minGap', { size: 5, minGap: '2h' }],
+    ['accept', { size: 5, accept: 'all' }],
   ])('refuse a wrong %s: %j', (field, options) => {
     expect(refusal({ handleBatch, ...options })).toMatchObject({
       code: 'invalid-configuration',

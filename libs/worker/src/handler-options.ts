@@ -49,13 +49,17 @@ export interface BatchRule {
   readonly maxWaitMs: number;
   /** When the first item has waited this long, the batch starts with what there is. */
   readonly longestWaitMs: number;
+  /** Least time between two beginnings; 0: none. */
+  readonly minGapMs: number;
+  readonly accept: BatchOptions['accept'];
   readonly groupBy: BatchOptions['groupBy'];
 }
 
 const DEFAULT_SLOTS = 10;
 const MOST_ITEMS = 10_000;
 const DEFAULT_MAX_WAIT_MS = 100;
-const LONGEST_MAX_WAIT_MS = 3_600_000;
+/** Longest `maxWait` and `minGap`. */
+const LONGEST_WAIT_MS = 3_600_000;
 /** How many times `maxWait` a batch below its `minSize` waits. */
 const PATIENCE = 10;
 
@@ -92,15 +96,25 @@ function compileHandler(type: string, entry: HandlerEntry, definition: QueueDefi
   throw wrong(type, 'handle', 'a function, or handleBatch to be one', handle ?? handleBatch);
 }
 
-function compileBatch(type: string, { size, minSize = 1, maxWait, groupBy }: BatchHandlerOptions, slots: number): BatchRule {
+function compileBatch(type: string, options: BatchHandlerOptions, slots: number): BatchRule {
+  const { size, minSize = 1, maxWait = DEFAULT_MAX_WAIT_MS, minGap = 0, accept, groupBy } = options;
   if (!isCount(size, MOST_ITEMS)) throw wrong(type, 'size', `a whole number from 1 to ${MOST_ITEMS}`, size);
   if (!isCount(minSize, size)) throw wrong(type, 'minSize', `a whole number from 1 to size (${size})`, minSize);
   if (groupBy !== undefined && groupBy !== 'group' && typeof groupBy !== 'function')
     throw wrong(type, 'groupBy', '"group" or a function', groupBy);
+  if (accept !== undefined && typeof accept !== 'function') throw wrong(type, 'accept', 'a function', accept);
   if (slots < size) throw tooFewSlots(type, size, slots);
-  const maxWaitMs = maxWait === undefined ? DEFAULT_MAX_WAIT_MS : toMs(maxWait, `maxWait of handler "${type}"`);
-  if (maxWaitMs > LONGEST_MAX_WAIT_MS) throw wrong(type, 'maxWait', 'at most 1h', maxWait);
-  return { size, minSize, maxWaitMs, longestWaitMs: PATIENCE * maxWaitMs, groupBy };
+  const maxWaitMs = waitOf(type, 'maxWait', maxWait);
+  return { size, minSize, maxWaitMs, longestWaitMs: PATIENCE * maxWaitMs, minGapMs: minGapOf(type, minGap), accept, groupBy };
+}
+
+/** @throws JetlaneError `invalid-configuration` for a gap that is none, or longer than an hour */
+export const minGapOf = (type: string, given: Duration): number => waitOf(type, 'minGap', given);
+
+function waitOf(type: string, field: string, given: Duration): number {
+  const ms = toMs(given, `${field} of handler "${type}"`);
+  if (ms > LONGEST_WAIT_MS) throw wrong(type, field, 'at most 1h', given);
+  return ms;
 }
 
 const isCount = (value: unknown, most: number): boolean => Number.isInteger(value) && Number(value) >= 1 && Number(value) <= most;

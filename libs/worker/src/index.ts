@@ -8,4 +8,4 @@ export type { WorkerLimits, WorkerLog, WorkerOptions } from './options.js';
 export { RESULT_LIMIT } from './record-text.js';
 export { POISON_LIMIT } from './redelivery.js';
 export { type AnyTaskHandler, Cancelled, Interrupted, RetryLater, type TaskContext, type TaskHandler } from './task-context.js';
-export { Worker } from './worker.js';
+export { Worker, type WorkerState } from './worker.js';

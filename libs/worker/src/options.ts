@@ -51,8 +51,11 @@ export interface WorkerLimits {
 
 /** Where a worker writes what happened; pino fits. */
 export interface WorkerLog {
+  /** What happens in good order. */
   info(fields: object, event: string): void;
+  /** What the worker survives. */
   warn(fields: object, event: string): void;
+  /** What somebody should look at. @param event `noun:verb`; ids are in the fields */
   error(fields: object, event: string): void;
 }
 
@@ -82,8 +85,6 @@ export interface CompiledOptions {
   readonly version: string;
   readonly log: WorkerLog;
 }
-
-/** Slots of a worker that is told nothing else. */
 
 const silent: WorkerLog = { info: () => undefined, warn: () => undefined, error: () => undefined };
 

@@ -40,7 +40,7 @@ export interface PipelineParts {
  */
 export class Pipeline implements BatchListener {
   readonly settler: Settler;
-  private readonly batches: Batches;
+  readonly batches: Batches;
   private readonly replier: Replier;
   private readonly suspects: Suspects;
   private readonly recordLimit: RecordLimit | undefined;

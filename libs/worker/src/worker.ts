@@ -1,12 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { type Connection, ensureQueue, provisionLane, TaskStore } from '@jetlane/jetstream';
-import { type Duration, type Lane, parseQueueDefinition, type QueueDefinition, toMs } from '@jetlane/protocol';
+import { type Duration, JetlaneError, type Lane, parseQueueDefinition, type QueueDefinition, toMs } from '@jetlane/protocol';
 import type { HopHistograms } from '@jetlane/telemetry';
 import { Cancellations } from './cancellations.js';
 import { WorkerEmitter, type WorkerEvents } from './events.js';
 import { decodeOrFail } from './execute.js';
 import { FetchLoop } from './fetch-loop.js';
+import { minGapOf } from './handler-options.js';
 import { ABORT_GRACE_MS, type HeldTask } from './held-task.js';
 import { LeaseKeeper, LeaseLostError } from './lease-keeper.js';
 import { Limiter } from './limits/limiter.js';
@@ -20,7 +21,7 @@ import { Watchdog } from './watchdog.js';
 import { within } from './within.js';
 
 /** `idle` → `running` → `stopping` → `idle`. Only start() and stop() change it. */
-type WorkerState = 'idle' | 'running' | 'stopping';
+export type WorkerState = 'idle' | 'running' | 'stopping';
 
 interface Engine {
   readonly options: CompiledOptions;
@@ -98,6 +99,23 @@ export class Worker {
     checkLimits(this.options.queue, limits);
     this.options = { ...this.options, ...limits } as WorkerOptions;
     this.engine?.limiter.adjust(limits);
+  }
+
+  /**
+   * Changes the least time between the beginnings of two batches of a task type, while the worker runs or before; it holds for what waits
+   * already. 0: none.
+   * @throws JetlaneError `invalid-configuration` for a type without a batch handler here, or a gap of more than 1 h
+   */
+  setMinGap(type: string, minGap: Duration): void {
+    const { handlers, queue } = this.options;
+    const entry = handlers[type];
+    if (entry === undefined || !('handleBatch' in entry)) {
+      const details = { queue, type };
+      throw new JetlaneError('invalid-configuration', `queue "${queue}" has no batch handler for "${type}" in this worker`, { details });
+    }
+    const gapMs = minGapOf(type, minGap);
+    this.options = { ...this.options, handlers: { ...handlers, [type]: { ...entry, minGap: gapMs } } };
+    this.engine?.pipeline.batches.setMinGap(type, gapMs);
   }
 
   /** Aborts what runs now: for a second signal. */

@@ -1,11 +1,12 @@
 import 'reflect-metadata';
 import type { Connection } from '@jetlane/jetstream';
-import { JetlaneModule, TaskContext, TaskData, TaskHandler, TaskQueue } from '@jetlane/nestjs';
+import { BatchHandler, JetlaneModule, TaskContext, TaskData, TaskHandler, TaskQueue } from '@jetlane/nestjs';
 import {
   type CallHandler,
   type CanActivate,
   type INestApplicationContext,
   type NestInterceptor,
+  type Type,
   UseGuards,
   UseInterceptors,
 } from '@nestjs/common';
@@ -14,6 +15,9 @@ import { QUEUE, TASK_TYPE } from '../harness/contract.js';
 
 /** Slots of the worker, the same as of the worker without NestJS. */
 const CONCURRENCY = 512;
+/** Likewise, of batches. */
+const BATCH = 100;
+const BATCH_CONCURRENCY = 600;
 
 /** When the first task began, by `performance.now()`. */
 export const firstRun = { at: 0 };
@@ -59,7 +63,17 @@ class Guarded {
   }
 }
 
-/** An application whose worker runs a handler that does nothing; variants: `bare`, `no-async-context`, `guarded`. */
+@TaskQueue(QUEUE, { concurrency: BATCH_CONCURRENCY })
+class Batched {
+  @BatchHandler(TASK_TYPE, { size: BATCH, maxWait: 20 })
+  async handle(payloads: readonly unknown[]) {
+    return payloads.map(() => ({ success: true, result: run() }));
+  }
+}
+
+const VARIANTS: Readonly<Record<string, Type>> = { guarded: Guarded, batch: Batched };
+
+/** An application whose worker runs a handler that does nothing; variants: `bare`, `no-async-context`, `guarded`, `batch`. */
 export function openApp(connection: Connection, variant: string): Promise<INestApplicationContext> {
   class BenchModule {}
   return NestFactory.createApplicationContext(
@@ -69,7 +83,7 @@ export function openApp(connection: Connection, variant: string): Promise<INestA
         JetlaneModule.forRoot({ connection, role: 'producer', asyncContext: variant !== 'no-async-context' }),
         JetlaneModule.registerQueue({ name: QUEUE }),
       ],
-      providers: [variant === 'guarded' ? Guarded : Bare],
+      providers: [VARIANTS[variant] ?? Bare],
     },
     { logger: false },
   );

@@ -14,7 +14,9 @@ import {
 export interface BatchedQueueAsyncOptions<T, R = void> {
   /** The queue's name: what it is injected by. */
   readonly name: string;
+  /** Modules that export what `inject` names. Default: none. */
   readonly imports?: ModuleMetadata['imports'];
+  /** Tokens whose providers `useFactory` gets, in this order. Default: none. */
   readonly inject?: FactoryProvider['inject'];
   readonly useFactory: FactoryProvider<Omit<BatchedQueueOptions<T, R>, 'name'>>['useFactory'];
 }

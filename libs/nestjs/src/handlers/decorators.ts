@@ -1,9 +1,11 @@
+import type { ItemOutcome } from '@jetlane/worker';
 import { applyDecorators, SetMetadata } from '@nestjs/common';
 import { ENTRY_PROVIDER_WATERMARK } from '@nestjs/common/constants.js';
 import { isContract, type TaskContract, type TaskPayload, type TaskReturn } from '../contracts/define-task.js';
 import { DEFAULT_CONNECTION } from '../module/tokens.js';
 import {
   addMark,
+  type BatchHandlerOptions,
   type DynamicTaskQueue,
   type FromContainer,
   HANDLER_MARKS,
@@ -27,6 +29,12 @@ type MethodOf<F> = <M extends F>(target: object, key: string | symbol, descripto
 /** A handler of a contract: the payload comes first, the result is one that its schema takes. */
 type HandlerOf<C extends TaskContract> = (data: TaskPayload<C>, ...rest: never[]) => TaskReturn<C> | Promise<TaskReturn<C>>;
 
+/** A batch handler of a contract. */
+type BatchHandlerOf<C extends TaskContract> = (
+  data: TaskPayload<C>[],
+  ...rest: never[]
+) => readonly ItemOutcome<TaskReturn<C>>[] | Promise<readonly ItemOutcome<TaskReturn<C>>[]>;
+
 /**
  * Marks a provider whose methods handle tasks of a queue. Several classes may share a queue, and a class may
  * have several queues: its handlers then take tasks of each.
@@ -49,12 +57,30 @@ export function TaskQueue(queue: string | DynamicTaskQueue, options: QueueOption
  * @param type a task type, or a contract
  * @param options retry policy and timeout, as they are or made from the container
  */
-export function TaskHandler<C extends TaskContract>(contract: C, options?: AsyncOptions<TaskHandlerOptions>): MethodOf<HandlerOf<C>>;
+export function TaskHandler<C extends TaskContract>(type: C, options?: AsyncOptions<TaskHandlerOptions>): MethodOf<HandlerOf<C>>;
 export function TaskHandler(type: string, options?: AsyncOptions<TaskHandlerOptions>): MethodDecorator;
 export function TaskHandler(type: string | TaskContract, options: AsyncOptions<TaskHandlerOptions> = {}): MethodDecorator {
+  return markHandler('task', type, options);
+}
+
+/**
+ * Marks a method that handles many tasks of a type at once. Without parameter decorators it is called with the list of payloads and the
+ * {@link BatchContext}. It returns one {@link ItemOutcome} per payload, in their order. A payload that does not fit the contract, or a schema of
+ * a parameter, costs only its own task: it never joins a batch.
+ * @param type a task type, or a contract
+ * @param options how batches are gathered (`size` is required), retry policy of each task, timeout of the batch; as they are or made from the
+ * container
+ */
+export function BatchHandler<C extends TaskContract>(type: C, options: AsyncOptions<BatchHandlerOptions>): MethodOf<BatchHandlerOf<C>>;
+export function BatchHandler(type: string, options: AsyncOptions<BatchHandlerOptions>): MethodDecorator;
+export function BatchHandler(type: string | TaskContract, options: AsyncOptions<BatchHandlerOptions>): MethodDecorator {
+  return markHandler('batch', type, options);
+}
+
+function markHandler(kind: HandlerMark['kind'], type: string | TaskContract, options: HandlerMark['options']): MethodDecorator {
   const contract = isContract(type) ? type : undefined;
   const types = isContract(type) ? [...type.handledTypes.keys()] : [type];
-  const mark: HandlerMark = { queue: contract?.queue, types, contract, options };
+  const mark: HandlerMark = { kind, queue: contract?.queue, types, contract, options };
   return (_target, _key, descriptor) => addMark(HANDLER_MARKS, mark, descriptor.value as object);
 }
 

@@ -4,6 +4,7 @@ import type { InstanceWrapper } from '@nestjs/core/injector/instance-wrapper.js'
 import { classOf } from './handler-class.js';
 import type { Place } from './invoker.js';
 import {
+  type AnyHandlerOptions,
   type FromContainer,
   HANDLER_MARKS,
   type HandlerMark,
@@ -12,7 +13,6 @@ import {
   marksOf,
   QUEUE_MARKS,
   type QueueMark,
-  type TaskHandlerOptions,
   type TaskQueueOptions,
 } from './metadata.js';
 
@@ -31,7 +31,7 @@ export interface FoundHandler extends HandlerMark {
   readonly place: Place;
   /** `MailHandlers.welcome of MailModule`. */
   readonly label: string;
-  readonly options: TaskHandlerOptions;
+  readonly options: AnyHandlerOptions;
 }
 
 /** A method that hears of tasks. */
@@ -85,7 +85,9 @@ export class TaskExplorer {
     const listeners: FoundListener[] = [];
     for (const method of methods) {
       const about = { place: { wrapper, method }, label: labelOf(wrapper, `.${method}`) };
-      for (const one of marksOf<HandlerMark>(HANDLER_MARKS, prototype[method]!)) {
+      const handlerMarks = marksOf<HandlerMark>(HANDLER_MARKS, prototype[method]!);
+      assertOneKind(handlerMarks, about.label);
+      for (const one of handlerMarks) {
         assertOwnQueue(one, about.label, marks);
         if (one.queue === undefined || one.queue === queue) handlers.push({ ...one, ...about, options: await this.resolve(one.options) });
       }
@@ -97,11 +99,17 @@ export class TaskExplorer {
   /** Options as they are, or made with providers from anywhere in the application. */
   private async resolve<T extends object>(options: T | FromContainer<T>): Promise<T> {
     if (!('useFactory' in options)) return options;
-    const dependencies = (options.inject ?? []).map((token) => {
-      const wanted = typeof token === 'object' && 'token' in token ? token.token : token;
-      return this.moduleRef.get<unknown>(wanted, { strict: false });
-    });
-    return options.useFactory(...dependencies);
+    return options.useFactory(...(options.inject ?? []).map((token) => this.get(token)));
+  }
+
+  private get(wanted: NonNullable<FromContainer<object>['inject']>[number]): unknown {
+    const { token, optional } = typeof wanted === 'object' && 'token' in wanted ? wanted : { token: wanted, optional: false };
+    try {
+      return this.moduleRef.get<unknown>(token, { strict: false });
+    } catch (error) {
+      if (optional) return undefined;
+      throw error;
+    }
   }
 }
 
@@ -116,6 +124,14 @@ const labelOf = (wrapper: InstanceWrapper<object>, method = ''): string =>
 /** Nest would look for the guards of its handlers among providers, and find none. */
 function onController(label: string): JetlaneError {
   return new JetlaneError('invalid-configuration', `${label} is a controller and cannot be a @TaskQueue; move the handlers to a provider`, {
+    details: { where: label },
+  });
+}
+
+/** One payload and a list of them need different methods. */
+function assertOneKind(marks: readonly HandlerMark[], label: string): void {
+  if (marks.every(({ kind }) => kind === marks[0]!.kind)) return;
+  throw new JetlaneError('invalid-configuration', `${label} has @TaskHandler and @BatchHandler; give each a method of its own`, {
     details: { where: label },
   });
 }

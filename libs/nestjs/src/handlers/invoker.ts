@@ -7,6 +7,8 @@ import type { InstanceWrapper } from '@nestjs/core/injector/instance-wrapper.js'
 import { isObservable, lastValueFrom } from 'rxjs';
 import type { TaskContract } from '../contracts/define-task.js';
 import { acceptPayload, acceptResult } from '../contracts/validate.js';
+import type { BatchContext } from './batch-context.js';
+import { collect } from './collect.js';
 import { taskStorage } from './current-task.js';
 import { type Enhancers, enhancersOf } from './enhancers.js';
 import { finalError } from './final-error.js';
@@ -16,14 +18,14 @@ import { markPlainParams, paramsFactory, planParams } from './params.js';
 /** The kind of context that guards, interceptors and filters see: `context.getType() === 'task'`. */
 export const TASK_CONTEXT = 'task';
 
-/** What a request-scoped provider gets as `REQUEST` while a task is handled. */
+/** What a request-scoped provider gets as `REQUEST` while a task is handled; for batches see {@link BatchRequest}. */
 export interface TaskRequest {
   readonly data: unknown;
   readonly context: TaskContext;
 }
 
-/** Runs a method for a task. */
-export type Call = (data: unknown, context: TaskContext) => unknown;
+/** Runs a method for a task, or for a batch. */
+export type Call<C = TaskContext> = (data: unknown, context: C) => unknown;
 
 /** A method of a provider. */
 export interface Place {
@@ -31,7 +33,18 @@ export interface Place {
   readonly method: string;
 }
 
-type Methods = Readonly<Record<string, (...args: unknown[]) => unknown>>;
+type Method = (...args: unknown[]) => unknown;
+type Methods = Readonly<Record<string, Method>>;
+
+/** Makes the arguments of a batch handler. */
+export type BatchArguments = (payloads: readonly unknown[], context: BatchContext) => unknown[] | Promise<unknown[]>;
+
+/** What Nest's pipeline is to end in. */
+interface Target {
+  /** What Nest knows of the parameters, it knows by this name. */
+  readonly name: string;
+  readonly of: (instance: Methods) => Method;
+}
 
 /**
  * Makes a plain function of a method: through Nest's pipeline where any guard, interceptor, pipe or filter applies to it, straight where
@@ -52,53 +65,86 @@ export class Invoker {
     return asyncContext ? (data, context) => taskStorage.run(context, call, data, context) : call;
   }
 
+  /** Calls the method with the payloads of a batch and its context; `fill` makes the arguments of them, where there is more to it. */
+  batch(place: Place, fill?: BatchArguments): Call<BatchContext> {
+    const { wrapper, method } = place;
+    const enhancers = this.enhancers(place);
+    // A name of its own: global pipes are to find the payloads, while those of the parameters have done their work.
+    const name = `${method}:batch`;
+    markPlainParams(classOf(wrapper)!, name);
+    const of = (instance: Methods) => (fill ? withArguments(instance, instance[method]!, fill) : instance[method]!);
+    if (!wrapper.isDependencyTreeStatic()) return this.perTask(wrapper, { name, of }, enhancers);
+    const instance = wrapper.instance as Methods;
+    if (enhancers.any) return this.pipeline(instance, { name, of }, enhancers);
+    const call = of(instance);
+    return (payloads, context) => call.call(instance, payloads, context);
+  }
+
   /** How the method is called depends on who could stand in between, which is known once the application is initialised. */
-  private call({ wrapper, method }: Place): Call {
+  private call(place: Place): Call {
+    const { wrapper, method } = place;
     const type = classOf(wrapper)!;
-    const enhancers = enhancersOf(this.config, type, type.prototype[method]!);
-    if (wrapper.isNotMetatype && enhancers.classes.length > 0) throw unreachableEnhancers(`${type.name}.${method}`, enhancers.classes);
+    const enhancers = this.enhancers(place);
     const plan = planParams(type, method);
     const straight = !enhancers.any && plan.simple;
     if (!straight && plan.simple && !plan.fill) markPlainParams(type, method);
-    if (!wrapper.isDependencyTreeStatic()) return this.perTask(wrapper, method, enhancers);
+    const target: Target = { name: method, of: (instance) => instance[method]! };
+    if (!wrapper.isDependencyTreeStatic()) return this.perTask(wrapper, target, enhancers);
     const instance = wrapper.instance as Methods;
-    if (!straight) return this.pipeline(instance, method, enhancers);
+    if (!straight) return this.pipeline(instance, target, enhancers);
     const { fill } = plan;
     if (!fill) return (data, context) => instance[method]!(data, context);
     return (data, context) => {
-      const args = fill.map((one) => one(data, context));
-      if (!args.some((arg) => arg instanceof Promise)) return instance[method]!(...args);
-      return Promise.all(args).then((late) => instance[method]!(...late));
+      const args = collect(fill, data, context);
+      return args instanceof Promise ? args.then((late) => instance[method]!(...late)) : instance[method]!(...args);
     };
   }
 
-  /** A request-scoped class is made anew for each task, with all that depends on the request. */
-  private perTask(wrapper: InstanceWrapper<object>, method: string, enhancers: Enhancers): Call {
+  private enhancers({ wrapper, method }: Place): Enhancers {
+    const type = classOf(wrapper)!;
+    const enhancers = enhancersOf(this.config, type, type.prototype[method]!);
+    if (wrapper.isNotMetatype && enhancers.classes.length > 0) throw unreachableEnhancers(`${type.name}.${method}`, enhancers.classes);
+    return enhancers;
+  }
+
+  /** A request-scoped class is made anew for each task or batch, with all that depends on the request. */
+  private perTask<C>(wrapper: InstanceWrapper<object>, target: Target, enhancers: Enhancers): Call<C> {
     return async (data, context) => {
-      const request: TaskRequest = { data, context };
+      const request = { data, context };
       const contextId = ContextIdFactory.getByRequest(request);
       this.moduleRef.registerRequestByContextId(contextId.getParent ? contextId.payload : request, contextId);
       const host = wrapper.host!;
       const instance = await this.injector.loadPerContext(wrapper.instance, host, host.providers, contextId, wrapper);
-      return this.pipeline(instance as Methods, method, enhancers, contextId, wrapper.id)(data, context);
+      return this.pipeline<C>(instance as Methods, target, enhancers, contextId, wrapper.id)(data, context);
     };
   }
 
-  private pipeline(instance: Methods, method: string, { filters }: Enhancers, contextId?: ContextId, inquirer?: string): Call {
+  private pipeline<C>(instance: Methods, target: Target, { filters }: Enhancers, contextId?: ContextId, inquirer?: string): Call<C> {
     // Without filters Nest's own would only log what the worker reports anyway.
     const options = { guards: true, interceptors: true, filters };
     return this.creator.create(
       instance,
-      instance[method]!,
-      method,
+      target.of(instance),
+      target.name,
       ROUTE_ARGS_METADATA,
       paramsFactory,
       contextId,
       inquirer,
       options,
       TASK_CONTEXT,
-    ) as Call;
+    ) as Call<C>;
   }
+}
+
+/** The method with other arguments; for guards and reflectors it is the method, with its name and its metadata. */
+function withArguments(instance: Methods, method: Method, fill: BatchArguments): Method {
+  const filled: Method = (payloads, context) => {
+    const args = fill(payloads as readonly unknown[], context as BatchContext);
+    return args instanceof Promise ? args.then((late) => method.apply(instance, late)) : method.apply(instance, args);
+  };
+  Object.defineProperty(filled, 'name', { value: method.name });
+  for (const key of Reflect.getMetadataKeys(method)) Reflect.defineMetadata(key, Reflect.getMetadata(key, method), filled);
+  return filled;
 }
 
 /** Nest registers the enhancers of classes that it makes itself; those of others it would pass over without a word, guards too. */
@@ -126,7 +172,7 @@ function underContract(call: Call, contract: TaskContract): Call {
 }
 
 /** An Observable stands for its last value; an HTTP error that says "your data is wrong" is final. */
-function withFinalErrors(call: Call): Call {
+export function withFinalErrors<C>(call: Call<C>): Call<C> {
   return (data, context) => {
     try {
       const result = call(data, context);

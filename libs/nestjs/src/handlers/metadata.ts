@@ -1,5 +1,5 @@
-import type { Duration, LaneMode, RetryPolicy } from '@jetlane/protocol';
-import type { WorkerEvents } from '@jetlane/worker';
+import type { Duration, LaneMode, Rate } from '@jetlane/protocol';
+import type { BatchOptions, HandlerRetryPolicy, WorkerEvents } from '@jetlane/worker';
 import type { FactoryProvider } from '@nestjs/common';
 import type { TaskContract } from '../contracts/define-task.js';
 
@@ -10,8 +10,10 @@ export type FromContainer<T> = Pick<FactoryProvider<T>, 'inject' | 'useFactory'>
 export interface TaskQueueOptions {
   /** Name of the connection; stands beside a factory, not in what it makes. Default `default`. */
   readonly connection?: string;
-  /** Handlers that may run at once in this process, over all classes of the queue. Default: `workers` of its definition, else 10. */
+  /** Handlers that may run at once in this process, over all classes of the queue. Default: `workers` of its definition, else 10 or its largest batch. */
   readonly concurrency?: number;
+  /** Handlers that may start in this process, such as `{ count: 100, per: '1s' }`, spread evenly. Default: no limit but the queue's. */
+  readonly rate?: Rate;
   /** How lanes share the slots. Default: the definition's, else `weighted`. */
   readonly mode?: LaneMode;
   /** Finished tasks whose record is not confirmed yet; beyond it no handler starts. Default 512. */
@@ -23,11 +25,14 @@ export type DynamicTaskQueue = FromContainer<TaskQueueOptions & { readonly queue
 
 /** Options of one handler. */
 export interface TaskHandlerOptions {
-  /** Overrides the queue's retry policy field by field. */
-  readonly retry?: RetryPolicy;
+  /** Overrides the queue's retry policy field by field; here `backoff` may be a function, and `retryable` say which errors are final. */
+  readonly retry?: HandlerRetryPolicy;
   /** Longest run; then the signal fires and the attempt has failed with `timeout`. Default: no limit. */
   readonly timeout?: Duration;
 }
+
+/** Options of one batch handler: {@link TaskHandlerOptions} for the batch, and how it is gathered. */
+export interface BatchHandlerOptions extends TaskHandlerOptions, Omit<BatchOptions, 'accept'> {}
 
 /** What may happen to a task in this process; see {@link WorkerEvents} for what each tells. */
 export type TaskEventName = 'started' | 'progress' | 'completed' | 'failed' | 'dead' | 'cancelled' | 'interrupted' | 'lease-lost';
@@ -42,14 +47,18 @@ export interface QueueMark {
   readonly options: TaskQueueOptions | FromContainer<TaskQueueOptions>;
 }
 
-/** What `@TaskHandler` writes down; a method may have several. */
+/** What `@TaskHandler` or `@BatchHandler` writes down; a method may have several of one kind. */
 export interface HandlerMark {
+  readonly kind: 'task' | 'batch';
   /** The queue that it is meant for, where the class has several; undefined: all queues of the class. */
   readonly queue: string | undefined;
   readonly types: readonly string[];
   readonly contract: TaskContract | undefined;
-  readonly options: TaskHandlerOptions | FromContainer<TaskHandlerOptions>;
+  readonly options: AnyHandlerOptions | FromContainer<AnyHandlerOptions>;
 }
+
+/** Options of either kind. */
+export type AnyHandlerOptions = TaskHandlerOptions | BatchHandlerOptions;
 
 /** What `@OnTask` writes down; a method may have several. */
 export interface ListenerMark {

@@ -1,20 +1,23 @@
 import type { TaskContext as Context } from '@jetlane/worker';
-import type { PipeTransform, Type } from '@nestjs/common';
+import type { ExecutionContext, PipeTransform, Type } from '@nestjs/common';
 import { ROUTE_ARGS_METADATA } from '@nestjs/common/constants.js';
 import type { ParamsFactory } from '@nestjs/core/helpers/external-context-creator.js';
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { checkValue, wrongPayload } from '../contracts/validate.js';
 
 /** What a parameter gets. The payload has the number of an HTTP body, so that pipes such as ValidationPipe treat it as one. */
-const PARAM = { data: 3, context: 101, signal: 102 } as const;
+export const PARAM = { data: 3, context: 101, signal: 102 } as const;
 
-type Pipe = PipeTransform | Type<PipeTransform>;
+/** A pipe, or a class of pipes. */
+export type Pipe = PipeTransform | Type<PipeTransform>;
 
 /** One parameter as decorators write it down; the form is Nest's own. */
-interface ParamMark {
+export interface ParamMark {
   readonly index: number;
   readonly data: string | undefined;
   readonly pipes: readonly Pipe[];
+  /** Of a decorator made by `createParamDecorator`. */
+  readonly factory?: (data: unknown, context: ExecutionContext) => unknown;
 }
 
 /** How a parameter is filled without Nest's pipeline. */
@@ -31,7 +34,8 @@ export class SchemaPipe implements PipeTransform {
 
 /**
  * The payload, or one field of it: `@TaskData() mail: Mail`, `@TaskData('to', TrimPipe)`, `@TaskData(mailSchema)`. What does not fit the
- * schema makes the task dead at once; the issues are in its error.
+ * schema makes the task dead at once; the issues are in its error. In a batch handler a list of them: schema and pipes look at each payload
+ * by itself, and only the task whose payload does not fit is dead.
  */
 export function TaskData(...rules: (string | StandardSchemaV1 | Pipe)[]): ParameterDecorator {
   const field = rules.find((rule) => typeof rule === 'string');
@@ -41,11 +45,14 @@ export function TaskData(...rules: (string | StandardSchemaV1 | Pipe)[]): Parame
   return mark(PARAM.data, field, pipes);
 }
 
-/** What a handler knows about the run it is in. One name for the decorator and the type: `@TaskContext() context: TaskContext`. */
+/**
+ * What a handler knows about the run it is in. One name for the decorator and the type: `@TaskContext() context: TaskContext`. A batch
+ * handler gets a {@link BatchContext}.
+ */
 export const TaskContext = (): ParameterDecorator => mark(PARAM.context, undefined, []);
 export type TaskContext = Context;
 
-/** The AbortSignal that fires when the run should end. */
+/** The AbortSignal that fires when the run should end; in a batch handler, when that of every task of the batch has. */
 export const TaskSignal = (): ParameterDecorator => mark(PARAM.signal, undefined, []);
 
 function mark(kind: number, data: string | undefined, pipes: readonly Pipe[]): ParameterDecorator {
@@ -56,9 +63,12 @@ function mark(kind: number, data: string | undefined, pipes: readonly Pipe[]): P
   };
 }
 
+/** Reads one field of a payload, or the whole. */
+export const fieldOf = (field: string | undefined): ((data: unknown) => unknown) =>
+  field === undefined ? (data) => data : (data) => (data as Readonly<Record<string, unknown>> | null | undefined)?.[field];
+
 const FILL: Readonly<Record<number, (field: string | undefined) => Fill>> = {
-  [PARAM.data]: (field) =>
-    field === undefined ? (data) => data : (data) => (data as Readonly<Record<string, unknown>> | null | undefined)?.[field],
+  [PARAM.data]: (field) => fieldOf(field),
   [PARAM.context]: () => (_, context) => context,
   [PARAM.signal]: () => (_, context) => context.signal,
 };

@@ -1,15 +1,18 @@
 import { closest, JetlaneError } from '@jetlane/protocol';
-import type { HandlerOptions, WorkerOptions } from '@jetlane/worker';
-import { checkHandlerOptions } from '../module/check-options.js';
+import type { BatchHandlerOptions, HandlerOptions, WorkerOptions } from '@jetlane/worker';
+import { checkBatchOptions, checkHandlerOptions } from '../module/check-options.js';
 import type { FoundClass, FoundListener } from './explorer.js';
 import type { TaskQueueOptions } from './metadata.js';
 
-type Told = Pick<TaskQueueOptions, 'concurrency' | 'mode' | 'settleWindow'>;
-const TOLD: readonly (keyof Told)[] = ['concurrency', 'mode', 'settleWindow'];
+type Told = Pick<TaskQueueOptions, 'concurrency' | 'rate' | 'mode' | 'settleWindow'>;
+const TOLD: readonly (keyof Told)[] = ['concurrency', 'rate', 'mode', 'settleWindow'];
+
+/** A handler of either kind. */
+export type PlannedHandler = HandlerOptions | BatchHandlerOptions;
 
 /** The worker of one queue, as its classes describe it. */
 export class QueuePlan {
-  readonly handlers: Record<string, HandlerOptions> = Object.create(null) as Record<string, HandlerOptions>;
+  readonly handlers: Record<string, PlannedHandler> = Object.create(null) as Record<string, PlannedHandler>;
   readonly listeners: FoundListener[] = [];
   private readonly places = new Map<string, string>();
   private readonly told = new Map<keyof Told, { readonly value: unknown; readonly label: string }>();
@@ -17,8 +20,9 @@ export class QueuePlan {
   constructor(readonly queue: string) {}
 
   /** @throws JetlaneError `duplicate-handler`, which names both places; `invalid-configuration` for options that cannot work */
-  add(type: string, handler: HandlerOptions, label: string): void {
-    checkHandlerOptions(handler, label);
+  add(type: string, handler: PlannedHandler, label: string): void {
+    if ('handleBatch' in handler) checkBatchOptions(handler, label);
+    else checkHandlerOptions(handler, label);
     const other = this.places.get(type);
     if (other !== undefined) {
       throw new JetlaneError(
@@ -37,7 +41,7 @@ export class QueuePlan {
       const value = options[name];
       if (value === undefined) continue;
       const other = this.told.get(name);
-      if (other && other.value !== value) {
+      if (other && JSON.stringify(other.value) !== JSON.stringify(value)) {
         throw new JetlaneError(
           'invalid-configuration',
           `queue "${this.queue}" gets ${name} ${JSON.stringify(other.value)} from ${other.label} and ${JSON.stringify(value)} from ${label}; set it in one place`,

@@ -1,19 +1,34 @@
 import { type Duration, JetlaneError } from '@jetlane/protocol';
-import { type AnyTaskHandler, type TaskHandler, Worker } from '@jetlane/worker';
+import { type AnyBatchHandler, type AnyTaskHandler, type BatchHandler, type TaskContext, type TaskHandler, Worker } from '@jetlane/worker';
 import type { BeforeApplicationShutdown, OnApplicationBootstrap, OnModuleInit } from '@nestjs/common';
-import type { TaskContract } from '../contracts/define-task.js';
 import type { Jetlane } from '../module/jetlane.js';
 import { nestLog } from '../module/nest-log.js';
-import type { FoundClass, FoundListener, TaskExplorer } from './explorer.js';
+import { batchHandler } from './batch-handler.js';
+import type { FoundClass, FoundHandler, FoundListener, TaskExplorer } from './explorer.js';
 import type { Invoker } from './invoker.js';
-import type { TaskEventName, TaskEventOf, TaskHandlerOptions } from './metadata.js';
-import { QueuePlan, unknownQueue } from './plan.js';
+import type { BatchHandlerOptions, TaskEventName, TaskEventOf, TaskHandlerOptions } from './metadata.js';
+import { type PlannedHandler, QueuePlan, unknownQueue } from './plan.js';
 
 /** A handler that is not a decorated method. */
 export interface DynamicHandler extends TaskHandlerOptions {
   readonly queue: string;
   readonly type: string;
   readonly handle: AnyTaskHandler;
+}
+
+/** A batch handler that is not a decorated method; it gets items, each with its payload as `data` and its `context`. */
+export interface DynamicBatchHandler extends BatchHandlerOptions {
+  readonly queue: string;
+  readonly type: string;
+  readonly handleBatch: AnyBatchHandler;
+}
+
+/** A batch handler with its contract, guards, pipes, interceptors and filters. */
+export interface BatchCalls {
+  /** Gives what a task brings into a batch, at once or as a promise, or throws what is wrong with its payload. Default: the payload. */
+  readonly accept?: (payload: unknown, context: TaskContext) => unknown;
+  /** Takes what `accept` gave; returns outcomes in the same order. */
+  readonly handleBatch: BatchHandler;
 }
 
 /** What the workers of a connection go by. */
@@ -45,7 +60,7 @@ export class TaskWorkers implements OnModuleInit, OnApplicationBootstrap, Before
    * initialised: in an `onModuleInit` or earlier.
    * @throws JetlaneError `duplicate-handler`; `invalid-configuration` when it comes too late
    */
-  register({ queue, type, handle, ...options }: DynamicHandler): void {
+  register({ queue, type, ...handler }: DynamicHandler | DynamicBatchHandler): void {
     if (this.state !== 'collecting') {
       throw new JetlaneError(
         'invalid-configuration',
@@ -53,7 +68,7 @@ export class TaskWorkers implements OnModuleInit, OnApplicationBootstrap, Before
         { details: { queue, type } },
       );
     }
-    this.plan(queue).add(type, { handle, ...options }, `TaskWorkers.register("${queue}", "${type}")`);
+    this.plan(queue).add(type, handler, `TaskWorkers.register("${queue}", "${type}")`);
   }
 
   /** The worker of a queue, once the application is initialised; undefined when the queue has no handler here. */
@@ -61,9 +76,18 @@ export class TaskWorkers implements OnModuleInit, OnApplicationBootstrap, Before
     return this.workers.get(queue);
   }
 
-  /** A handler as the worker calls it: with its contract, guards, pipes, interceptors and filters. Undefined when there is none. */
+  /**
+   * A handler of single tasks as the worker calls it: with its contract, guards, pipes, interceptors and filters. Undefined when there is none.
+   */
   handler(queue: string, type: string): TaskHandler | undefined {
-    return this.plans.get(queue)?.handlers[type]?.handle as TaskHandler | undefined;
+    const planned = this.plans.get(queue)?.handlers[type];
+    return planned && 'handle' in planned ? (planned.handle as TaskHandler) : undefined;
+  }
+
+  /** A batch handler as the worker calls it; its `accept` looks at each payload first. Undefined when there is none. */
+  batchHandler(queue: string, type: string): BatchCalls | undefined {
+    const planned = this.plans.get(queue)?.handlers[type];
+    return planned && 'handleBatch' in planned ? (planned as unknown as BatchCalls) : undefined;
   }
 
   /** Queues that have handlers here. */
@@ -118,14 +142,17 @@ export class TaskWorkers implements OnModuleInit, OnApplicationBootstrap, Before
     const plan = this.plan(found.queue);
     plan.tell(found);
     plan.listeners.push(...found.listeners);
-    for (const { types, contract, options, place, label } of found.handlers) {
-      const handle = this.handle(place, contract);
-      for (const type of types) plan.add(type, { handle, ...options }, label);
+    for (const handler of found.handlers) {
+      const planned = this.planned(handler);
+      for (const type of handler.types) plan.add(type, planned, handler.label);
     }
   }
 
-  private handle(place: FoundListener['place'], contract: TaskContract | undefined): AnyTaskHandler {
-    return this.invoker.handler(place, contract, this.settings.asyncContext);
+  private planned({ kind, place, contract, options }: FoundHandler): PlannedHandler {
+    const { asyncContext } = this.settings;
+    if (kind === 'task') return { ...options, handle: this.invoker.handler(place, contract, asyncContext) };
+    const given = options as BatchHandlerOptions;
+    return { ...given, ...batchHandler(this.invoker, place, { contract, asyncContext, groupBy: given.groupBy }) };
   }
 
   private plan(queue: string): QueuePlan {

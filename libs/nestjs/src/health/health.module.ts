@@ -16,6 +16,7 @@ export const InjectJetlaneHealth = (connection?: string): ParameterDecorator & P
 // biome-ignore lint/complexity/noStaticOnlyClass: a dynamic module of NestJS is one
 export class JetlaneHealthModule {
   /** @param connection name of the connection. Default `default` */
+  /** The indicators of one connection, to be injected as {@link JetlaneHealthIndicator}; those of a named one by `@InjectJetlaneHealth(name)`. */
   static forConnection(connection: string = DEFAULT_CONNECTION): DynamicModule {
     const token = getHealthToken(connection);
     const make = (indicators: HealthIndicatorService, jetlane: Jetlane, workers: TaskWorkers) =>

@@ -1,7 +1,20 @@
 import { configurationError, durationSchema, retryPolicySchema } from '@jetlane/protocol';
 import { z } from 'zod';
 
-const handler = z.object({ retry: retryPolicySchema.optional(), timeout: durationSchema(1).optional() });
+const isFunction = (value: unknown): boolean => typeof value === 'function';
+const handlerRetry = retryPolicySchema.extend({
+  backoff: z.union([z.enum(['exponential', 'fixed']), z.custom(isFunction)], 'expected "exponential", "fixed" or a function').optional(),
+  retryable: z.custom(isFunction, 'expected a function').optional(),
+});
+const handler = z.object({ retry: handlerRetry.optional(), timeout: durationSchema(1).optional() });
+const wait = durationSchema(0, 3_600_000).optional();
+const batch = handler.extend({
+  size: z.int().min(1).max(10_000),
+  minSize: z.int().min(1).optional(),
+  maxWait: wait,
+  minGap: wait,
+  groupBy: z.union([z.literal('group'), z.custom(isFunction)], 'expected "group" or a function').optional(),
+});
 const reader = z.object({
   retry: retryPolicySchema.optional(),
   concurrency: z.int().min(1).max(10_000).optional(),
@@ -11,6 +24,9 @@ const reader = z.object({
 
 /** @param label whose options they are. @throws JetlaneError `invalid-configuration` that names it and every wrong field */
 export const checkHandlerOptions = (options: unknown, label: string): void => check(handler, options, label);
+
+/** Likewise for batch handlers. */
+export const checkBatchOptions = (options: unknown, label: string): void => check(batch, options, label);
 
 /** Likewise for readers of events. */
 export const checkReaderOptions = (options: unknown, label: string): void => check(reader, options, label);

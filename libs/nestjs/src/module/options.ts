@@ -33,16 +33,23 @@ export interface JetlaneModuleOptions extends JetlaneOptions, JetlaneModuleSetti
 
 /** A provider that makes the options. */
 export interface JetlaneOptionsFactory {
+  /** Called once, when the application starts. */
   createJetlaneOptions(): JetlaneOptions | Promise<JetlaneOptions>;
 }
 
 /** Options made from what the container has: give one of `useFactory`, `useClass`, `useExisting`. */
 export interface JetlaneModuleAsyncOptions extends JetlaneModuleSettings {
+  /** Modules that export what is injected. Default: none. */
   readonly imports?: ModuleMetadata['imports'];
+  /** Tokens whose providers `useFactory` gets, in this order. Default: none. */
   readonly inject?: FactoryProvider['inject'];
+  /** Makes the options, at once or as a promise. */
   readonly useFactory?: FactoryProvider<JetlaneOptions>['useFactory'];
+  /** A class that makes them; it becomes a provider of its own. */
   readonly useClass?: Type<JetlaneOptionsFactory>;
+  /** A provider that is there already and makes them. */
   readonly useExisting?: InjectionToken<JetlaneOptionsFactory>;
+  /** Providers that the factory needs and no module exports. Default: none. */
   readonly extraProviders?: Provider[];
 }
 
@@ -57,8 +64,11 @@ export interface RegisterQueueOptions extends QueueDefinition {
 /** A queue whose definition is made from what the container has. */
 export interface RegisterQueueAsyncOptions {
   readonly name: string;
+  /** Name of the connection. Default `default`. */
   readonly connection?: string;
+  /** Modules that export what is injected, and the root where it is not global. Default: none. */
   readonly imports?: ModuleMetadata['imports'];
+  /** Tokens whose providers `useFactory` gets, in this order. Default: none. */
   readonly inject?: FactoryProvider['inject'];
   readonly useFactory: FactoryProvider<Omit<QueueDefinition, 'name'>>['useFactory'];
 }

@@ -1,4 +1,16 @@
-import type { EnqueueManyOptions, EnqueueSummary, NewTask, QueuedTask, QueueStats, Receipt, TaskClient, TaskStatus } from '@jetlane/client';
+import type {
+  CancelAnswer,
+  EnqueueManyOptions,
+  EnqueueSummary,
+  GroupCancellation,
+  GroupCancelOptions,
+  NewTask,
+  QueuedTask,
+  QueueStats,
+  Receipt,
+  TaskClient,
+  TaskStatus,
+} from '@jetlane/client';
 import type { Connection } from '@jetlane/jetstream';
 import { type Duration, formatTaskId, JetlaneError, parseTaskId, type QueueDefinition } from '@jetlane/protocol';
 import { isContract, type TaskContract, type TaskInput, type TaskResult } from '../contracts/define-task.js';
@@ -22,6 +34,7 @@ export type ManyOptions = EnqueueManyOptions & Pick<NewTask, 'lane' | 'delay' | 
 export interface ResultOptions {
   /** Default: for ever. */
   readonly timeout?: Duration;
+  /** Stops waiting; its reason is thrown. */
   readonly signal?: AbortSignal;
 }
 
@@ -46,7 +59,7 @@ export class Queue {
    * @throws JetlaneError `payload-mismatch` with `details.issues`, `invalid-argument`; QueueFullError, IdempotencyConflictError and the
    * other errors of {@link TaskClient.enqueue}
    */
-  enqueue<C extends TaskContract>(contract: C, data: TaskInput<C>, options?: TaskOptions): Promise<TaskReceipt<TaskResult<C>>>;
+  enqueue<C extends TaskContract>(type: C, data: TaskInput<C>, options?: TaskOptions): Promise<TaskReceipt<TaskResult<C>>>;
   enqueue(type: string | undefined, data?: unknown, options?: TaskOptions): Promise<Receipt>;
   async enqueue(type: TaskContract | string | undefined, data?: unknown, options: TaskOptions = {}): Promise<Receipt> {
     if (!isContract(type)) return this.client.enqueue(this.name, { ...options, data, ...(type === undefined ? {} : { type }) });
@@ -92,6 +105,20 @@ export class Queue {
    */
   async result<R>(task: TaskReceipt<R> | string, options: ResultOptions = {}): Promise<TaskStatus & { readonly result?: R }> {
     return (await this.client.result(this.idOf(task), options)) as TaskStatus & { readonly result?: R };
+  }
+
+  /**
+   * Cancels a task: it does not run any more, or, if it does, its signal fires. May be repeated.
+   * @param options `reason` stands in the task's record, at most 500 characters
+   * @throws JetlaneError `task-not-found`, `invalid-argument`
+   */
+  async cancel(task: Receipt | string, options: { readonly reason?: string } = {}): Promise<CancelAnswer> {
+    return this.client.cancel(this.idOf(task), options);
+  }
+
+  /** Cancels all tasks of a group, waiting and running ones. @throws JetlaneError `request-timeout` when it takes longer than `timeout` */
+  async cancelGroup(group: string, options: GroupCancelOptions = {}): Promise<GroupCancellation> {
+    return this.client.cancelGroup(this.name, group, options);
   }
 
   /** Depths and ages, straight from the server. For overviews: ten small requests. */

@@ -23,6 +23,7 @@ export interface ServiceConfig {
 }
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+/** What is logged: this and all that is graver; `silent` is nothing. */
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 /** Environment variables by name. */

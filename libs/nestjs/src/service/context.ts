@@ -10,7 +10,9 @@ import type { ServiceMetrics } from './metrics.js';
 
 /** Something of a service that runs between start and stop. `stop` is called once, also when `start` failed half-way. */
 export interface Component {
+  /** Called once, before HTTP requests are served; what it throws ends the process. */
   start(): Promise<void>;
+  /** Ends what was started, within the service's shutdown timeout. */
   stop(): Promise<void>;
   /** A second signal came while it stops: cuts short what takes long. */
   abort?(): void;

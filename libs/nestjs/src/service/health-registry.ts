@@ -4,6 +4,7 @@ export interface HealthReport {
   readonly [detail: string]: unknown;
 }
 
+/** Looks at one thing that readiness depends on. What it throws counts as down; it has 3 s. */
 export type HealthCheck = () => Promise<HealthReport> | HealthReport;
 
 /** A check that takes longer counts as down. */

@@ -41,6 +41,7 @@ export class ServiceMetrics {
       .join('\n')}\n`;
   }
 
+  /** Ends the provider; libraries find none from then on. */
   async stop(): Promise<void> {
     metrics.disable();
     await this.provider.shutdown();

@@ -4,6 +4,7 @@ import { assertHeaderValue, HEADER, type HeaderPair } from '@jetlane/protocol';
 export interface RecordOptions {
   /** Message id of an event: emitted again within two minutes it is stored once. Default: random. */
   readonly id?: string;
+  /** Headers of the message, beside those of trace and content type. Default: none. */
   readonly headers?: Readonly<Record<string, string>>;
 }
 

@@ -12,6 +12,7 @@ export interface Column {
 
 /** The generic operations. */
 export const OPERATIONS = ['insert', 'update', 'upsert', 'delete', 'find', 'count'] as const;
+/** One of {@link OPERATIONS}. */
 export type Operation = (typeof OPERATIONS)[number];
 
 /** A table that tasks may name. What is not listed here cannot be reached. */

@@ -58,7 +58,11 @@ export const creditUpdateData = z
 /** Data of a `credit_calculation` task. */
 export const creditCalculationData = z.object({ user_id: userId });
 
+/** Data of a `user_registration` task, read: defaults filled in. */
 export type UserRegistrationData = z.output<typeof userRegistrationData>;
+/** Likewise of a `credit_purchase` task. */
 export type CreditPurchaseData = z.output<typeof creditPurchaseData>;
+/** Likewise of a `credit_update` task. */
 export type CreditUpdateData = z.output<typeof creditUpdateData>;
+/** Likewise of a `credit_calculation` task. */
 export type CreditCalculationData = z.output<typeof creditCalculationData>;

@@ -3,6 +3,7 @@ import type { ErrorCode } from '../errors.js';
 
 /** What a caller must be allowed to do, from least to most; each holds the ones before it but `produce`, which stands alone. */
 export const SCOPES = ['produce', 'read', 'operate', 'admin'] as const;
+/** One of {@link SCOPES}. */
 export type Scope = (typeof SCOPES)[number];
 
 /** Where a command is found over HTTP. */

@@ -23,6 +23,7 @@ export interface NatsCluster {
   url: string;
   /** Resolves when the running nodes (at least `nodes` of them) have a leader and are healthy. */
   healthy(nodes?: number): Promise<void>;
+  /** Stops every node; deletes the folder if it was a temporary one. */
   stop(): Promise<void>;
 }
 

@@ -25,6 +25,7 @@ export interface ResolveOptions {
   cacheDir?: string;
   /** Default `process.env`; NATS_SERVER_BIN and PATH are read from it. */
   env?: NodeJS.ProcessEnv;
+  /** How a release is downloaded. Default: the official one that Jetlane was tested with. */
   release?: ReleaseOptions;
   /** Where to look, in this order. Default: everywhere. */
   sources?: readonly NatsServerSource[];

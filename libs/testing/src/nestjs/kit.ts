@@ -12,13 +12,16 @@ import {
   type TaskWorkers,
 } from '@jetlane/nestjs';
 import { type Duration, formatTaskId, type Lane, toMs } from '@jetlane/protocol';
-import type { TaskContext } from '@jetlane/worker';
+import type { ItemOutcome, TaskContext } from '@jetlane/worker';
 import { waitUntil } from '../process/wait-until.js';
 import { TestClock } from './clock.js';
+import { overTheWire } from './over-the-wire.js';
+import { runBatch } from './run-batch.js';
 import { fireTimers, type WaitingTask, waitingTasks } from './waiting-tasks.js';
 
 /** An application under test, or any other container of it. */
 export interface Container {
+  /** The provider of this token. */
   get<T>(token: unknown, options?: { strict: boolean }): T;
 }
 
@@ -53,11 +56,9 @@ export class JetlaneTestKit {
   runTask<C extends TaskContract>(contract: C, data: TaskInput<C>, options?: RunOptions): Promise<TaskResult<C>>;
   runTask(queue: string, type: string, data?: unknown, options?: RunOptions): Promise<unknown>;
   async runTask(first: TaskContract | string, second: unknown, third?: unknown, fourth?: RunOptions): Promise<unknown> {
-    const plain = typeof first === 'string';
-    const [queue, data, options] = plain ? [first, third, fourth] : [first.queue, second, third as RunOptions | undefined];
-    const type = options?.type ?? (plain ? (second as string) : first.wireType);
+    const { queue, type, data, options } = readCall(first, second, third, fourth);
     const handler = this.workers.handler(queue, type);
-    if (!handler) throw new Error(`no handler for task type "${type}" of queue "${queue}" in this application`);
+    if (!handler) throw this.noHandler('handler', queue, type);
     return overTheWire(await handler(overTheWire(data), contextOf(queue, type, options)));
   }
 
@@ -89,6 +90,26 @@ export class JetlaneTestKit {
     const idle = async () => (await this.left(working)).every(({ depth }) => depth === 0);
     const passage = { queues: this.jetlane.queueNames(), idle, still: working.length === 0, timeoutMs };
     return new TestClock(this.jetlane.connection).advance(toMs(time, 'time'), passage);
+  }
+
+  /**
+   * Calls a batch handler likewise, with all payloads in one batch, and gives their outcomes in the same order. A payload that does not fit its
+   * contract, or the schema of a parameter, has its outcome without the handler. What the handler throws for the whole batch is thrown here.
+   */
+  runBatch<C extends TaskContract>(
+    contract: C,
+    payloads: readonly TaskInput<C>[],
+    options?: RunOptions,
+  ): Promise<readonly ItemOutcome<TaskResult<C>>[]>;
+  runBatch(queue: string, type: string, payloads: readonly unknown[], options?: RunOptions): Promise<readonly ItemOutcome[]>;
+  async runBatch(first: TaskContract | string, second: unknown, third?: unknown, fourth?: RunOptions): Promise<unknown> {
+    const { queue, type, data, options } = readCall(first, second, third, fourth);
+    const calls = this.workers.batchHandler(queue, type);
+    if (!calls) throw this.noHandler('batch handler', queue, type);
+    return runBatch(
+      calls,
+      (data as readonly unknown[]).map((payload) => ({ data: overTheWire(payload), context: contextOf(queue, type, options) })),
+    );
   }
 
   /** The tasks that wait in a queue, with their payloads: what an application enqueued while no worker runs. */
@@ -129,6 +150,12 @@ export class JetlaneTestKit {
     return this.workers.worker(queue)?.health().state === 'running';
   }
 
+  private noHandler(kind: string, queue: string, type: string): Error {
+    const other = this.workers.handler(queue, type) ?? this.workers.batchHandler(queue, type);
+    const hint = other ? '; the one that it has is of the other kind: runTask and runBatch' : '';
+    return new Error(`no ${kind} for task type "${type}" of queue "${queue}" in this application${hint}`);
+  }
+
   private left(queues = this.workers.queueNames()) {
     return Promise.all(queues.map(async (queue) => (await this.jetlane.client.stats(queue))[0]!));
   }
@@ -144,10 +171,12 @@ export function jetlaneKit(app: Container, connection?: string): JetlaneTestKit 
   return new JetlaneTestKit(app.get<Jetlane>(getJetlaneToken(connection), { strict: false }), workers);
 }
 
-const overTheWire = (value: unknown): unknown => {
-  const text = JSON.stringify(value);
-  return text === undefined ? undefined : (JSON.parse(text) as unknown);
-};
+/** Tells the two ways of calling apart. */
+function readCall(first: TaskContract | string, second: unknown, third: unknown, fourth: RunOptions | undefined) {
+  if (typeof first === 'string') return { queue: first, type: fourth?.type ?? (second as string), data: third, options: fourth };
+  const options = third as RunOptions | undefined;
+  return { queue: first.queue, type: options?.type ?? first.wireType, data: second, options };
+}
 
 function contextOf(queue: string, type: string, options: RunOptions = {}): TaskContext {
   const key = options.key ?? `test-${randomBytes(6).toString('hex')}`;

@@ -14,6 +14,7 @@ import { jetlaneTestOptions } from './test-server.js';
 
 /** The part of a testing module's builder that {@link overrideJetlane} needs. */
 export interface ProviderOverrides<B> {
+  /** As in `@nestjs/testing`. */
   overrideProvider(token: unknown): { useFactory(options: { factory: (...args: never[]) => unknown; inject?: unknown[] }): B };
 }
 

@@ -24,7 +24,9 @@ export interface PlatformOptions {
   services?: readonly ServiceSpec[];
   /** Project root, which the entries of `services` are relative to. Default: found. */
   root?: string;
+  /** How nats-server is found. Default: everywhere, see {@link ResolveOptions}. */
   resolve?: ResolveOptions;
+  /** Told what starts, is ready, dies and ends. Default: nobody. */
   onEvent?: PlatformListener;
 }
 

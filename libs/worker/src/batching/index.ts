@@ -10,7 +10,9 @@ const MOST_SLOTS = 10_000;
 
 /** What the storage asks of a `TaskClient` of `@jetlane/client`. */
 export interface ItemClient {
+  /** Stores an item as a task; resolves when the server has confirmed it. */
   enqueue(queue: string, task: { readonly type: string; readonly data: unknown; readonly lane: Lane }): Promise<{ readonly id: string }>;
+  /** Waits for a task's end. */
   result(
     id: string,
     options: { readonly timeout?: Duration },
@@ -21,9 +23,11 @@ export interface ItemClient {
     readonly error?: { readonly message: string };
     readonly reason?: string;
   }>;
+  /** Depth of a queue, in a list of one. */
   stats(queue: string): Promise<readonly { readonly depth: number }[]>;
 }
 
+/** The engine that {@link jetStreamStorage} keeps items in. */
 export interface JetStreamStorageOptions {
   /** Of the caller, who closes it after the queue. */
   readonly connection: Connection;
@@ -39,6 +43,7 @@ export interface JetStreamStorageOptions {
   readonly definition?: Omit<QueueDefinition, 'name' | 'retry' | 'mode'>;
   /** How long `result` of a handle waits. Default: for ever. */
   readonly resultTimeout?: Duration;
+  /** Told about what the worker survives. Default: silent. */
   readonly log?: WorkerLog;
 }
 
@@ -140,6 +145,7 @@ function lanesOf(levels: number): readonly Lane[] {
   return levels < 4 ? LANES.slice(1, 1 + levels) : LANES;
 }
 
+/** The lane of a priority. @param priority from 0, the highest @param levels how many priorities there are */
 export function laneOf(priority: number, levels: number): Lane {
   const lanes = lanesOf(levels);
   return lanes[Math.floor((priority * lanes.length) / levels)]!;

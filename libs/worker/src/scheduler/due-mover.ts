@@ -14,7 +14,9 @@ export type Fate = 'moved' | 'known' | 'dropped' | 'postponed' | 'dead' | 'malfo
 
 /** Where a mover writes what an operator should know. */
 export interface MoverLog {
+  /** Something was survived. */
   warn(facts: object, event: string): void;
+  /** Something failed. */
   error(facts: object, event: string): void;
 }
 
