@@ -13,6 +13,7 @@ export const ERROR_CODES = {
   'unknown-route': { status: 404, retryable: false, title: 'No such route' },
   'task-not-found': { status: 404, retryable: false, title: 'No task of this id is known' },
   'dead-letter-not-found': { status: 404, retryable: false, title: 'There is no dead letter of this task' },
+  'worker-not-found': { status: 404, retryable: false, title: 'No worker of this name tells of itself' },
   'job-not-found': { status: 404, retryable: false, title: 'No job of this id is known' },
   'idempotency-conflict': { status: 409, retryable: false, title: 'The idempotency key was used with another payload' },
   'wrong-sequence': { status: 409, retryable: true, title: 'Somebody else changed the record first' },

@@ -18,6 +18,8 @@ export {
 } from './commands/command.js';
 export { COMMANDS } from './commands/index.js';
 export { QUEUE_COMMANDS, queueField, storedDefinitionSchema } from './commands/queues.js';
+export { LISTED_STATES, type ListedState, type ProjectionStatus, SEARCH_COMMANDS, type TaskEntry } from './commands/search.js';
+export { WORKER_COMMANDS, type WorkerDetail, type WorkerView } from './commands/workers.js';
 export type {
   Count,
   DeadLetter,
@@ -144,5 +146,6 @@ export {
   type LaneMetrics,
   type MetricsSnapshot,
   OUTCOMES,
+  type ProcessLoad,
   type RunningTask,
 } from './worker-report.js';
