@@ -115,6 +115,12 @@ export class Database {
 
   close(): void {
     this.statements.clear();
+    try {
+      // Statements that are not yet collected keep the file open: the lock is given up before, and for that the log must be left.
+      for (const pragma of ['journal_mode = DELETE', 'locking_mode = NORMAL', 'user_version']) this.db.prepare(`PRAGMA ${pragma}`).all();
+    } catch {
+      // A broken file: it is thrown away anyway.
+    }
     this.db.close();
   }
 
