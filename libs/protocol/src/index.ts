@@ -18,7 +18,14 @@ export {
 } from './commands/command.js';
 export { COMMANDS } from './commands/index.js';
 export { QUEUE_COMMANDS, queueField, storedDefinitionSchema } from './commands/queues.js';
-export { LISTED_STATES, type ListedState, type ProjectionStatus, SEARCH_COMMANDS, type TaskEntry } from './commands/search.js';
+export {
+  LISTED_STATES,
+  type ListedState,
+  listedStates,
+  type ProjectionStatus,
+  SEARCH_COMMANDS,
+  type TaskEntry,
+} from './commands/search.js';
 export { WORKER_COMMANDS, type WorkerDetail, type WorkerView } from './commands/workers.js';
 export type {
   Count,
@@ -139,6 +146,7 @@ export {
   spreadMs,
   tightenRetryPolicy,
 } from './retry-policy.js';
+export { errorText, recordEntry } from './task-entry.js';
 export { formatTaskId, isQueueName, isTaskKey, isTaskType, keySource, parseTaskId, type TaskId } from './task-id.js';
 export {
   type CountedOutcome,

@@ -1,6 +1,5 @@
 import { type Connection, scanDeadLetters, viewDeadLetter } from '@jetlane/jetstream';
-import type { TaskEntry } from '@jetlane/protocol';
-import { errorText } from './record-row.js';
+import { errorText, type TaskEntry } from '@jetlane/protocol';
 import { type Budget, fits, isSpent, type Part, type TaskFilter, type TaskSource } from './task-filter.js';
 import { waitingEntry } from './waiting-entry.js';
 

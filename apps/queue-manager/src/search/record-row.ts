@@ -1,5 +1,5 @@
 import type { StoredMessage } from '@jetlane/jetstream';
-import { decodeRecord, type ErrorRecord, HEADER, headerValue, isFinal, type Names, type StateRecord, toMs } from '@jetlane/protocol';
+import { decodeRecord, errorText, HEADER, headerValue, isFinal, type Names, type StateRecord, toMs } from '@jetlane/protocol';
 import type { Row, Value } from './database.js';
 
 /** Columns of a finished task, in the order of {@link rowOf}. */
@@ -40,9 +40,6 @@ function rowOf(id: string, queue: string, message: StoredMessage, record: StateR
     ...[text(worker), text(reason), error ? errorText(error) : null],
   ];
 }
-
-/** As people see it and search it. */
-export const errorText = ({ name, message }: Pick<ErrorRecord, 'name' | 'message'>): string => `${name}: ${message}`;
 
 const text = (value: unknown): string | null => (typeof value === 'string' ? value : null);
 const count = (value: unknown): number | null => (Number.isSafeInteger(value) ? (value as number) : null);

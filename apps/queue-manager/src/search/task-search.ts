@@ -1,12 +1,4 @@
-import {
-  type CommandInput,
-  type CommandOutput,
-  JetlaneError,
-  LISTED_STATES,
-  type ListedState,
-  type SEARCH_COMMANDS,
-  type TaskEntry,
-} from '@jetlane/protocol';
+import { type CommandInput, type CommandOutput, JetlaneError, listedStates, type SEARCH_COMMANDS, type TaskEntry } from '@jetlane/protocol';
 import { type Budget, isSpent, type TaskFilter, type TaskSource } from './task-filter.js';
 
 type Input = CommandInput<typeof SEARCH_COMMANDS.tasks>;
@@ -49,7 +41,7 @@ export class TaskSearch {
 function filterOf({ state, error, payload, limit: _limit, cursor: _cursor, ...rest }: Input): TaskFilter {
   return {
     ...rest,
-    states: new Set<ListedState>(state ?? LISTED_STATES),
+    states: new Set(listedStates(state)),
     ...(error === undefined ? {} : { error: error.toLowerCase() }),
     ...(payload === undefined ? {} : { payload: payload.toLowerCase() }),
   };

@@ -1,6 +1,5 @@
 import type { StoredMessage } from '@jetlane/jetstream';
-import { HEADER, headerValue, isLane, type Lane, parseHistory, type TaskEntry } from '@jetlane/protocol';
-import { errorText } from './record-row.js';
+import { errorText, HEADER, headerValue, isLane, type Lane, parseHistory, type TaskEntry } from '@jetlane/protocol';
 
 /** A task whose message waits somewhere, as the search shows it. Whatever a stranger wrote into its headers, this reads it. */
 export function waitingEntry(id: string, state: TaskEntry['state'], message: StoredMessage, more: Partial<TaskEntry> = {}): TaskEntry {

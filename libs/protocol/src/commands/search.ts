@@ -12,14 +12,19 @@ const ms = z.number().describe('Milliseconds since 1970.');
 export const LISTED_STATES = ['running', 'queued', 'scheduled', 'retrying', 'completed', 'cancelled', 'dead'] as const;
 export type ListedState = (typeof LISTED_STATES)[number];
 
-const stateList = z.array(z.enum(LISTED_STATES)).min(1);
+const words = (text: string): string[] => text.split(',').map((word) => word.trim());
 
-/** `completed,dead`, as a query has it; the service gets it as a list. */
+/** The states of a search, of which {@link SEARCH_COMMANDS} has checked the text: `completed,dead`. Default: all. */
+export const listedStates = (text?: string): readonly ListedState[] =>
+  text === undefined ? LISTED_STATES : (words(text) as ListedState[]);
+
 const states = z
   .string()
-  .transform((text) => text.split(',').map((word) => word.trim()))
-  .pipe(stateList)
-  .or(stateList)
+  .max(200)
+  .refine(
+    (text) => words(text).every((word) => (LISTED_STATES as readonly string[]).includes(word)),
+    `expected one or more of ${LISTED_STATES.join(', ')}, comma separated`,
+  )
   .describe(`One or more of ${LISTED_STATES.join(', ')}, comma separated. Default: all.`);
 
 const time = z
