@@ -196,7 +196,7 @@ const batching: Suite = {
 const FIRST_PAGE = { run: 'search', unit: 'ms' };
 
 const search: Suite = {
-  count: [1_000_000, 20_000],
+  count: [1_000_000, 100_000],
   warmup: false,
   needsRedis: false,
   runs: [{ key: 'search', side: 'product/search' }],

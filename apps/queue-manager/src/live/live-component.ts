@@ -6,8 +6,8 @@ import { LiveWorkers } from './workers.js';
 
 const SERVICE = 'queue-manager';
 /** Internal command by which a queue-manager that starts learns what the others know: who fell silent before. */
-const HEARD = 'workers.heard';
-const HEARD_TIMEOUT_MS = 1000;
+const SILENT = 'workers.silent';
+const SILENT_TIMEOUT_MS = 1000;
 
 /** Answers `workers.list` and `workers.get`. Every queue-manager listens for itself, so any number of them agree. */
 export class LiveWorkersComponent implements Component {
@@ -30,7 +30,7 @@ export class LiveWorkersComponent implements Component {
     await this.learn();
     this.stops = [
       listen,
-      serveCommand(connection, SERVICE, HEARD, async () => workers.all()),
+      serveCommand(connection, SERVICE, SILENT, async () => workers.silent()),
       serveRegistered(connection, WORKER_COMMANDS.list, async ({ queue, state, limit, cursor }) =>
         page(
           workers.list(queue).filter((worker) => state === undefined || worker.state === state),
@@ -54,7 +54,7 @@ export class LiveWorkersComponent implements Component {
 
   /** Heartbeats alone do not tell of a worker that died before we listened. The first queue-manager has nobody to ask. */
   private async learn(): Promise<void> {
-    const known = await callService(this.connection, SERVICE, HEARD, {}, HEARD_TIMEOUT_MS).catch(() => []);
+    const known = await callService(this.connection, SERVICE, SILENT, {}, SILENT_TIMEOUT_MS).catch(() => []);
     if (!Array.isArray(known)) return;
     for (const { beat, at } of known as { beat?: unknown; at?: unknown }[]) {
       const heartbeat = readHeartbeat(beat);

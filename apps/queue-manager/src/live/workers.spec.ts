@@ -22,6 +22,7 @@ describe('live workers', () => {
       ['c', 'live'],
     ]);
     expect(workers.alive().map(({ worker }) => worker)).toEqual(['c']);
+    expect(workers.silent().map(({ beat }) => beat.worker)).toEqual(['a']);
     now += SHOWN_LOST_MS;
     expect(workers.list().map(({ worker }) => worker)).toEqual(['c']);
   });

@@ -2,6 +2,8 @@ import type { Heartbeat, WorkerDetail, WorkerView } from '@jetlane/protocol';
 
 /** A worker that is silent for longer is lost: three heartbeats and a bit, as analytics and the look-up of a task judge. */
 export const SILENT_MS = 3500;
+/** A heartbeat that is older has been missed, ms. */
+const MISSED_MS = 1500;
 /** How long a lost worker is shown. */
 export const SHOWN_LOST_MS = 60_000;
 /** Workers that are kept in mind; what is silent longest gives way. */
@@ -51,10 +53,11 @@ export class LiveWorkers {
     return [...this.seen.values()].flatMap(({ beat, at }) => (at >= since && (queue === undefined || beat.queue === queue) ? [beat] : []));
   }
 
-  /** What another queue-manager needs to know as much. */
-  all(): { readonly beat: Heartbeat; readonly at: number }[] {
+  /** Who missed a heartbeat: what another queue-manager cannot hear for itself. */
+  silent(): { readonly beat: Heartbeat; readonly at: number }[] {
     this.forget();
-    return [...this.seen.values()];
+    const since = this.now() - MISSED_MS;
+    return [...this.seen.values()].filter(({ at }) => at < since);
   }
 
   private view({ beat, at }: Seen): WorkerView {

@@ -3,7 +3,7 @@ import { COLUMNS } from './record-row.js';
 import type { TaskFilter } from './task-filter.js';
 
 /** Rows that one step looks at: about 20 ms, in which nothing else happens in this process. */
-const STEP = 20_000;
+const STEP = 10_000;
 
 /** What a step found, newest first. */
 export interface Step {

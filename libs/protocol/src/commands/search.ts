@@ -104,7 +104,7 @@ export const SEARCH_COMMANDS = {
       cursor: z.string().max(500).optional(),
     }),
     output: listOutput,
-    problems: ['unknown-queue', 'request-timeout', 'jetstream-api'],
+    problems: ['request-timeout', 'no-responders', 'jetstream-api'],
     timeoutMs: 10_000,
     http: { method: 'GET', path: '/tasks' },
   }),
