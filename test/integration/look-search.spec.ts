@@ -194,7 +194,7 @@ describe('finished tasks', () => {
       await finish(`a.f${i}`, { type: `f${i % 2}`, ...(i < 2 ? { group: 'fg' } : {}), lane: i === 5 ? 'low' : 'normal' });
     await finish('b.f6', { type: 'f0', state: 'cancelled', reason: 'ordered twice' });
     await die('a.d1', 'card 4711 was refused: 100% sure', { type: 'f0' });
-    await die('a.d2', 'card_4712 was refused', { type: 'f1' });
+    await die('a.d2', 'card_4712 was refused: Überweisung', { type: 'f1' });
     await openCurrent();
     const finished = { state: 'completed,cancelled,dead' };
     expect(ids(await listAll({ ...finished, limit: 2 }))).toEqual([
@@ -203,6 +203,7 @@ describe('finished tasks', () => {
     expect(ids(await listAll({ ...finished, type: 'f0', error: 'REFUSED' }))).toEqual(['a.d1']);
     expect(ids(await listAll({ ...finished, error: '100% s' }))).toEqual(['a.d1']);
     expect(ids(await listAll({ ...finished, error: 'card_47' }))).toEqual(['a.d2']);
+    expect(ids(await listAll({ ...finished, error: 'ÜberWEISUNG' }))).toEqual(['a.d2']);
     expect(ids(await listAll({ ...finished, error: 'card' }))).toEqual(['a.d2', 'a.d1']);
     expect(ids(await listAll({ ...finished, type: 'f1' }))).toEqual(['a.d2', 'a.f5', 'a.f3', 'a.f1']);
     expect(ids(await listAll({ ...finished, group: 'fg' }))).toEqual(['a.f1', 'a.f0']);

@@ -119,19 +119,18 @@ export class Feed {
     await nextTurn();
   }
 
-  private async attach(): Promise<void> {
+  /** Learns what the stream holds. One that was deleted and made anew, also while we were connected, begins at 0. @returns its first sequence */
+  private async attach(): Promise<number> {
     const { epoch, names } = this.connection;
-    const state = await streamState(this.connection, names.taskStates);
-    this.position = this.projection.attach({ stream: names.taskStates, created: state.created }, state.lastSequence);
+    const { created, firstSequence, lastSequence } = await streamState(this.connection, names.taskStates);
+    this.position = this.projection.attach({ stream: names.taskStates, created }, lastSequence);
     this.attachedTo = epoch;
+    return firstSequence;
   }
 
   private async expire(): Promise<void> {
     if (Date.now() - this.expiredAt < EXPIRE_MS) return;
-    const { created, firstSequence, lastSequence } = await streamState(this.connection, this.connection.names.taskStates);
-    // Somebody deleted the stream and it was made anew, while we were connected.
-    if (lastSequence < this.position)
-      this.position = this.projection.attach({ stream: this.connection.names.taskStates, created }, lastSequence);
+    const firstSequence = await this.attach();
     for (let i = 0; i < EXPIRE_BATCHES; i++) {
       if (this.projection.expire(firstSequence, Date.now())) {
         this.expiredAt = Date.now();

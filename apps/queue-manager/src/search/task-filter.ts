@@ -1,9 +1,10 @@
 import type { CommandInput, ListedState, SEARCH_COMMANDS, TaskEntry } from '@jetlane/protocol';
 
-/** What a search asks for, without its page. Texts are in lower case. */
+/** What a search asks for, without its page. */
 export interface TaskFilter extends Pick<CommandInput<typeof SEARCH_COMMANDS.tasks>, 'queue' | 'lane' | 'type' | 'group' | 'from' | 'to'> {
   readonly states: ReadonlySet<ListedState>;
   readonly error?: string;
+  /** In lower case. */
   readonly payload?: string;
 }
 
@@ -42,7 +43,7 @@ export function fits(entry: TaskEntry, filter: TaskFilter, data?: Uint8Array): b
   if (lane !== undefined && entry.lane !== lane) return false;
   if (type !== undefined && entry.type !== type) return false;
   if (group !== undefined && entry.group !== group) return false;
-  if (error !== undefined && !entry.error?.toLowerCase().includes(error)) return false;
+  if (error !== undefined && !entry.error?.toLowerCase().includes(error.toLowerCase())) return false;
   return payload === undefined || (data !== undefined && Buffer.from(data).toString('utf8').toLowerCase().includes(payload));
 }
 

@@ -42,7 +42,7 @@ function filterOf({ state, error, payload, limit: _limit, cursor: _cursor, ...re
   return {
     ...rest,
     states: new Set(listedStates(state)),
-    ...(error === undefined ? {} : { error: error.toLowerCase() }),
+    ...(error === undefined ? {} : { error }),
     ...(payload === undefined ? {} : { payload: payload.toLowerCase() }),
   };
 }
