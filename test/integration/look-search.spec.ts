@@ -297,12 +297,15 @@ describe('the projection', () => {
     }
   });
 
-  it('a file that another uses costs the search of finished tasks, not the service', async () => {
+  it('a file that another uses costs the search of finished tasks, not the service, until the other stops', async () => {
     const file = newFile();
-    await openCurrent(file);
+    const first = await openCurrent(file);
     const second = await open({ file }, await site.link());
     expect(second.status()).toMatchObject({ state: 'failed' });
     expect(second.status().detail).toContain('JETLANE_SEARCH_DIR');
+    expect((await list({ state: 'dead' })).items.length).toBeGreaterThan(0);
+    await first.stop();
+    await current(second);
   });
 
   it('crash: killed in the midst of it, rows and position are of one moment', async () => {

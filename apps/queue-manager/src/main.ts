@@ -1,7 +1,7 @@
 import { runService, serveCommand, serveRegistered } from '@jetlane/nestjs/service';
 import { QUEUE_COMMANDS } from '@jetlane/protocol';
 import { queueManagerConfig } from './config.js';
-import { exposeGauges } from './gauges.js';
+import { exposeGauges, exposeLag } from './gauges.js';
 import { LiveWorkersComponent } from './live/live-component.js';
 import { QueueManager } from './queue-manager.js';
 import { SearchComponent } from './search/search-component.js';
@@ -14,6 +14,8 @@ await runService({
     health.add('queues', () => manager.health());
     exposeGauges(meter, manager);
     const live = new LiveWorkersComponent(connection);
+    const search = new SearchComponent(connection, { ...config.search, log: logger, alive: (queue) => live.workers.alive(queue) });
+    exposeLag(meter, search);
     const commands: (() => void)[] = [];
     const serve = (command: string, handler: (input: unknown) => unknown) =>
       commands.push(serveCommand(connection, config.name, command, async (input) => handler(input)));
@@ -30,7 +32,7 @@ await runService({
         stop: async () => commands.forEach((stop) => void stop()),
       },
       live,
-      new SearchComponent(connection, { ...config.search, log: logger, alive: (queue) => live.workers.alive(queue) }),
+      search,
     ];
   },
 });

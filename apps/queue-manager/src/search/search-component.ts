@@ -23,6 +23,8 @@ export interface SearchOptions {
 
 type Lag = Pick<ProjectionStatus, 'state' | 'detail' | 'pending' | 'lag_ms'>;
 
+/** Pause before a file that could not be used is tried again. */
+const RETRY_MS = 3000;
 const OFF: Lag = { state: 'off', detail: 'JETLANE_SEARCH=off', pending: 0, lag_ms: 0 };
 const NO_PAYLOAD = 'the records of finished tasks have no payload';
 
@@ -32,6 +34,7 @@ export class SearchComponent implements Component {
   private projection: Projection | undefined;
   private feed: Feed | undefined;
   private unusable: string | undefined;
+  private retry: NodeJS.Timeout | undefined;
 
   constructor(
     private readonly connection: Connection,
@@ -50,6 +53,7 @@ export class SearchComponent implements Component {
 
   async stop(): Promise<void> {
     for (const stop of this.stops.splice(0)) stop();
+    clearTimeout(this.retry);
     await this.feed?.stop();
     this.projection?.close();
     if (this.options.temporary && this.options.file) removeFiles(this.options.file);
@@ -59,7 +63,7 @@ export class SearchComponent implements Component {
     return this.feed?.status() ?? { ...this.lag(), rows: 0, position: 0, bytes: 0, applied: 0, cost_ms: 0 };
   }
 
-  /** A file that cannot be used costs the search of finished tasks, never the service. */
+  /** A file that cannot be used costs the search of finished tasks, never the service; it is tried again: a process that stops may still have it. */
   private openProjection(): void {
     const { file, log } = this.options;
     if (file === undefined) return;
@@ -68,12 +72,16 @@ export class SearchComponent implements Component {
       this.feed = new Feed(this.connection, this.projection, log);
       this.feed.start();
     } catch (error) {
-      this.unusable = (error as Error).message;
-      log.warn({ file, error: this.unusable }, 'search:unusable');
+      const { message } = error as Error;
+      if (this.unusable !== message) log.warn({ file, error: message }, 'search:unusable');
+      this.unusable = message;
+      this.retry = setTimeout(() => this.openProjection(), RETRY_MS);
+      this.retry.unref();
     }
   }
 
-  private lag(): Lag {
+  /** How far the projection is behind. */
+  lag(): Lag {
     if (this.feed) return this.feed.lag();
     return this.unusable ? { ...OFF, state: 'failed', detail: this.unusable } : OFF;
   }
