@@ -6,7 +6,9 @@ import { fileURLToPath } from 'node:url';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const args = process.argv.slice(2);
 const projects =
-  args.includes('--baselines') || args.includes('--help') ? ['test/bench'] : ['test/bench', 'test/bench/product', 'apps/gateway'];
+  args.includes('--baselines') || args.includes('--help')
+    ? ['test/bench']
+    : ['test/bench', 'test/bench/product', 'apps/gateway', 'apps/queue-manager'];
 
 const build = spawnSync(process.execPath, ['node_modules/typescript7/bin/tsc', '-b', ...projects], { cwd: root, stdio: 'inherit' });
 if (build.status !== 0) {

@@ -248,8 +248,29 @@ const batching: Suite = {
   ],
 };
 
+const FIRST_PAGE = { run: 'search', unit: 'ms' };
+
+const search: Suite = {
+  count: [1_000_000, 100_000],
+  warmup: false,
+  needsRedis: false,
+  runs: [{ key: 'search', side: 'product/search' }],
+  rows: [
+    { metric: 'projection: finished tasks taken in', run: 'search', ...RATE },
+    { metric: 'projection: CPU of the queue-manager', run: 'search', field: 'clientCpu', unit: 'ms/1000 tasks' },
+    { metric: 'projection: file', run: 'search', field: 'megabytes', unit: 'MB' },
+    { metric: 'projection: RSS of the queue-manager', run: 'search', field: 'rss', unit: 'MB' },
+    { metric: 'first page, newest', field: 'newest', ...FIRST_PAGE },
+    { metric: 'first page, type + error that many have', field: 'common', ...FIRST_PAGE },
+    { metric: 'first page, type + error of the oldest', field: 'oldest', ...FIRST_PAGE },
+    { metric: 'first page, type + error that none has', field: 'none', ...FIRST_PAGE },
+    { metric: 'first page, error that none has', field: 'any type', ...FIRST_PAGE },
+    { metric: 'first page, completed tasks of a type that none is', field: 'completed', ...FIRST_PAGE },
+  ],
+};
+
 /** The suites by the names that `--suite` takes, in the order in which they run. */
-export const suites = { enqueue, process, 'nest-process': nestProcess, priority, http, status, tracing, batching } satisfies Record<
+export const suites = { enqueue, process, 'nest-process': nestProcess, priority, http, status, search, tracing, batching } satisfies Record<
   string,
   Suite
 >;

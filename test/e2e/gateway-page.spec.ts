@@ -10,6 +10,7 @@ import { Worker } from '@jetlane/worker';
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
 import { build } from 'vite';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { LiveWorkersComponent } from '../../apps/queue-manager/src/live/live-component.js';
 import { GatewayFixture, sendRaw } from '../integration/gateway-fixture.js';
 
 const SOURCE = fileURLToPath(new URL('../../apps/dashboard', import.meta.url));
@@ -119,6 +120,19 @@ describe('the queues', () => {
     await page.getByText('analytics is not running').waitFor({ state: 'detached' });
     expect(await waitUntil(async () => Number(await card.locator('.facts dd').nth(1).textContent()) > 0, { timeoutMs: 5000 })).toBe(true);
     expect(await card.locator('.facts dd').nth(5).textContent()).toBe('3 of 8');
+  });
+
+  it('shows the workers while the queue-manager knows them', async () => {
+    const { page, errors } = await open('/');
+    await page.waitForSelector('.card');
+    expect(await page.locator('.workers').isVisible()).toBe(false);
+    const live = new LiveWorkersComponent(gateway.admin);
+    await live.start();
+    stops.push(() => live.stop());
+    await page.reload();
+    await page.locator('.workers tbody tr').waitFor();
+    expect(await page.locator('.workers tbody tr').allTextContents()).toEqual([expect.stringContaining(`${worker.name}typed`)]);
+    expect(errors).toEqual([]);
   });
 
   it('rests in a background tab', async () => {

@@ -102,5 +102,21 @@ export async function getJson<T>(path: string): Promise<T> {
   return body as T;
 }
 
+/** A worker as its last heartbeat showed it. */
+export interface WorkerView {
+  readonly worker: string;
+  readonly queue: string;
+  readonly state: 'live' | 'lost';
+  readonly host: string;
+  readonly pid: number;
+  readonly version: string;
+  readonly slots: number;
+  readonly busy: number;
+  readonly utilisation: number | null;
+  readonly loop_lag_ms: number | null;
+  readonly rss_mb: number | null;
+}
+
+export const getWorkers = (limit: number): Promise<{ items: WorkerView[]; total: number }> => getJson(`/api/v1/workers?limit=${limit}`);
 export const getStats = (): Promise<StatsView> => getJson('/api/queue/stats');
 export const getTask = (id: string): Promise<TaskView> => getJson(`/api/queue/status/${encodeURIComponent(id)}`);

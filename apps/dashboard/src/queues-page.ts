@@ -5,6 +5,7 @@ import { keyForm } from './key-form.js';
 import { notice } from './notice.js';
 import type { Page, Pulse } from './page.js';
 import { QueueCard } from './queue-card.js';
+import { WorkersTable } from './workers-table.js';
 
 const EXAMPLE = '{"user_id":"user-1","amount":100}';
 
@@ -28,7 +29,8 @@ export class QueuesPage implements Page {
     h('span', { class: 'swatch done' }, 'done per second'),
     'up to the last two minutes, each on its own scale',
   );
-  private readonly body = h('div', { hidden: true }, this.summary, this.legend, this.grid, this.tryIt());
+  private readonly workers = new WorkersTable();
+  private readonly body = h('div', { hidden: true }, this.summary, this.legend, this.grid, this.workers.element, this.tryIt());
   readonly element = h('div', { class: 'page' }, h('h1', { class: 'hidden' }, 'Queues'), this.notices, this.body);
   private told = '';
 
@@ -36,6 +38,7 @@ export class QueuesPage implements Page {
     try {
       const stats = await getStats();
       this.show(stats);
+      void this.workers.refresh();
       return 'live';
     } catch (error) {
       this.fail(error as ApiError);

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { TaskClient } from '@jetlane/client';
 import { callService, isLoopback, type ServiceContext, type ServiceOptions } from '@jetlane/nestjs/service';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
@@ -19,6 +20,9 @@ export function gatewayService(
   accessLog?: Logger,
 ): ServiceOptions<GatewayConfig> {
   let client: TaskClient | undefined;
+  const closing = new AbortController();
+  // Every open event stream listens.
+  setMaxListeners(0, closing.signal);
   const clientOf = ({ connection }: ServiceContext): TaskClient => {
     client ??= new TaskClient(connection);
     return client;
@@ -29,8 +33,11 @@ export function gatewayService(
     // A task id has up to 193 characters.
     fastify: { frameworkErrors: answerFrameworkError, requestTimeout: 0, routerOptions: { maxParamLength: 600 } },
     guardsHost: true,
-    components: (context) => [{ start: () => clientOf(context).start(), stop: () => clientOf(context).close() }],
-    configureApp: (app, context) => configureGateway(app, context, clientOf(context), accessLog ?? accessLogOf(context)),
+    components: (context) => [
+      { start: () => clientOf(context).start(), stop: () => clientOf(context).close() },
+      { start: async () => undefined, stop: async () => closing.abort() },
+    ],
+    configureApp: (app, context) => configureGateway(app, context, clientOf(context), accessLog ?? accessLogOf(context), closing.signal),
   };
 }
 
@@ -39,12 +46,13 @@ async function configureGateway(
   context: ServiceContext<GatewayConfig>,
   client: TaskClient,
   accessLog: Logger,
+  closing: AbortSignal,
 ): Promise<void> {
   const { config, connection, logger, meter } = context;
   const stats = new StatsSource(client, (service, command, input, timeoutMs) =>
     callService(connection, service, command, input, timeoutMs),
   );
-  const gateway: Gateway = { client, connection, stats, logger, counter: new EnqueueCounter(meter) };
+  const gateway: Gateway = { client, connection, stats, logger, counter: new EnqueueCounter(meter), closing };
   const routes = apiRoutes(gateway);
   configureHttp(app, {
     routes,

@@ -2,18 +2,23 @@ import { runService, serveCommand, serveRegistered } from '@jetlane/nestjs/servi
 import { QUEUE_COMMANDS } from '@jetlane/protocol';
 import { auditModule } from './audit/dead-letter-facts.js';
 import { queueManagerConfig } from './config.js';
-import { exposeGauges } from './gauges.js';
+import { exposeGauges, exposeLag } from './gauges.js';
+import { LiveWorkersComponent } from './live/live-component.js';
 import { QueueManager } from './queue-manager.js';
+import { SearchComponent } from './search/search-component.js';
 import { readStatsInput } from './stats-input.js';
 
 await runService({
-  config: queueManagerConfig,
+  config: () => queueManagerConfig(),
   module: auditModule,
   readsEvents: true,
   components: ({ config, connection, logger, meter, health }) => {
     const manager = new QueueManager(connection, { log: logger });
     health.add('queues', () => manager.health());
     exposeGauges(meter, manager);
+    const live = new LiveWorkersComponent(connection);
+    const search = new SearchComponent(connection, { ...config.search, log: logger, alive: (queue) => live.workers.alive(queue) });
+    exposeLag(meter, search);
     const commands: (() => void)[] = [];
     const serve = (command: string, handler: (input: unknown) => unknown) =>
       commands.push(serveCommand(connection, config.name, command, async (input) => handler(input)));
@@ -29,6 +34,8 @@ await runService({
         },
         stop: async () => commands.forEach((stop) => void stop()),
       },
+      live,
+      search,
     ];
   },
 });

@@ -6,3 +6,4 @@ export type { LaneStats, QueueStats } from './queue-stats.js';
 export { readQueueStats } from './queue-stats.js';
 export type { TaskStatus } from './status.js';
 export { type EnqueueManyOptions, type EnqueueSummary, type GroupCancelOptions, type QueuedTask, TaskClient } from './task-client.js';
+export { MOST_BEHIND, type TaskEvent, type TaskEventBatch, type TaskEventOptions, TaskEvents } from './task-events.js';

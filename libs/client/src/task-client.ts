@@ -20,6 +20,7 @@ import { type QueueStats, readQueueStats } from './queue-stats.js';
 import { ResultWait } from './result-wait.js';
 import { RunningTasks } from './running-tasks.js';
 import { lookUp, type TaskStatus } from './status.js';
+import { RecordHead, type TaskEventOptions, TaskEvents } from './task-events.js';
 
 /** A task of {@link TaskClient.enqueueMany}. */
 export interface QueuedTask extends NewTask {
@@ -58,6 +59,7 @@ export class TaskClient {
   private readonly store: TaskStore;
   private readonly directory: QueueDirectory;
   private readonly running: RunningTasks;
+  private readonly head: RecordHead;
   private readonly nextKey = keySource();
   private readonly laneStreams = new Map<string, Partial<Record<Lane, BulkStream>>>();
 
@@ -66,6 +68,7 @@ export class TaskClient {
     this.store = new TaskStore(connection);
     this.directory = new QueueDirectory(connection);
     this.running = new RunningTasks(connection);
+    this.head = new RecordHead(connection);
   }
 
   /** Learns the queues. Optional: the first call that needs them does it. */
@@ -169,6 +172,11 @@ export class TaskClient {
     await this.directory.open();
     const names = queue === undefined ? this.queueNames() : [(await this.directory.get(queue)).name];
     return Promise.all(names.map((name) => readQueueStats(this.connection, name)));
+  }
+
+  /** Events of tasks: what was written down about them, from now on or from a position. @throws JetlaneError `invalid-argument` */
+  events(options: TaskEventOptions = {}): Promise<TaskEvents> {
+    return TaskEvents.open(this.connection, this.head, options);
   }
 
   /** Names of the defined queues, as far as known. */

@@ -11,7 +11,7 @@ export { Delivery } from './delivery.js';
 export { Frame } from './frame.js';
 export { type BucketChange, type BucketEntry, JsonBucket } from './json-bucket.js';
 export { countMessages, type LaneInfo, laneInfo } from './lane-info.js';
-export { type ConsumerState, consumerState, type ListedLane, listLanes, streamExists } from './lane-list.js';
+export { type ConsumerState, consumerState, type ListedLane, listLanes, type StreamState, streamExists, streamState } from './lane-list.js';
 export type { Payload } from './outbox.js';
 export { checkServer, provisionBase, provisionLane, provisionQueue, REQUIRED_API_LEVEL, removeBase, removeQueue } from './provisioning.js';
 export { type PubAck, Publication } from './publication.js';

@@ -22,11 +22,11 @@ export interface ListedLane {
   readonly hasConsumer: boolean;
 }
 
-/** All lanes of this installation, up to 256 per request. */
-export async function listLanes(connection: Connection): Promise<ListedLane[]> {
+/** All lanes of this installation, or of a queue; up to 256 per request. */
+export async function listLanes(connection: Connection, queue = '*'): Promise<ListedLane[]> {
   const { streams } = await connection.admin();
   const lanes: ListedLane[] = [];
-  for await (const { config, state } of streams.list(connection.names.pattern('tasks.>'))) {
+  for await (const { config, state } of streams.list(connection.names.pattern(`tasks.${queue}.>`))) {
     const parsed = connection.names.parseLaneStream(config.name);
     if (!parsed || !isLane(parsed.lane)) continue;
     lanes.push({
@@ -106,4 +106,20 @@ export async function streamExists(connection: Connection, stream: string): Prom
     if (apiCode(error) === STREAM_NOT_FOUND) return false;
     throw error;
   }
+}
+
+/** What a stream holds. */
+export interface StreamState {
+  /** When it was made, as the server writes it: one that was deleted and made anew counts from 1 again. */
+  readonly created: string;
+  readonly messages: number;
+  readonly firstSequence: number;
+  readonly lastSequence: number;
+}
+
+/** The state of a stream. One API request. */
+export async function streamState(connection: Connection, stream: string): Promise<StreamState> {
+  const { streams } = await connection.admin();
+  const { created, state } = await streams.info(stream);
+  return { created: String(created), messages: state.messages, firstSequence: state.first_seq, lastSequence: state.last_seq };
 }

@@ -14,6 +14,7 @@ export const ERROR_CODES = {
   'unknown-route': { status: 404, retryable: false, title: 'No such route' },
   'task-not-found': { status: 404, retryable: false, title: 'No task of this id is known' },
   'dead-letter-not-found': { status: 404, retryable: false, title: 'There is no dead letter of this task' },
+  'worker-not-found': { status: 404, retryable: false, title: 'No worker of this name tells of itself' },
   'job-not-found': { status: 404, retryable: false, title: 'No job of this id is known' },
   'idempotency-conflict': { status: 409, retryable: false, title: 'The idempotency key was used with another payload' },
   'wrong-sequence': { status: 409, retryable: true, title: 'Somebody else changed the record first' },
@@ -21,6 +22,7 @@ export const ERROR_CODES = {
   'unsupported-media-type': { status: 415, retryable: false, title: 'The content type is not supported' },
   'queue-full': { status: 429, retryable: true, title: 'The queue has reached its depth or byte limit' },
   'too-many-jobs': { status: 429, retryable: true, title: 'As many jobs run as may run at a time' },
+  'too-many-streams': { status: 503, retryable: true, title: 'As many event streams are open as may be at a time' },
   'publisher-overloaded': { status: 503, retryable: true, title: 'Too many publishes are waiting for the server' },
   'publish-timeout': {
     status: 503,

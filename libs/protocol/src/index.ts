@@ -18,6 +18,15 @@ export {
 } from './commands/command.js';
 export { COMMANDS } from './commands/index.js';
 export { QUEUE_COMMANDS, queueField, storedDefinitionSchema } from './commands/queues.js';
+export {
+  LISTED_STATES,
+  type ListedState,
+  listedStates,
+  type ProjectionStatus,
+  SEARCH_COMMANDS,
+  type TaskEntry,
+} from './commands/search.js';
+export { WORKER_COMMANDS, type WorkerDetail, type WorkerView } from './commands/workers.js';
 export type {
   Count,
   DeadLetter,
@@ -139,6 +148,7 @@ export {
   spreadMs,
   tightenRetryPolicy,
 } from './retry-policy.js';
+export { errorText, recordEntry } from './task-entry.js';
 export { formatTaskId, isQueueName, isTaskKey, isTaskType, keySource, parseTaskId, type TaskId } from './task-id.js';
 export {
   type CountedOutcome,
@@ -146,5 +156,6 @@ export {
   type LaneMetrics,
   type MetricsSnapshot,
   OUTCOMES,
+  type ProcessLoad,
   type RunningTask,
 } from './worker-report.js';

@@ -14,8 +14,23 @@ export interface Heartbeat {
   readonly types: readonly string[];
   /** Keys of the tasks that run now, at most 1,000, with lane, hop, attempt and start. */
   readonly running: readonly RunningTask[];
+  /** Share of the slots' time in the last second that handlers took, 0 to 1. Missing from workers of an older version, as is `load`. */
+  readonly utilisation?: number;
+  readonly load?: ProcessLoad;
   /** Set on the last heartbeat of a worker that stops. */
   readonly stopping?: boolean;
+}
+
+/** How busy a worker's process was since its last heartbeat. Workers of one process tell the same. */
+export interface ProcessLoad {
+  /** Longest delay of the event loop, ms. */
+  readonly lagMs: number;
+  /** Share of one processor core; above 1 with threads. */
+  readonly cpu: number;
+  /** Resident memory, MiB. */
+  readonly rssMb: number;
+  /** JavaScript heap in use, MiB. */
+  readonly heapMb: number;
 }
 
 /** A task that a worker runs, as its heartbeat tells; `startedAt` in ms since 1970. */

@@ -109,6 +109,22 @@ export const METRICS = {
     labels: ['queue', 'lane'],
     from: 'queue-manager',
   },
+  searchPending: {
+    name: 'jetlane_search_pending',
+    type: 'gauge',
+    unit: '{record}',
+    description: 'Records that the projection of finished tasks has not taken in; missing where it is off',
+    labels: [],
+    from: 'queue-manager',
+  },
+  searchLag: {
+    name: 'jetlane_search_lag_seconds',
+    type: 'gauge',
+    unit: 's',
+    description: 'How long ago the projection of finished tasks had seen all that there was',
+    labels: [],
+    from: 'queue-manager',
+  },
   schedulerMoved: {
     name: 'jetlane_scheduler_moved',
     type: 'counter',

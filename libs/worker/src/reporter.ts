@@ -4,6 +4,8 @@ import type { CountedOutcome, Heartbeat, Lane, LaneMetrics, MetricsSnapshot, Run
 import { Histogram, HopHistograms, observeWorker } from '@jetlane/telemetry';
 import type { HeldTask } from './held-task.js';
 import type { CompiledOptions } from './options.js';
+import { ProcessMeter } from './process-load.js';
+import { Utilisation } from './utilisation.js';
 
 const INTERVAL_MS = 1000;
 const MOST_RUNNING = 1000;
@@ -33,12 +35,15 @@ export interface Load {
 export class Reporter {
   private readonly lanes = new Map<Lane, LaneCounters>();
   private readonly startedAt = Date.now();
+  private readonly process = new ProcessMeter();
+  private readonly utilisation = new Utilisation();
   private timer: NodeJS.Timeout | undefined;
   private unsubscribe: (() => void) | undefined;
   private unobserve: (() => void) | undefined;
   private changed = true;
   private storing = false;
   private storedAt = 0;
+  private lastMeasured: { readonly at: number; readonly figures: Pick<Heartbeat, 'utilisation' | 'load'> } | undefined;
 
   constructor(
     private readonly connection: Connection,
@@ -47,6 +52,7 @@ export class Reporter {
   ) {}
 
   start(): void {
+    this.process.start();
     this.timer = setInterval(() => this.report(), INTERVAL_MS);
     this.unobserve = observeWorker(() => ({ queue: this.options.queue, lanes: this.counts() }));
     this.unsubscribe = this.connection.subscribe(this.connection.names.heartbeatPing(), () => this.beat());
@@ -59,6 +65,7 @@ export class Reporter {
     this.unsubscribe?.();
     this.unobserve?.();
     this.beat(true);
+    this.process.stop();
     return this.snapshot();
   }
 
@@ -71,6 +78,7 @@ export class Reporter {
     if (task.startedAt === 0) return;
     counters.wait.record(Math.max(0, task.startedAt - task.delivery.storedAt) * 1000);
     counters.run.record(task.runMicros);
+    this.utilisation.ran(task.runMicros / 1000);
   }
 
   private *counts(): Iterable<readonly [Lane, LaneCounters['counts']]> {
@@ -111,9 +119,20 @@ export class Reporter {
       busy: this.load.busy(),
       types: [...options.handlers.keys()],
       running: this.runningTasks(),
+      ...this.measured(),
       ...(stopping ? { stopping } : {}),
     };
     connection.send(connection.names.heartbeat(options.queue, options.name), JSON.stringify(heartbeat));
+  }
+
+  /** Measured over the time since the last report: an answer to a ping in between repeats it. */
+  private measured(): Pick<Heartbeat, 'utilisation' | 'load'> {
+    const now = Date.now();
+    if (this.lastMeasured && now - this.lastMeasured.at < INTERVAL_MS / 2) return this.lastMeasured.figures;
+    const starts = [...this.load.running()].flatMap(({ startedAt }) => (startedAt > 0 ? [startedAt] : []));
+    const figures = { utilisation: this.utilisation.read(now, this.load.slots(), starts), load: this.process.read() };
+    this.lastMeasured = { at: now, figures };
+    return figures;
   }
 
   private runningTasks(): Heartbeat['running'] {

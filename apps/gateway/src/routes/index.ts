@@ -5,6 +5,7 @@ import { deadLetterJobRoutes } from './dead-letter-jobs.js';
 import { deadLetterMoveRoutes } from './dead-letter-moves.js';
 import { deadLetterRoutes } from './dead-letters.js';
 import { enqueueRoute } from './enqueue.js';
+import { eventsRoute } from './events.js';
 import { exampleRoutes } from './examples.js';
 import type { ApiRoute, Gateway } from './route.js';
 import { statsRoutes } from './stats.js';
@@ -22,6 +23,7 @@ export function apiRoutes(gateway: Gateway): ApiRoute[] {
     ...deadLetterMoveRoutes(gateway),
     ...deadLetterJobRoutes(gateway),
     ...commandRoutes(gateway),
+    eventsRoute(gateway),
     ...exampleRoutes(gateway),
   ];
 }

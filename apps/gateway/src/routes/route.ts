@@ -14,6 +14,8 @@ export interface Gateway {
   readonly stats: StatsSource;
   readonly counter: EnqueueCounter;
   readonly logger: Logger;
+  /** Aborted when the gateway stops: streams that would not end by themselves do then. */
+  readonly closing: AbortSignal;
 }
 
 /** One answer of a route, for the API description. */
