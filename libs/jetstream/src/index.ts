@@ -8,6 +8,10 @@ export { DeadLetterMover, type RedriveChange, type Redriven } from './dead-lette
 export { countDeadLetters, isCountable, type ScanOptions, type ScanPage, scanDeadLetters, totalOf } from './dead-letter-scan.js';
 export { detailDeadLetter, viewDeadLetter } from './dead-letter-view.js';
 export { Delivery } from './delivery.js';
+export { JobKeeper, type JobKeeperOptions } from './jobs/job-keeper.js';
+export type { JobLog, JobRun, JobWork } from './jobs/job-run.js';
+export type { Job } from './jobs/job-store.js';
+export { Pace } from './jobs/pace.js';
 export { type BucketChange, type BucketEntry, JsonBucket } from './json-bucket.js';
 export { countMessages, type LaneInfo, laneInfo } from './lane-info.js';
 export { type ConsumerState, consumerState, type ListedLane, listLanes, streamExists } from './lane-list.js';
