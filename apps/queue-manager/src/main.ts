@@ -1,9 +1,11 @@
 import { runService, serveCommand, serveRegistered } from '@jetlane/nestjs/service';
 import { QUEUE_COMMANDS } from '@jetlane/protocol';
+import { AuditLog } from './audit/audit-log.js';
 import { queueManagerConfig } from './config.js';
 import { exposeGauges } from './gauges.js';
 import { QueueManager } from './queue-manager.js';
 import { readStatsInput } from './stats-input.js';
+import { Steering } from './steering/steering.js';
 
 await runService({
   config: queueManagerConfig,
@@ -16,6 +18,8 @@ await runService({
       commands.push(serveCommand(connection, config.name, command, async (input) => handler(input)));
     return [
       manager,
+      new Steering(connection, { log: logger }),
+      new AuditLog(connection),
       {
         start: async () => {
           serve('stats', (input) => manager.stats(readStatsInput(input).queue));

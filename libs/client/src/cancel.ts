@@ -1,4 +1,4 @@
-import { type Connection, consumerState, leaderGet, type StoredMessage, type TaskCopy, type TaskStore } from '@jetlane/jetstream';
+import { type Connection, consumerState, hopOf, leaderGet, type StoredMessage, type TaskCopy, type TaskStore } from '@jetlane/jetstream';
 import {
   type CancelReply,
   formatTaskId,
@@ -103,8 +103,26 @@ function gone({ queue, key }: TaskId, record: StateRecord | undefined): 'too-lat
   });
 }
 
+/**
+ * Writes the record of a cancelled task whose message was read, and nothing else.
+ * @returns false when its hop is over for another reason: whoever settled it removes the message
+ */
+export async function recordCancelled(store: TaskStore, id: TaskId, message: StoredMessage, order: CancelOrder): Promise<boolean> {
+  const hop = hopOf(message);
+  for (;;) {
+    const { record, sequence } = await store.record(id.queue, id.key, leaderGet);
+    if (record && (record.hop > hop || (record.hop === hop && isFinal(record.state)))) return record.state === 'cancelled';
+    try {
+      await store.writeRecord(id.queue, id.key, cancelledRecord(id, hop, order.reason, record, message), order.keepMs, sequence);
+      return true;
+    } catch (error) {
+      if (!(error instanceof WrongSequenceError)) throw error;
+    }
+  }
+}
+
 /** Carries on what an idempotency key needs: the hash. */
-export function cancelledRecord(
+function cancelledRecord(
   { queue, key }: TaskId,
   hop: number,
   reason: string,

@@ -21,6 +21,7 @@ export { type PubAck, Publication } from './publication.js';
 export { Publisher, type PublisherOptions } from './publisher.js';
 export { PullLoop, type PullLoopHealth, type PullLoopOptions } from './pull-loop.js';
 export { MISSED_HEARTBEATS, type PullEnd, Puller, type PullerOptions, type PullMode } from './puller.js';
+export { enforcePause, holdLane, openPauses, type PauseEntry, pauseEnd, readPause } from './queue-pause.js';
 export { ensureQueue, openQueueBucket } from './queue-registry.js';
 export { ServerClock } from './server-clock.js';
 export { type CommandAnswer, type CommandError, callCommand, callService } from './service-call.js';
@@ -34,7 +35,8 @@ export {
   purgeSubject,
   type StoredMessage,
 } from './stored.js';
-export { type Batch, type BatchRequest, directGetBatch, scanStream } from './stored-batch.js';
+export { type BackRequest, readBack } from './stored-back.js';
+export { type Batch, type BatchRequest, countFrom, directGetBatch, scanStream } from './stored-batch.js';
 export { type FollowOptions, StreamFollower } from './stream-follower.js';
 export { hopOf, type Reader, type TaskCopy, TaskStore, type TaskTraces, type TimerRequest } from './task-store.js';
 export { bodyText } from './wire-message.js';

@@ -6,6 +6,7 @@ export {
   REASON_LIMIT,
   type TaskCancelNotice,
 } from './cancel.js';
+export { AUDIT_COMMANDS, type AuditItem, auditEntrySchema } from './commands/audit.js';
 export {
   COMMAND_CALLER_HEADER,
   type Command,
@@ -18,6 +19,20 @@ export {
 } from './commands/command.js';
 export { COMMANDS } from './commands/index.js';
 export { QUEUE_COMMANDS, queueField, storedDefinitionSchema } from './commands/queues.js';
+export {
+  JOB_COMMANDS,
+  type QueueJob,
+  type QueuePause,
+  type QueuePreview,
+  queueJobSchema,
+  queuePauseSchema,
+  queuePreviewSchema,
+  STEERING_COMMANDS,
+  STEERING_LIMITS,
+  type TaskSelection,
+  taskSelectionSchema,
+} from './commands/steering.js';
+export { TASK_COMMANDS } from './commands/tasks.js';
 export type {
   Count,
   DeadLetter,

@@ -71,6 +71,8 @@ export interface StateRecord {
   readonly log?: readonly LogLine[];
   /** How many deliveries are suspected to have killed their worker. */
   readonly crashes?: number;
+  /** What the task carried, where its queue keeps it (`keepPayload`): as text, or in base64 where it is none. */
+  readonly payload?: { readonly text?: string; readonly base64?: string; readonly contentType?: string };
   /** State `accepted`: the producer's random claim, and the hash of the payload. */
   readonly claim?: string;
   readonly hash?: string;

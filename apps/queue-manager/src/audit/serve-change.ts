@@ -35,6 +35,6 @@ export function serveChange<C extends Command>(
 }
 
 function targetOf(input: object): string {
-  const { queue, id } = input as { queue?: unknown; id?: unknown };
-  return String(id ?? queue ?? '');
+  const { queue, id, task_id } = input as { queue?: unknown; id?: unknown; task_id?: unknown };
+  return String(task_id ?? id ?? queue ?? '');
 }

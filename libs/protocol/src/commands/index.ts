@@ -1,5 +1,14 @@
+import { AUDIT_COMMANDS } from './audit.js';
 import type { Command } from './command.js';
 import { QUEUE_COMMANDS } from './queues.js';
+import { JOB_COMMANDS, STEERING_COMMANDS } from './steering.js';
+import { TASK_COMMANDS } from './tasks.js';
 
 /** The registry: all commands of the platform. */
-export const COMMANDS: readonly Command[] = [...Object.values(QUEUE_COMMANDS)];
+export const COMMANDS: readonly Command[] = [
+  ...Object.values(QUEUE_COMMANDS),
+  ...Object.values(STEERING_COMMANDS),
+  ...Object.values(JOB_COMMANDS),
+  ...Object.values(TASK_COMMANDS),
+  ...Object.values(AUDIT_COMMANDS),
+];
