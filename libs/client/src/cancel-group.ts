@@ -8,7 +8,7 @@ import {
   type TaskStore,
 } from '@jetlane/jetstream';
 import { type CancelReply, type GroupCancelNotice, HEADER, headerValue, LANES, type Lane } from '@jetlane/protocol';
-import { recordCancelled } from './cancel.js';
+import { type CancelOrder, recordCancelled } from './cancel.js';
 
 /** What came of cancelling a group, as it was found: what workers have dropped before it was read is in neither count. */
 export interface GroupCancellation {
@@ -25,9 +25,7 @@ export interface GroupName {
   readonly group: string;
 }
 
-export interface GroupOrder {
-  readonly reason: string;
-  readonly keepMs: number;
+export interface GroupOrder extends CancelOrder {
   readonly timeoutMs: number;
 }
 

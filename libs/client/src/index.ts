@@ -1,4 +1,5 @@
-export type { CancelAnswer } from './cancel.js';
+export { type CommandCalls, JetlaneAdmin } from './admin.js';
+export { type CancelAnswer, type CancelOrder, cancelOrder } from './cancel.js';
 export type { GroupCancellation } from './cancel-group.js';
 export { DeadLetterAdmin, type ManyOptions, type PageOptions, type RedriveOptions } from './dead-letters.js';
 export type { NewTask, Receipt } from './new-task.js';

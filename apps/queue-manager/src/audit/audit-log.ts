@@ -12,6 +12,7 @@ export class AuditLog {
   async start(): Promise<void> {
     const audit = await Audit.open(this.connection);
     this.stopServing = serveRegistered(this.connection, AUDIT_COMMANDS.list, (input) => audit.list(input));
+    await this.connection.flush();
   }
 
   async stop(): Promise<void> {

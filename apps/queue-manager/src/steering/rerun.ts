@@ -44,7 +44,7 @@ export async function rerun(connection: Connection, definition: QueueDefinition,
     if (fate === 'gone') throw notFinished(task_id);
     return { task_id, hop, lane, duplicate: fate === 'duplicate' };
   }
-  const payload = given ?? keptPayload(found);
+  const payload = given ?? payloadIn(found);
   const [hop, lane] = [found.hop + 1, input.lane ?? found.lane ?? DEFAULT_LANE];
   const { duplicate } = await store.publishTask(queue, lane, key, { headers: headersOf(found, payload), data: payload.data, hop });
   return { task_id, hop, lane, duplicate: duplicate === true };
@@ -87,7 +87,7 @@ function givenPayload(input: Input, { name, maxPayload = LANE_DEFAULTS.maxPayloa
   return { data, contentType: input.contentType === JSON_CONTENT_TYPE ? undefined : input.contentType };
 }
 
-function keptPayload({ id, payload }: StateRecord): Payload {
+function payloadIn({ id, payload }: StateRecord): Payload {
   if (payload) return { data: payload.text ?? Buffer.from(payload.base64 ?? '', 'base64'), contentType: payload.contentType };
   throw new JetlaneError(
     'payload-not-kept',

@@ -38,6 +38,8 @@ export class Steering {
     this.serveQueues(audit);
     this.serveJobs(audit);
     this.serveTasks(audit);
+    // Whoever sees this service ready can call it.
+    await this.connection.flush();
   }
 
   /** Jobs are left to other copies. */

@@ -1,16 +1,6 @@
-import { moveTask, purgeTask, type TaskClient } from '@jetlane/client';
+import { type CancelOrder, cancelOrder, moveTask, purgeTask, type TaskClient } from '@jetlane/client';
 import { type Connection, type StoredMessage, TaskStore } from '@jetlane/jetstream';
-import {
-  formatTaskId,
-  HEADER,
-  headerValue,
-  isLane,
-  JetlaneError,
-  LANE_DEFAULTS,
-  type QueueDefinition,
-  type QueueJob,
-  toMs,
-} from '@jetlane/protocol';
+import { formatTaskId, HEADER, headerValue, isLane, JetlaneError, type QueueDefinition, type QueueJob } from '@jetlane/protocol';
 import type { TaskFate } from './queue-work.js';
 import { type Place, whereIs } from './selection.js';
 
@@ -79,8 +69,7 @@ export class TaskActs {
 const keyOf = ({ subject }: StoredMessage): string => subject.slice(subject.lastIndexOf('.') + 1);
 
 /** A queue that keeps no records keeps one of a task whose key the caller gave all the same: later uses of the key are answered from it. */
-function recordOrder({ keep, keepFailures, keepRecords }: QueueDefinition, message: StoredMessage, reason: string) {
-  if (keep === 'none' && headerValue(message.headers, HEADER.hash) === undefined) return undefined;
-  const age = keepFailures ?? keepRecords;
-  return { reason, keepMs: age === undefined ? LANE_DEFAULTS.keepRecordsMs : toMs(age) };
+function recordOrder(definition: QueueDefinition, message: StoredMessage, reason: string): CancelOrder | undefined {
+  if (definition.keep === 'none' && headerValue(message.headers, HEADER.hash) === undefined) return undefined;
+  return cancelOrder(definition, reason);
 }
