@@ -52,7 +52,7 @@ export async function purgeTask(
  * delete by sequence.
  * Crash before the publish: nothing happened. Between publish and delete: the task stands in both places; whoever goes on with the move
  * finds the copy of the higher hop, or its record, and only removes the source; if a worker gets the source first it runs twice. After the
- * delete: done. Tests: steer-takeover.spec "move".
+ * delete: done. Tests: steer-move-takeover.spec.
  * @param order for the record under the old id; undefined: the queue keeps none, or the task keeps its id
  * @returns false when it had been moved before: now only the source was removed
  * @throws QueueFullError, JetlaneError `idempotency-conflict` when another task has its key there, `payload-too-large`, `publish-timeout`

@@ -75,9 +75,14 @@ async function applyPause(connection: Connection, queue: string, lane: Lane, end
   }
 }
 
-/** Pauses one lane for some ms, whatever its entry says; {@link enforcePause} ends it, or the server when the time is up. */
-export async function holdLane(connection: Connection, queue: string, lane: Lane, ms: number): Promise<void> {
+/**
+ * Pauses one lane for some ms, whatever its entry says; {@link enforcePause} ends it, or the server when the time is up.
+ * @returns when it ends by itself, ms since 1970 by the server's clock
+ */
+export async function holdLane(connection: Connection, queue: string, lane: Lane, ms: number): Promise<number> {
   const { consumers } = await connection.admin();
   const { stream, consumer } = connection.names.lane(queue, lane);
-  await consumers.pause(stream, consumer, new Date(await connection.clock.toServer(Date.now() + ms)));
+  const until = await connection.clock.toServer(Date.now() + ms);
+  await consumers.pause(stream, consumer, new Date(until));
+  return until;
 }

@@ -32,8 +32,8 @@ export async function guarded<T>(
   if (!state || resting || first > state.deliveredSequence + FAR)
     return finish(connection, queue, lane, await act(state?.deliveredSequence ?? 0));
   try {
-    await holdLane(connection, queue, lane, HOLD_MS);
-    const { deliveredSequence } = await standsStill(connection, queue, lane);
+    const until = await holdLane(connection, queue, lane, HOLD_MS);
+    const { deliveredSequence } = await standsStill(connection, queue, lane, until);
     return await finish(connection, queue, lane, await act(deliveredSequence));
   } finally {
     // A link that broke: the hold ends by itself, and the next round of `Pauses` sets what an operator wants.
@@ -50,11 +50,11 @@ const stateOf = (connection: Connection, queue: string, lane: Lane): Promise<Con
   return consumerState(connection, stream, consumer);
 };
 
-/** In a cluster the pause is confirmed before the consumer's leader knows of it. */
-async function standsStill(connection: Connection, queue: string, lane: Lane): Promise<ConsumerState> {
+/** In a cluster the pause is confirmed before the consumer's leader knows of it; and what it knows may be the hold before this one. */
+async function standsStill(connection: Connection, queue: string, lane: Lane, until: number): Promise<ConsumerState> {
   for (let looks = 0; looks < LOOKS; looks++) {
     const state = await stateOf(connection, queue, lane);
-    if (state?.paused) return state;
+    if (state?.pausedUntil === until) return state;
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   }
   throw new JetlaneError('request-timeout', `lane "${lane}" of queue "${queue}" could not be held; it is tried again`);

@@ -1,7 +1,7 @@
 import { TaskClient } from '@jetlane/client';
 import type { Connection, JobLog } from '@jetlane/jetstream';
 import { serveRegistered } from '@jetlane/nestjs/service';
-import { JOB_COMMANDS, parseTaskId, STEERING_COMMANDS, TASK_COMMANDS } from '@jetlane/protocol';
+import { JOB_COMMANDS, parseTaskId, type QueueJob, STEERING_COMMANDS, TASK_COMMANDS } from '@jetlane/protocol';
 import { Audit } from '../audit/audit.js';
 import { serveChange } from '../audit/serve-change.js';
 import { Pauses } from './pauses.js';
@@ -79,7 +79,8 @@ export class Steering {
     stops.push(
       serveRegistered(connection, JOB_COMMANDS.list, async ({ queue, state }) => {
         const all = await keeper.list();
-        return { items: all.filter((job) => (queue ?? job.queue) === job.queue && (state ?? job.state) === job.state) };
+        const fitting = all.filter((job) => (queue ?? job.queue) === job.queue && (state ?? job.state) === job.state);
+        return { items: fitting.slice(0, MOST_LISTED).map(brief) };
       }),
       serveRegistered(connection, JOB_COMMANDS.get, ({ id }) => keeper.get(id)),
       serveChange(connection, audit, JOB_COMMANDS.cancel, async ({ id }) => {
@@ -109,6 +110,14 @@ export class Steering {
     );
   }
 }
+
+/** An answer must fit into one message. */
+const MOST_LISTED = 200;
+const brief = (job: QueueJob): QueueJob => ({
+  ...job,
+  failures: job.failures.slice(0, 1),
+  select: job.select.ids ? { ...job.select, ids: job.select.ids.slice(0, 10) } : job.select,
+});
 
 /** A job, or a preview, as the answer and as the audit keeps it: without the lists. */
 function begun<T extends object>(output: T): { output: T; after: object } {

@@ -254,7 +254,7 @@ export const JOB_COMMANDS = {
     ...jobs,
     name: 'jobs.list',
     summary: 'List the jobs of the last seven days',
-    description: 'Newest first.',
+    description: 'Newest first, at most 200; of each the first failure and the first ten ids.',
     scope: 'read',
     input: z.strictObject({ queue: queueField.optional(), state: queueJobSchema.shape.state.optional() }),
     output: z.object({ items: z.array(queueJobSchema) }),
