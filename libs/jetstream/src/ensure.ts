@@ -46,7 +46,10 @@ export async function ensureConsumer(
     if (apiCode(error) === CONSUMER_EXISTS) return consumers.info(stream, wants.durable_name);
     throw existing ? updateError(what, wants, existing.config, error) : apiError(what, error);
   });
-  assertEchoed(what, wants, written.config);
+  // After a restart the server answers the first update of a consumer with its old configuration, though it took the new one
+  // (nats-server 2.15.1). Test: steer-pause.spec "stays paused".
+  const echo = differences(wants, written.config).length > 0 ? await consumers.info(stream, wants.durable_name) : written;
+  assertEchoed(what, wants, echo.config);
 }
 
 /** Deletes a stream if it is there. */
