@@ -50,7 +50,9 @@ describe('a paused queue', () => {
     await steering.stop();
     site.server.kill('SIGKILL');
     await site.server.exited;
+    await eventually('the link is seen to be down', () => site.connection.state !== 'connected');
     await site.server.start();
+    await eventually('the link is back', () => site.connection.state === 'connected');
     await eventually('paused still', async () => (await pausedLanes().catch(() => [])).length === 4);
     const manager = new QueueManager(await site.link(), { log });
     await manager.start();
