@@ -119,17 +119,22 @@ function gone({ queue, key }: TaskId, record: StateRecord | undefined): 'too-lat
  */
 export async function recordCancelled(store: TaskStore, id: TaskId, message: StoredMessage, order: CancelOrder): Promise<boolean> {
   const hop = hopOf(message);
-  for (;;) {
-    const { record, sequence } = await store.record(id.queue, id.key, leaderGet);
+  // Mostly there is none at the first hop of a task without an idempotency key: the write tells if there is.
+  const likelyNone = hop === 1 && headerValue(message.headers, HEADER.hash) === undefined;
+  for (let known: KnownRecord = likelyNone ? { sequence: 0 } : await store.record(id.queue, id.key, leaderGet); ; ) {
+    const { record, sequence } = known;
     if (record && (record.hop > hop || (record.hop === hop && isFinal(record.state)))) return record.state === 'cancelled';
     try {
       await store.writeRecord(id.queue, id.key, cancelledRecord(id, hop, order, record, message), order.keepMs, sequence);
       return true;
     } catch (error) {
       if (!(error instanceof WrongSequenceError)) throw error;
+      known = await store.record(id.queue, id.key, leaderGet);
     }
   }
 }
+
+type KnownRecord = Awaited<ReturnType<TaskStore['record']>>;
 
 /** Carries on what an idempotency key needs: the hash. */
 function cancelledRecord(

@@ -10,6 +10,8 @@ export type TaskFate = 'done' | 'held' | 'skipped';
 type Result = TaskFate | JetlaneError;
 
 const MOST_FAILURES = 20;
+/** Tasks that are dealt with at once, while their lane may have to stand still: a tenth of a second's worth, at most this many. */
+const CHUNK = 256;
 
 /** What a job over the tasks of a queue does. */
 export function queueWork(acts: TaskActs, log: JobLog): JobWork<QueueJob> {
@@ -37,6 +39,10 @@ class QueueRun {
     this.pace = new Pace(run.job.rate);
   }
 
+  private get size(): number {
+    return Math.max(1, Math.min(CHUNK, Math.floor(this.run.job.rate / 10)));
+  }
+
   async pages(): Promise<void> {
     const { run, acts } = this;
     while (run.going) {
@@ -49,8 +55,8 @@ class QueueRun {
       }
       const reading = { queue, defaultType: (await acts.definition(queue)).defaultType };
       const page = await run.retry(() => readSelection(acts.connection, reading, select, place, cursor));
-      for (let from = 0; from < page.found.length && run.going; from += this.pace.chunk)
-        await this.chunk(place, page.found.slice(from, from + this.pace.chunk));
+      for (let from = 0; from < page.found.length && run.going; from += this.size)
+        await this.chunk(place, page.found.slice(from, from + this.size));
       if (run.going) run.set(page.end ? { at: at + 1, cursor: 0 } : { cursor: page.position });
       await run.saveIfDue();
     }
