@@ -3,10 +3,8 @@ import { isLane, JetlaneError, type QueueJob } from '@jetlane/protocol';
 import { drain } from './drain.js';
 import { guarded } from './lane-guard.js';
 import { countLeft, fixPlaces, NOT_FIXED, type PlannedPlace, readSelection } from './selection.js';
-import type { TaskActs } from './task-acts.js';
+import type { TaskActs, TaskFate } from './task-acts.js';
 
-/** What became of one task of a job. */
-export type TaskFate = 'done' | 'held' | 'skipped';
 type Result = TaskFate | JetlaneError;
 
 const MOST_FAILURES = 20;

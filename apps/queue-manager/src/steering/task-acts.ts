@@ -1,8 +1,10 @@
 import { type CancelOrder, cancelOrder, moveTask, purgeTask, type TaskClient } from '@jetlane/client';
 import { type Connection, type StoredMessage, TaskStore } from '@jetlane/jetstream';
 import { formatTaskId, HEADER, headerValue, isLane, JetlaneError, type QueueDefinition, type QueueJob } from '@jetlane/protocol';
-import type { TaskFate } from './queue-work.js';
 import { type Place, whereIs } from './selection.js';
+
+/** What became of one task of a job. */
+export type TaskFate = 'done' | 'held' | 'skipped';
 
 /** What jobs do with one task. */
 export class TaskActs {
