@@ -19,7 +19,11 @@ describe('the audit', () => {
     const began = Date.now();
     await admin.queues.pause({ queue, reason: 'a' });
     await new JetlaneAdmin(site.connection, 'http 1.2.3.4').queues.resume({ queue });
+    await admin.tasks.rerun({ task_id: `${queue}.none`, data: 'secret' }).catch(() => undefined);
     await admin.queues.purge({ queue }).catch(() => undefined);
+    const failed = (await admin.audit.list({ target: `${queue}.none` })).items;
+    expect(failed).toMatchObject([{ command: 'tasks.rerun', after: { task_id: `${queue}.none` }, error: { code: 'task-not-found' } }]);
+    expect(JSON.stringify(failed)).not.toContain('secret');
     const { items } = await admin.audit.list({ target: queue });
     expect(items.map(({ command, caller, target }) => [command, caller, target])).toEqual([
       ['queues.purge', 'tester', queue],

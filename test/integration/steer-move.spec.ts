@@ -86,6 +86,21 @@ describe('a move', () => {
     expect((await site.takeAll(other, 2)).sort()).toEqual(['free#2', 'taken#1']);
   });
 
+  it('brings no task back to life that was cancelled, and finishes what it did before', async () => {
+    await startSteering();
+    const other = `${queue}-alive`;
+    await define({ name: other });
+    await enqueueAll(['cancelled', 'moved']);
+    const record = (key: string, reason: string) =>
+      site.store.writeRecord(queue, key, { id: `${queue}.${key}`, hop: 1, state: 'cancelled', attempt: 1, at: {}, reason }, 60_000);
+    await record('cancelled', 'by its canceller, who died before he removed it');
+    await record('moved', `moved to ${other}.moved`);
+    expect(await ended(await admin.queues.move({ queue, toQueue: other, all: true }))).toMatchObject({ done: 0, skipped: 2, failed: 0 });
+    expect([await site.depth(other), await site.inLane(queue, 'moved')]).toEqual([0, undefined]);
+    expect(await ended(await admin.queues.move({ queue, toLane: 'low', all: true }))).toMatchObject({ done: 0, skipped: 1 });
+    expect(await site.takeAll(queue, 1)).toEqual(['cancelled#1']);
+  });
+
   it('keeps a key that its producer gave taken in the new queue', async () => {
     await startSteering();
     const other = `${queue}-keyed`;

@@ -54,7 +54,7 @@ export async function purgeTask(
  * finds the copy of the higher hop, or its record, and only removes the source; if a worker gets the source first it runs twice. After the
  * delete: done. Tests: steer-move-takeover.spec.
  * @param order for the record under the old id; undefined: the queue keeps none, or the task keeps its id
- * @returns false when it had been moved before: now only the source was removed
+ * @returns false when it had been moved before, and now only the source was removed; or is cancelled or settled, and was left alone
  * @throws QueueFullError, JetlaneError `idempotency-conflict` when another task has its key there, `payload-too-large`, `publish-timeout`
  */
 export async function moveTask(
@@ -64,9 +64,12 @@ export async function moveTask(
   to: Destination,
   order?: CancelOrder,
 ): Promise<boolean> {
-  const move = new Move(store, id, message, to);
-  const moved = await move.publish();
-  if (order) await recordCancelled(store, id, message, order);
+  const { record } = await store.record(id.queue, id.key, leaderGet);
+  const settled = record && isFinal(record.state) && record.hop === hopOf(message);
+  // Cancelled, or settled and without its ack: a higher hop would bring it back to life. Its own record of this move says that it is there.
+  if (settled && record.reason !== order?.reason) return false;
+  const moved = !settled && (await new Move(store, id, message, to).publish());
+  if (order && !settled) await recordCancelled(store, id, message, order);
   await deleteMessage(connection, stream, message.sequence);
   return moved;
 }
