@@ -57,6 +57,19 @@ describe('a purge', () => {
     await eventually('settled', async () => (await site.depth(queue)) === 0);
   });
 
+  it('nor what it may have in hand of a consumer that was deleted: for one lease the new one does not know', async () => {
+    await startSteering();
+    await enqueueAll(keysOf(10));
+    const letGo = await hold(3);
+    const { stream, consumer } = site.connection.names.lane(queue, 'normal');
+    await (await site.connection.admin()).consumers.delete(stream, consumer);
+    await site.queue({ name: queue });
+    await enqueueAll(['later']);
+    expect(await ended(await admin.queues.purge({ queue, all: true }))).toMatchObject({ done: 1, held: 10 });
+    expect([await site.depth(queue), await statesOf(['k0', 'later'])]).toEqual([10, [undefined, 'cancelled']]);
+    await letGo(false);
+  });
+
   it('beside workers that run at full speed: each task ran or was purged, none both, none neither', async () => {
     await startSteering();
     const ran = new Set<string>();

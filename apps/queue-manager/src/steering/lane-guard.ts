@@ -8,6 +8,17 @@ const FAR = 50_000;
 const LOOKS = 100;
 const LOOK_MS = 20;
 
+/** What may be in somebody's hand: it must be left alone. */
+export interface InHand {
+  /** All up to this sequence was handed out. */
+  readonly delivered: number;
+  /**
+   * All that was stored before this time, ms since 1970. Not 0 for one lease after a consumer was made: if it replaces one that was deleted, it
+   * does not know what that one had handed out.
+   */
+  readonly storedBefore: number;
+}
+
 /** What was found while a lane stood still. */
 export interface Guarded<T> {
   readonly result: T;
@@ -19,22 +30,21 @@ export interface Guarded<T> {
  * Does something with tasks of a lane while nobody can be handed one of them. Lanes hand out in order, so what is above the last
  * delivered sequence is in nobody's hand, and stays so while the consumer is paused; near the front the lane is therefore held for the
  * moment that it takes. Far behind the front, and in a paused queue, it need not be.
- * @param act gets the last delivered sequence: it must leave everything up to it alone
  */
 export async function guarded<T>(
   connection: Connection,
   at: { readonly queue: string; readonly lane: Lane; readonly first: number },
-  act: (delivered: number) => Promise<T>,
+  act: (held: InHand) => Promise<T>,
 ): Promise<Guarded<T>> {
   const { queue, lane, first } = at;
   const state = await stateOf(connection, queue, lane);
   const resting = state?.paused && (state.pausedUntil ?? 0) > (await connection.clock.toServer(Date.now())) + 6 * HOLD_MS;
   if (!state || resting || first > state.deliveredSequence + FAR)
-    return finish(connection, queue, lane, await act(state?.deliveredSequence ?? 0));
+    return finish(connection, queue, lane, await act(await inHand(connection, state)));
   try {
     const until = await holdLane(connection, queue, lane, HOLD_MS);
-    const { deliveredSequence } = await standsStill(connection, queue, lane, until);
-    return await finish(connection, queue, lane, await act(deliveredSequence));
+    const still = await standsStill(connection, queue, lane, until);
+    return await finish(connection, queue, lane, await act(await inHand(connection, still)));
   } finally {
     // A link that broke: the hold ends by itself, and the next round of `Pauses` sets what an operator wants.
     await enforcePause(connection, queue, [lane], true).catch(() => undefined);
@@ -43,6 +53,12 @@ export async function guarded<T>(
 
 async function finish<T>(connection: Connection, queue: string, lane: Lane, result: T): Promise<Guarded<T>> {
   return { result, delivered: (await stateOf(connection, queue, lane))?.deliveredSequence ?? 0 };
+}
+
+async function inHand(connection: Connection, state: ConsumerState | undefined): Promise<InHand> {
+  if (!state) return { delivered: 0, storedBefore: 0 };
+  const age = (await connection.clock.toServer(Date.now())) - state.createdAt;
+  return { delivered: state.deliveredSequence, storedBefore: age < (state.backoffMs[0] ?? 0) ? state.createdAt : 0 };
 }
 
 const stateOf = (connection: Connection, queue: string, lane: Lane): Promise<ConsumerState | undefined> => {

@@ -86,7 +86,9 @@ class QueueRun {
     if (kind === 'cancel' || !isLane(place)) return Promise.all(tasks.map((task) => this.attempt(place, task)));
     const first = tasks[0]!.sequence;
     const { result, delivered } = await guarded(this.acts.connection, { queue, lane: place, first }, (held) =>
-      Promise.all(tasks.map((task) => (task.sequence <= held ? 'held' : this.attempt(place, task)))),
+      Promise.all(
+        tasks.map((task) => (task.sequence <= held.delivered || task.storedAt < held.storedBefore ? 'held' : this.attempt(place, task))),
+      ),
     );
     // Only after a hold that was too short, or at a speed that nobody has seen: these may have been handed out in the same moment.
     return result.map((fate, i) => (fate === 'done' && tasks[i]!.sequence <= delivered ? 'held' : fate));
