@@ -1,13 +1,17 @@
 import { Worker } from '@jetlane/worker';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Steering } from '../../apps/queue-manager/src/steering/steering.js';
 import { GatewayFixture } from './gateway-fixture.js';
-import { eventually } from './services-fixture.js';
+import { eventually, keepingLog } from './services-fixture.js';
 
 let gateway: GatewayFixture;
 let worker: Worker;
+let steering: Steering;
 let running = 0;
 beforeAll(async () => {
   gateway = await GatewayFixture.start();
+  steering = new Steering(gateway.admin, { log: keepingLog() });
+  await steering.start();
   const hold = (_: unknown, { signal }: { signal: AbortSignal }) => {
     running++;
     return new Promise((_done, fail) => signal.addEventListener('abort', () => fail(signal.reason)));
@@ -17,6 +21,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await worker.stop();
+  await steering.stop();
   await gateway.stop();
 });
 
@@ -81,6 +86,6 @@ describe('POST /api/v1/tasks/{task_id}/cancel', () => {
     const { body } = await gateway.get('/docs-json');
     const paths = body.paths as Record<string, { post: { requestBody: { required: boolean } } }>;
     expect(paths['/api/v1/tasks/{task_id}/cancel']!.post.requestBody.required).toBe(false);
-    expect(paths['/api/v1/queues/{queue}/groups/{group}/cancel']!.post).toMatchObject({ operationId: 'cancelGroup' });
+    expect(paths['/api/v1/queues/{queue}/groups/{group}/cancel']!.post).toMatchObject({ operationId: 'tasksCancelGroup' });
   });
 });

@@ -228,8 +228,6 @@ describe('documentation', () => {
       '/api/queue/enqueue',
       '/api/queue/enqueue/batch',
       '/api/queue/status/{task_id}',
-      '/api/v1/tasks/{task_id}/cancel',
-      '/api/v1/queues/{queue}/groups/{group}/cancel',
       '/api/queue/stats',
       '/api/queue/stats/{queue_name}',
       '/api/v1/dead-letters',

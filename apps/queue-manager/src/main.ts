@@ -1,5 +1,6 @@
 import { runService, serveCommand, serveRegistered } from '@jetlane/nestjs/service';
 import { QUEUE_COMMANDS } from '@jetlane/protocol';
+import { AuditLog } from './audit/audit-log.js';
 import { auditModule } from './audit/dead-letter-facts.js';
 import { queueManagerConfig } from './config.js';
 import { exposeGauges, exposeLag } from './gauges.js';
@@ -7,6 +8,7 @@ import { LiveWorkersComponent } from './live/live-component.js';
 import { QueueManager } from './queue-manager.js';
 import { SearchComponent } from './search/search-component.js';
 import { readStatsInput } from './stats-input.js';
+import { Steering } from './steering/steering.js';
 
 await runService({
   config: () => queueManagerConfig(),
@@ -24,6 +26,8 @@ await runService({
       commands.push(serveCommand(connection, config.name, command, async (input) => handler(input)));
     return [
       manager,
+      new Steering(connection, { log: logger }),
+      new AuditLog(connection),
       {
         start: async () => {
           serve('stats', (input) => manager.stats(readStatsInput(input).queue));

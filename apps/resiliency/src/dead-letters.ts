@@ -33,8 +33,8 @@ import {
 } from '@jetlane/protocol';
 import { noteStep, type TaskStep } from '@jetlane/telemetry';
 import { readInput } from './input.js';
-import type { LetterFate } from './jobs/job-runner.js';
 import { Jobs, type JobsOptions } from './jobs/jobs.js';
+import type { LetterFate } from './jobs/letter-work.js';
 import type { Queues } from './queues.js';
 
 export interface DeadLettersOptions extends Pick<JobsOptions, 'log' | 'saveMs' | 'takeOverMs'> {
@@ -108,7 +108,7 @@ export class DeadLetters {
     const { filter = {}, lane, rate = DEAD_LETTER_LIMITS.rate, after = 0, dryRun, by } = asked;
     if (filter.queue !== undefined) await this.options.queues.assertDefined(filter.queue);
     if (dryRun) return this.preview(filter, after, true);
-    return this.jobs.begin({ kind: 'redrive', filter, rate, after, ...(lane ? { lane } : {}), ...(by ? { by } : {}) });
+    return this.jobs.beginLetters({ kind: 'redrive', filter, rate, after, ...(lane ? { lane } : {}), ...(by ? { by } : {}) });
   }
 
   /** One dead letter: throws it away. A filter: starts a job that does so. @throws JetlaneError `dead-letter-not-found`, `too-many-jobs` */
@@ -117,7 +117,7 @@ export class DeadLetters {
     if (asked.id !== undefined) return this.discardOne(asked.id, asked);
     const { filter = {}, rate = DEAD_LETTER_LIMITS.rate, after = 0, dryRun, by } = asked;
     if (dryRun) return this.preview(filter, after, false);
-    return this.jobs.begin({ kind: 'discard', filter, rate, after, ...(by ? { by } : {}) });
+    return this.jobs.beginLetters({ kind: 'discard', filter, rate, after, ...(by ? { by } : {}) });
   }
 
   /** @throws JetlaneError `job-not-found` */

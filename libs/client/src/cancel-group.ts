@@ -2,24 +2,13 @@ import {
   type Connection,
   consumerState,
   deleteMessage,
-  hopOf,
   laneInfo,
-  leaderGet,
   type StoredMessage,
   scanStream,
   type TaskStore,
 } from '@jetlane/jetstream';
-import {
-  type CancelReply,
-  type GroupCancelNotice,
-  HEADER,
-  headerValue,
-  isFinal,
-  LANES,
-  type Lane,
-  WrongSequenceError,
-} from '@jetlane/protocol';
-import { cancelledRecord } from './cancel.js';
+import { type CancelReply, type GroupCancelNotice, HEADER, headerValue, LANES, type Lane } from '@jetlane/protocol';
+import { type CancelOrder, recordCancelled } from './cancel.js';
 
 /** What came of cancelling a group, as it was found: what workers have dropped before it was read is in neither count. */
 export interface GroupCancellation {
@@ -36,9 +25,7 @@ export interface GroupName {
   readonly group: string;
 }
 
-export interface GroupOrder {
-  readonly reason: string;
-  readonly keepMs: number;
+export interface GroupOrder extends CancelOrder {
   readonly timeoutMs: number;
 }
 
@@ -144,25 +131,9 @@ class GroupRun {
   }
 
   private async cancel(message: StoredMessage, stream: string | undefined): Promise<void> {
-    if (!(await this.record(message))) return;
+    const { queue } = this.name;
+    if (!(await recordCancelled(this.store, { queue, key: keyOf(message) }, message, this.order))) return;
     if (stream && (await deleteMessage(this.connection, stream, message.sequence))) this.removed++;
     else this.held.add(keyOf(message));
-  }
-
-  /** @returns false when its hop is over for another reason */
-  private async record(message: StoredMessage): Promise<boolean> {
-    const id = { queue: this.name.queue, key: keyOf(message) };
-    const hop = hopOf(message);
-    for (;;) {
-      const { record, sequence } = await this.store.record(id.queue, id.key, leaderGet);
-      if (record && (record.hop > hop || (record.hop === hop && isFinal(record.state)))) return record.state === 'cancelled';
-      try {
-        const written = cancelledRecord(id, hop, this.order.reason, record, message);
-        await this.store.writeRecord(id.queue, id.key, written, this.order.keepMs, sequence);
-        return true;
-      } catch (error) {
-        if (!(error instanceof WrongSequenceError)) throw error;
-      }
-    }
   }
 }

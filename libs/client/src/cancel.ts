@@ -1,4 +1,4 @@
-import { type Connection, consumerState, leaderGet, type StoredMessage, type TaskCopy, type TaskStore } from '@jetlane/jetstream';
+import { type Connection, consumerState, hopOf, leaderGet, type StoredMessage, type TaskCopy, type TaskStore } from '@jetlane/jetstream';
 import {
   type CancelReply,
   formatTaskId,
@@ -6,12 +6,16 @@ import {
   headerValue,
   isFinal,
   JetlaneError,
+  keptPayload,
+  LANE_DEFAULTS,
   LANES,
   type Lane,
+  type QueueDefinition,
   REASON_LIMIT,
   type StateRecord,
   type TaskCancelNotice,
   type TaskId,
+  toMs,
   WrongSequenceError,
 } from '@jetlane/protocol';
 
@@ -26,6 +30,8 @@ export interface CancelOrder {
   readonly reason: string;
   /** How long the record is kept, ms. */
   readonly keepMs: number;
+  /** The record keeps the payload. */
+  readonly keepPayload?: boolean | undefined;
 }
 
 /** What stands about a task before it is cancelled: the hop that is cancelled and its live copies. */
@@ -43,8 +49,12 @@ const REPLY_MS = 500;
 const DUE_MS = 1000;
 const POLL_MS = 25;
 
-/** The reason as it is written down. */
-export const reasonOf = (reason: string | undefined): string => (reason || 'cancelled').slice(0, REASON_LIMIT);
+/** What a queue wants to be written about a cancelled task. */
+export function cancelOrder({ keepFailures, keepRecords, keepPayload }: QueueDefinition, reason = 'cancelled'): CancelOrder {
+  const age = keepFailures ?? keepRecords;
+  const keepMs = age === undefined ? LANE_DEFAULTS.keepRecordsMs : toMs(age);
+  return { reason: (reason || 'cancelled').slice(0, REASON_LIMIT), keepMs, keepPayload };
+}
 
 /**
  * Cancels one task: record, notice, purge, in this order.
@@ -100,7 +110,7 @@ async function writeCancelled(store: TaskStore, id: TaskId, order: CancelOrder):
     if (live.length === 0 && record?.state !== 'accepted' && looks === 1) continue;
     if (live.length === 0 && record?.state !== 'accepted') return gone(id, record);
     try {
-      const written = cancelledRecord(id, hop, order.reason, record, live.find((copy) => copy.hop === hop)?.stored);
+      const written = cancelledRecord(id, hop, order, record, live.find((copy) => copy.hop === hop)?.stored);
       await store.writeRecord(id.queue, id.key, written, order.keepMs, recordSequence);
       return { id, hop, live, again: false };
     } catch (error) {
@@ -118,17 +128,41 @@ function gone({ queue, key }: TaskId, record: StateRecord | undefined): 'too-lat
   });
 }
 
+/**
+ * Writes the record of a cancelled task whose message was read, and nothing else.
+ * @returns false when its hop is over for another reason: whoever settled it removes the message
+ */
+export async function recordCancelled(store: TaskStore, id: TaskId, message: StoredMessage, order: CancelOrder): Promise<boolean> {
+  const hop = hopOf(message);
+  // Mostly there is none at the first hop of a task without an idempotency key: the write tells if there is.
+  const likelyNone = hop === 1 && headerValue(message.headers, HEADER.hash) === undefined;
+  for (let known: KnownRecord = likelyNone ? { sequence: 0 } : await store.record(id.queue, id.key, leaderGet); ; ) {
+    const { record, sequence } = known;
+    if (record && (record.hop > hop || (record.hop === hop && isFinal(record.state)))) return record.state === 'cancelled';
+    try {
+      await store.writeRecord(id.queue, id.key, cancelledRecord(id, hop, order, record, message), order.keepMs, sequence);
+      return true;
+    } catch (error) {
+      if (!(error instanceof WrongSequenceError)) throw error;
+      known = await store.record(id.queue, id.key, leaderGet);
+    }
+  }
+}
+
+type KnownRecord = Awaited<ReturnType<TaskStore['record']>>;
+
 /** Carries on what an idempotency key needs: the hash. */
-export function cancelledRecord(
+function cancelledRecord(
   { queue, key }: TaskId,
   hop: number,
-  reason: string,
+  { reason, keepPayload }: CancelOrder,
   before: StateRecord | undefined,
   stored: StoredMessage | undefined,
 ): StateRecord {
   const header = (name: string) => (stored ? headerValue(stored.headers, name) : undefined);
   const lane = (stored && laneOf(stored)) ?? before?.lane;
   const created = Number(header(HEADER.createdAt)) || before?.at.created;
+  const payload = stored && keepPayload ? keptPayload(stored.data, header(HEADER.contentType)) : undefined;
   return {
     id: formatTaskId(queue, key),
     hop,
@@ -137,7 +171,7 @@ export function cancelledRecord(
     attempt: Number(header(HEADER.attempt)) || before?.attempt || 1,
     at: { ...optional({ created }), ...(stored ? { stored: stored.storedAt } : {}), finished: Date.now() },
     reason,
-    ...optional({ hash: header(HEADER.hash) ?? before?.hash, trace: header(HEADER.traceparent)?.split('-')[1] }),
+    ...optional({ hash: header(HEADER.hash) ?? before?.hash, trace: header(HEADER.traceparent)?.split('-')[1], payload }),
   };
 }
 

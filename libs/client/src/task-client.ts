@@ -10,11 +10,11 @@ import {
   toMs,
 } from '@jetlane/protocol';
 import { type ActiveSend, startSend } from '@jetlane/telemetry';
-import { type CancelAnswer, cancelTask, reasonOf } from './cancel.js';
+import { type CancelAnswer, cancelOrder, cancelTask } from './cancel.js';
 import { cancelGroup, type GroupCancellation } from './cancel-group.js';
 import { DeadLetterAdmin } from './dead-letters.js';
 import { enqueueOnce, publishFirst } from './idempotency.js';
-import { firstHop, type NewTask, type PreparedTask, prepareTask, type Receipt, recordLife } from './new-task.js';
+import { firstHop, type NewTask, type PreparedTask, prepareTask, type Receipt } from './new-task.js';
 import { QueueDirectory } from './queue-directory.js';
 import { type QueueStats, readQueueStats } from './queue-stats.js';
 import { ResultWait } from './result-wait.js';
@@ -149,8 +149,7 @@ export class TaskClient {
    */
   async cancel(id: string, options: { readonly reason?: string } = {}): Promise<CancelAnswer> {
     const taskId = parseTaskId(id);
-    const keepMs = recordLife(await this.directory.get(taskId.queue));
-    return cancelTask(this.connection, this.store, taskId, { reason: reasonOf(options.reason), keepMs });
+    return cancelTask(this.connection, this.store, taskId, cancelOrder(await this.directory.get(taskId.queue), options.reason));
   }
 
   /**
@@ -163,7 +162,7 @@ export class TaskClient {
     if (typeof group !== 'string' || group === '')
       throw new JetlaneError('invalid-argument', 'expected the name of a group', { details: { field: 'group' } });
     const timeoutMs = toMs(options.timeout ?? '30s', 'timeout');
-    const order = { reason: reasonOf(options.reason), keepMs: recordLife(definition), timeoutMs };
+    const order = { ...cancelOrder(definition, options.reason), timeoutMs };
     return cancelGroup(this.connection, this.store, { queue: definition.name, group }, order);
   }
 

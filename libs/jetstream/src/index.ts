@@ -9,6 +9,10 @@ export { countDeadLetters, isCountable, type ScanOptions, type ScanPage, scanDea
 export { detailDeadLetter, viewDeadLetter } from './dead-letter-view.js';
 export { Delivery } from './delivery.js';
 export { Frame } from './frame.js';
+export { JobKeeper, type JobKeeperOptions } from './jobs/job-keeper.js';
+export type { JobLog, JobRun, JobWork } from './jobs/job-run.js';
+export type { Job } from './jobs/job-store.js';
+export { Pace } from './jobs/pace.js';
 export { type BucketChange, type BucketEntry, JsonBucket } from './json-bucket.js';
 export { countMessages, type LaneInfo, laneInfo } from './lane-info.js';
 export { type ConsumerState, consumerState, type ListedLane, listLanes, type StreamState, streamExists, streamState } from './lane-list.js';
@@ -18,6 +22,7 @@ export { type PubAck, Publication } from './publication.js';
 export { Publisher, type PublisherOptions } from './publisher.js';
 export { PullLoop, type PullLoopHealth, type PullLoopOptions } from './pull-loop.js';
 export { MISSED_HEARTBEATS, type PullEnd, Puller, type PullerOptions, type PullMode } from './puller.js';
+export { enforcePause, holdLane, openPauses, type PauseEntry, pauseEnd, readPause } from './queue-pause.js';
 export { ensureQueue, openLimitsBucket, openQueueBucket } from './queue-registry.js';
 export { ServerClock } from './server-clock.js';
 export { type CommandAnswer, type CommandError, callCommand, callService } from './service-call.js';
@@ -31,7 +36,8 @@ export {
   purgeSubject,
   type StoredMessage,
 } from './stored.js';
-export { type Batch, type BatchRequest, directGetBatch, scanStream } from './stored-batch.js';
+export { type BackRequest, readBack } from './stored-back.js';
+export { type Batch, type BatchRequest, countFrom, directGetBatch, scanStream } from './stored-batch.js';
 export { type FollowOptions, StreamFollower } from './stream-follower.js';
 export { hopOf, type Reader, type TaskCopy, TaskStore, type TaskTraces, type TimerRequest } from './task-store.js';
 export { bodyText } from './wire-message.js';

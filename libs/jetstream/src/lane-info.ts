@@ -19,6 +19,8 @@ export interface LaneInfo {
   readonly paused: boolean;
   /** Highest stream sequence that was ever handed out. */
   readonly deliveredSequence: number;
+  /** Stream sequence of the oldest task that stands there; one above the last when there is none. */
+  readonly firstSequence: number;
   /** Stream sequence of the last task that was stored. */
   readonly lastSequence: number;
   readonly bytes: number;
@@ -39,6 +41,7 @@ export async function laneInfo(connection: Connection, queue: string, lane: Lane
     oldestAt: about.state.messages > 0 ? Date.parse(String(about.state.first_ts)) : undefined,
     paused: reader.paused === true,
     deliveredSequence: reader.delivered.stream_seq,
+    firstSequence: about.state.messages > 0 ? about.state.first_seq : about.state.last_seq + 1,
     lastSequence: about.state.last_seq,
     bytes: about.state.bytes,
   };

@@ -55,6 +55,8 @@ export interface ConsumerState {
   readonly maxAckPending: number;
   readonly openPulls: number;
   readonly paused: boolean;
+  /** While it is paused: up to when, ms since 1970 by the server's clock. */
+  readonly pausedUntil: number | undefined;
   /** Highest stream sequence that was ever handed out. */
   readonly deliveredSequence: number;
   /** Nothing at or below this stream sequence is in anybody's hand. */
@@ -87,6 +89,7 @@ function stateOf(info: ConsumerInfo): ConsumerState {
     maxAckPending: info.config.max_ack_pending ?? 0,
     openPulls: info.num_waiting,
     paused: info.paused === true,
+    pausedUntil: info.paused && info.config.pause_until ? Date.parse(info.config.pause_until) : undefined,
     deliveredSequence: info.delivered.stream_seq,
     ackFloor: info.ack_floor.stream_seq,
     createdAt: Date.parse(String(info.created)),

@@ -3,6 +3,7 @@ import type { ConsumerConfig, StreamConfig } from '@nats-io/jetstream';
 import type { Connection } from './connection.js';
 import { permissionDenied } from './denials.js';
 import { ensureConsumer, ensureStream, removeStream } from './ensure.js';
+import { pauseDate, pauseEnd, readPause } from './queue-pause.js';
 
 const NANOS = 1_000_000;
 /** API level of nats-server 2.14, the first with recurring schedules and dependable timers. */
@@ -119,7 +120,11 @@ export async function provisionQueue(connection: Connection, definition: QueueDe
 export async function provisionLane(connection: Connection, definition: QueueDefinition, lane: Lane): Promise<void> {
   const { stream } = connection.names.lane(definition.name, lane);
   await ensureStream(connection, laneStream(connection, definition, lane));
-  await ensureConsumer(connection, stream, laneConsumer(connection, definition));
+  // An update leaves a pause as it is; a consumer that is made anew must not hand out what its queue was paused for.
+  await ensureConsumer(connection, stream, laneConsumer(connection, definition), async () => {
+    const end = await pauseEnd(connection, (await readPause(connection, definition.name)).entry);
+    return end === undefined ? {} : { pause_until: pauseDate(end) };
+  });
 }
 
 function laneStream({ names, replicas }: Connection, definition: QueueDefinition, lane: Lane): StreamWants {

@@ -19,7 +19,7 @@ export const DEAD_LETTER_LIMITS = {
 const LATEST = 253_402_300_799_999;
 const word = z.string().min(1).max(256);
 
-const instant = z.union([z.number(), z.string()]).transform((value, context): number => {
+export const instantField = z.union([z.number(), z.string()]).transform((value, context): number => {
   const ms =
     typeof value === 'number' || /^\d+$/.test(value)
       ? Number(value)
@@ -47,8 +47,8 @@ export const deadLetterFilterSchema = z.strictObject({
   type: word.optional().describe('Task type.'),
   fingerprint: word.optional(),
   reason: word.optional().describe('As in `attempts-exhausted`.'),
-  from: instant.optional().describe("Stored at this time or later, by the server's clock: ms since 1970 or ISO 8601."),
-  to: instant.optional().describe('Stored before this time.'),
+  from: instantField.optional().describe("Stored at this time or later, by the server's clock: ms since 1970 or ISO 8601."),
+  to: instantField.optional().describe('Stored before this time.'),
 });
 
 const after = z.int().min(0).describe('Cursor: `next` of the page before.');

@@ -16,6 +16,8 @@ export const ERROR_CODES = {
   'dead-letter-not-found': { status: 404, retryable: false, title: 'There is no dead letter of this task' },
   'worker-not-found': { status: 404, retryable: false, title: 'No worker of this name tells of itself' },
   'job-not-found': { status: 404, retryable: false, title: 'No job of this id is known' },
+  'task-not-finished': { status: 409, retryable: false, title: 'The task is not finished yet' },
+  'payload-not-kept': { status: 409, retryable: false, title: 'The payload of the finished task is gone' },
   'idempotency-conflict': { status: 409, retryable: false, title: 'The idempotency key was used with another payload' },
   'wrong-sequence': { status: 409, retryable: true, title: 'Somebody else changed the record first' },
   'payload-too-large': { status: 413, retryable: false, title: 'The payload is larger than allowed' },

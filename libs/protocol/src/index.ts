@@ -6,11 +6,13 @@ export {
   REASON_LIMIT,
   type TaskCancelNotice,
 } from './cancel.js';
+export { AUDIT_COMMANDS, type AuditItem, auditEntrySchema } from './commands/audit.js';
 export {
   COMMAND_CALLER_HEADER,
   type Command,
   type CommandInput,
   type CommandOutput,
+  type CommandRequest,
   type CommandRoute,
   defineCommand,
   SCOPES,
@@ -26,6 +28,20 @@ export {
   SEARCH_COMMANDS,
   type TaskEntry,
 } from './commands/search.js';
+export {
+  JOB_COMMANDS,
+  type QueueJob,
+  type QueuePause,
+  type QueuePreview,
+  queueJobSchema,
+  queuePauseSchema,
+  queuePreviewSchema,
+  STEERING_COMMANDS,
+  STEERING_LIMITS,
+  type TaskSelection,
+  taskSelectionSchema,
+} from './commands/steering.js';
+export { TASK_COMMANDS } from './commands/tasks.js';
 export { WORKER_COMMANDS, type WorkerDetail, type WorkerView } from './commands/workers.js';
 export type {
   Count,
@@ -126,6 +142,9 @@ export {
   HISTORY_LIMIT,
   type HopTimes,
   isFinal,
+  KEPT_PAYLOAD_LIMIT,
+  type KeptPayload,
+  keptPayload,
   type LogLine,
   lastLines,
   MESSAGE_LIMIT,

@@ -87,7 +87,7 @@ export class Names {
   }
 
   /** Name of a KV bucket. */
-  bucket(name: 'queues' | 'schedule_specs' | 'limits' | 'alerts' | 'audit' | 'jobs'): string {
+  bucket(name: 'queues' | 'schedule_specs' | 'limits' | 'alerts' | 'audit' | 'jobs' | 'queue_jobs' | 'pauses'): string {
     return `${this.bar}${name}`;
   }
 

@@ -45,6 +45,12 @@ export const queueDefinitionSchema = z.strictObject({
     .describe(
       'Which outcomes leave a record. Default all. Without one, result() and status know nothing of a finished task, and a killed server may run it again.',
     ),
+  keepPayload: z
+    .boolean()
+    .optional()
+    .describe(
+      'Records of completed and cancelled tasks keep their payload, up to 64 KiB, so that they can be run once more. Default false.',
+    ),
   storage: z.enum(['file', 'memory']).optional(),
   replicas: z.int().min(1).max(5).optional(),
 });

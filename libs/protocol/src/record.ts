@@ -72,9 +72,34 @@ export interface StateRecord {
   readonly log?: readonly LogLine[];
   /** How many deliveries are suspected to have killed their worker. */
   readonly crashes?: number;
+  /** What the task carried, where its queue keeps it (`keepPayload`): as text, or in base64 where it is none. */
+  readonly payload?: KeptPayload;
   /** State `accepted`: the producer's random claim, and the hash of the payload. */
   readonly claim?: string;
   readonly hash?: string;
+}
+
+/** A payload as a record keeps it. */
+export interface KeptPayload {
+  readonly text?: string;
+  readonly base64?: string;
+  readonly contentType?: string;
+}
+
+/** Largest payload that a record keeps, in bytes. */
+export const KEPT_PAYLOAD_LIMIT = 65_536;
+
+const exact = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** A payload for a record; undefined when it is too large. */
+export function keptPayload(data: Uint8Array, contentType: string | undefined): KeptPayload | undefined {
+  if (data.length > KEPT_PAYLOAD_LIMIT) return undefined;
+  const type = contentType === undefined ? {} : { contentType };
+  try {
+    return { text: exact.decode(data), ...type };
+  } catch {
+    return { base64: Buffer.from(data).toString('base64'), ...type };
+  }
 }
 
 /** Longest stack kept of an error, in characters. */

@@ -81,6 +81,8 @@ export interface CompiledOptions {
   readonly maxRecords: number | undefined;
   /** Which outcomes leave a record. */
   readonly keep: 'all' | 'failures' | 'none';
+  /** Records keep the payload. */
+  readonly keepPayload: boolean;
   readonly name: string;
   readonly version: string;
   readonly log: WorkerLog;
@@ -128,6 +130,7 @@ export function compileOptions(options: WorkerOptions, definition: QueueDefiniti
     keepFailuresMs: definition.keepFailures === undefined ? keepRecordsMs : toMs(definition.keepFailures, 'keepFailures'),
     maxRecords: definition.maxRecords,
     keep: definition.keep ?? 'all',
+    keepPayload: definition.keepPayload ?? false,
     name,
     version: options.version ?? '0.0.0',
     log: options.log ?? silent,

@@ -1,4 +1,4 @@
-import { briefHistory, JetlaneError, type TaskState } from '@jetlane/protocol';
+import { briefHistory, JetlaneError, keptPayload, type TaskState } from '@jetlane/protocol';
 import type { Outcome } from './classify.js';
 import type { HeldTask } from './held-task.js';
 
@@ -8,17 +8,31 @@ export const RESULT_LIMIT = 256 * 1024;
 /** An outcome that ends a task for good. */
 export type FinalOutcome = Outcome & { readonly kind: 'completed' | 'dead' | 'cancelled' };
 
-/** The state record of a finished task as JSON. @throws what a result's `toJSON` throws */
-export function recordText(task: HeldTask, outcome: FinalOutcome, worker: string): string {
+/**
+ * The state record of a finished task as JSON.
+ * @param keepPayload with what the task carried, but for a dead one: its dead letter has it
+ * @throws what a result's `toJSON` throws
+ */
+export function recordText(task: HeldTask, outcome: FinalOutcome, worker: string, keepPayload = false): string {
   switch (outcome.kind) {
     case 'completed':
-      return JSON.stringify({ ...recordOf(task, 'completed', worker), result: outcome.result });
+      return JSON.stringify({
+        ...recordOf(task, 'completed', worker),
+        result: outcome.result,
+        payload: keepPayload ? payloadOf(task) : undefined,
+      });
     case 'dead':
       return JSON.stringify({ ...recordOf(task, 'dead', worker), reason: outcome.reason, error: outcome.error });
     case 'cancelled':
-      return JSON.stringify({ ...recordOf(task, 'cancelled', worker), reason: outcome.reason });
+      return JSON.stringify({
+        ...recordOf(task, 'cancelled', worker),
+        reason: outcome.reason,
+        payload: keepPayload ? payloadOf(task) : undefined,
+      });
   }
 }
+
+const payloadOf = ({ delivery, headers }: HeldTask) => keptPayload(delivery.data, headers.contentType);
 
 function recordOf(task: HeldTask, state: TaskState, worker: string) {
   const { headers, notes } = task;
@@ -44,7 +58,7 @@ function recordOf(task: HeldTask, state: TaskState, worker: string) {
  * The record of a completed task, written as text: this is the one object that every task serializes, and building and
  * walking it cost twice as much as its result. What a stranger may have chosen is quoted by JSON.
  */
-export function encodeCompleted(task: HeldTask, workerSuffix: string, result: unknown): string | JetlaneError {
+export function encodeCompleted(task: HeldTask, workerSuffix: string, result: unknown, keepPayload = false): string | JetlaneError {
   try {
     const { headers, delivery } = task;
     const trace = task.span?.traceId;
@@ -53,8 +67,9 @@ export function encodeCompleted(task: HeldTask, workerSuffix: string, result: un
       headers.group === undefined && headers.hash === undefined && headers.errors === undefined && task.notes === undefined
         ? ''
         : rareFields(task);
-    const body = `{"id":${quoted(task.id)},"hop":${headers.hop},"lane":"${task.lane}","type":${quoted(task.type)},${rare}"state":"completed","attempt":${headers.attempt},"at":{${created}"stored":${millis(delivery.storedAt)},"fetched":${millis(task.fetchedAt)},"started":${millis(task.startedAt)},"finished":${millis(task.finishedAt)}},${optional('result', result)}${workerSuffix}${trace ? `,"trace":"${trace}"}` : '}'}`;
-    if (body.length * 3 <= RESULT_LIMIT || Buffer.byteLength(body) <= RESULT_LIMIT) return body;
+    const payload = keepPayload ? optional('payload', payloadOf(task)) : '';
+    const body = `{"id":${quoted(task.id)},"hop":${headers.hop},"lane":"${task.lane}","type":${quoted(task.type)},${rare}"state":"completed","attempt":${headers.attempt},"at":{${created}"stored":${millis(delivery.storedAt)},"fetched":${millis(task.fetchedAt)},"started":${millis(task.startedAt)},"finished":${millis(task.finishedAt)}},${optional('result', result)}${payload}${workerSuffix}${trace ? `,"trace":"${trace}"}` : '}'}`;
+    if (body.length * 3 <= RESULT_LIMIT || Buffer.byteLength(body) - Buffer.byteLength(payload) <= RESULT_LIMIT) return body;
     return new JetlaneError(
       'result-too-large',
       `the result of task "${task.id}" makes a record of ${Buffer.byteLength(body)} bytes, more than ${RESULT_LIMIT}; store it elsewhere and return a reference`,

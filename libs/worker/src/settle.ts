@@ -88,7 +88,7 @@ export class Settler {
   // After: done. Tests: worker-crash.spec "completed".
   private complete(task: HeldTask, outcome: Completed): void {
     if (!this.kept(task, outcome)) return this.acknowledgeNow(task, outcome);
-    const body = encodeCompleted(task, this.workerSuffix, outcome.result);
+    const body = encodeCompleted(task, this.workerSuffix, outcome.result, this.options.keepPayload);
     if (body instanceof JetlaneError) return this.finish(task, this.buryResult(task, body));
     const subject = this.connection.names.state(task.queue, task.key);
     this.records.post(new CompletedRecord(subject, body, this.recordHeaders, task, outcome, this));
@@ -121,7 +121,7 @@ export class Settler {
 
   private async completeSlowly(task: HeldTask, outcome: Completed): Promise<Outcome> {
     if (!this.kept(task, outcome)) return this.acknowledge(task, outcome);
-    const body = encodeCompleted(task, this.workerSuffix, outcome.result);
+    const body = encodeCompleted(task, this.workerSuffix, outcome.result, this.options.keepPayload);
     if (body instanceof JetlaneError) return this.buryResult(task, body);
     return this.acknowledge(task, (await this.writeRecord(task, body, this.options.keepRecordsMs)) ? outcome : { kind: 'duplicate' });
   }
@@ -210,7 +210,8 @@ export class Settler {
 
   private async recordFailure(task: HeldTask, outcome: Outcome & { kind: 'dead' | 'cancelled' }): Promise<Outcome> {
     if (!this.kept(task, outcome)) return this.acknowledge(task, outcome);
-    const written = await this.writeRecord(task, recordText(task, outcome, this.options.name), this.options.keepFailuresMs);
+    const text = recordText(task, outcome, this.options.name, this.options.keepPayload);
+    const written = await this.writeRecord(task, text, this.options.keepFailuresMs);
     // The record of whoever cancelled it says the same.
     const ours = written || (outcome.kind === 'cancelled' && Boolean(await this.cancellation(task)));
     return this.acknowledge(task, ours ? outcome : { kind: 'duplicate' });

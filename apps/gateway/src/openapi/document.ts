@@ -47,6 +47,8 @@ export function openApiDocument(routes: readonly ApiRoute[], needsKey: boolean):
       { name: 'tasks', description: 'Enqueue tasks and look them up' },
       { name: 'queues', description: 'Queues and their figures' },
       { name: 'workers', description: 'Workers and what they run' },
+      { name: 'jobs', description: 'Work on whole queues, as it goes' },
+      { name: 'audit', description: 'What operators did' },
       { name: 'dead-letters', description: 'Tasks that were given up: list, export, send back, throw away' },
       { name: 'examples', description: 'Typed examples; they answer as enqueue does' },
     ],

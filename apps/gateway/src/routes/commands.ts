@@ -28,7 +28,9 @@ function commandRoute(gateway: Gateway, command: Command): ApiRoute {
     summary: command.summary,
     description: command.description,
     ...(inPath.length > 0 ? { params } : {}),
-    ...(fromQuery || empty ? { query: rest } : { body: { 'application/json': { schema: rest } } }),
+    ...(fromQuery || empty
+      ? { query: rest }
+      : { body: { 'application/json': { schema: rest } }, ...(rest.safeParse({}).success ? { bodyOptional: true as const } : {}) }),
     answers: { [status]: [{ description: command.summary, schema: command.output }] },
     problems: [...SERVICE_PROBLEMS, ...command.problems],
     handler: async (request, reply) => {

@@ -1,5 +1,4 @@
 import { batchRoute } from './batch.js';
-import { cancelRoutes } from './cancel.js';
 import { commandRoutes } from './commands.js';
 import { deadLetterJobRoutes } from './dead-letter-jobs.js';
 import { deadLetterMoveRoutes } from './dead-letter-moves.js';
@@ -17,7 +16,6 @@ export function apiRoutes(gateway: Gateway): ApiRoute[] {
     enqueueRoute(gateway),
     batchRoute(gateway),
     statusRoute(gateway),
-    ...cancelRoutes(gateway),
     ...statsRoutes(gateway),
     ...deadLetterRoutes(gateway),
     ...deadLetterMoveRoutes(gateway),

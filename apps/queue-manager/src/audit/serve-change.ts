@@ -28,13 +28,19 @@ export function serveChange<C extends Command>(
       return output;
     } catch (error) {
       const { code, message } = error instanceof JetlaneError ? error : { code: 'internal', message: String(error) };
-      await audit.record({ ...entry, after: input, error: { code, message } }).catch(() => undefined);
+      await audit.record({ ...entry, after: withoutPayload(input), error: { code, message } }).catch(() => undefined);
       throw error;
     }
   });
 }
 
+/** What a task carries is nobody's business here. */
+function withoutPayload(input: object): object {
+  const { data: _data, base64: _base64, ...asked } = input as Record<string, unknown>;
+  return asked;
+}
+
 function targetOf(input: object): string {
-  const { queue, id } = input as { queue?: unknown; id?: unknown };
-  return String(id ?? queue ?? '');
+  const { queue, id, task_id } = input as { queue?: unknown; id?: unknown; task_id?: unknown };
+  return String(task_id ?? id ?? queue ?? '');
 }

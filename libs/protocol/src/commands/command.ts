@@ -40,6 +40,8 @@ export interface Command<I extends z.ZodObject = z.ZodObject, O extends z.ZodTyp
 
 /** What a command takes, as the service sees it: defaults filled in. */
 export type CommandInput<C extends Command> = z.output<C['input']>;
+/** What a command takes, as a caller writes it: defaults may be left out. */
+export type CommandRequest<C extends Command> = z.input<C['input']>;
 /** What a command answers. */
 export type CommandOutput<C extends Command> = z.output<C['output']>;
 

@@ -1,0 +1,118 @@
+import { type JobLog, type JobRun, type JobWork, Pace, type StoredMessage } from '@jetlane/jetstream';
+import { isLane, JetlaneError, type QueueJob } from '@jetlane/protocol';
+import { drain } from './drain.js';
+import { guarded } from './lane-guard.js';
+import { countLeft, fixPlaces, NOT_FIXED, type PlannedPlace, readSelection } from './selection.js';
+import type { TaskActs, TaskFate } from './task-acts.js';
+
+type Result = TaskFate | JetlaneError;
+
+const MOST_FAILURES = 20;
+/** Tasks that are dealt with at once, while their lane may have to stand still: a tenth of a second's worth, at most this many. */
+const CHUNK = 256;
+
+/** What a job over the tasks of a queue does. */
+export function queueWork(acts: TaskActs, log: JobLog): JobWork<QueueJob> {
+  return {
+    work: (run) => (run.job.kind === 'drain' ? drain(acts.connection, run) : new QueueRun(acts, run, log).pages()),
+    measure: async (job) => (job.kind === 'drain' ? {} : { left: await countLeft(acts.connection, job) }),
+    facts: ({ kind, queue, select, to, rate, done, held, skipped, failed, by }) => ({
+      ...{ kind, queue, select, to, rate, done, held, skipped, failed, by },
+    }),
+  };
+}
+
+/**
+ * Works through the places of a job, oldest tasks first. Its cursor is stored once a second; what a second run does once more is
+ * harmless, see `purgeTask`, `moveTask` and `cancelTask`.
+ */
+class QueueRun {
+  private readonly pace: Pace;
+
+  constructor(
+    private readonly acts: TaskActs,
+    private readonly run: JobRun<QueueJob>,
+    private readonly log: JobLog,
+  ) {
+    this.pace = new Pace(run.job.rate);
+  }
+
+  private get size(): number {
+    return Math.max(1, Math.min(CHUNK, Math.floor(this.run.job.rate / 10)));
+  }
+
+  async pages(): Promise<void> {
+    const { run, acts } = this;
+    while (run.going) {
+      const { plan, at, cursor, queue, select } = run.job;
+      const place = plan[at] as PlannedPlace | undefined;
+      if (!place) return run.end('completed');
+      if (place.until === NOT_FIXED) {
+        await this.fix();
+        continue;
+      }
+      const reading = { queue, defaultType: (await acts.definition(queue)).defaultType };
+      const page = await run.retry(() => readSelection(acts.connection, reading, select, place, cursor));
+      for (let from = 0; from < page.found.length && run.going; from += this.size)
+        await this.chunk(place, page.found.slice(from, from + this.size));
+      if (run.going) run.set(page.end ? { at: at + 1, cursor: 0 } : { cursor: page.position });
+      await run.saveIfDue();
+    }
+  }
+
+  /** What fired while the timers were read has come to its lane by now. */
+  private async fix(): Promise<void> {
+    const { plan, at, queue, select } = this.run.job;
+    const lanes = (plan as readonly PlannedPlace[]).slice(at).flatMap(({ place }) => (isLane(place) ? [place] : []));
+    const fixed = await this.run.retry(() => fixPlaces(this.acts.connection, queue, select, lanes));
+    this.run.set({ plan: [...plan.slice(0, at), ...fixed] });
+  }
+
+  /** The cursor moves over a chunk when all of it is dealt with; a full lane leaves it before the first that found no room. */
+  private async chunk(place: PlannedPlace, tasks: readonly StoredMessage[]): Promise<void> {
+    const { run } = this;
+    await run.wait(this.pace.next(tasks.length));
+    if (!run.going) return;
+    const results = await run.retry(() => this.deal(place, tasks));
+    const full = results.findIndex(isFull);
+    for (const [i, result] of results.entries()) this.note(tasks[i]!, result);
+    run.set({ cursor: full < 0 ? tasks.at(-1)!.sequence : tasks[full]!.sequence - 1 });
+    if (full >= 0) run.end('stopped', results[full]);
+    await run.saveIfDue();
+  }
+
+  private async deal({ place }: PlannedPlace, tasks: readonly StoredMessage[]): Promise<Result[]> {
+    const { kind, queue } = this.run.job;
+    if (kind === 'cancel' || !isLane(place)) return Promise.all(tasks.map((task) => this.attempt(place, task)));
+    const first = tasks[0]!.sequence;
+    const { result, delivered } = await guarded(this.acts.connection, { queue, lane: place, first }, (held) =>
+      Promise.all(
+        tasks.map((task) => (task.sequence <= held.delivered || task.storedAt < held.storedBefore ? 'held' : this.attempt(place, task))),
+      ),
+    );
+    // Only after a hold that was too short, or at a speed that nobody has seen: these may have been handed out in the same moment.
+    return result.map((fate, i) => (fate === 'done' && tasks[i]!.sequence <= delivered ? 'held' : fate));
+  }
+
+  private attempt(place: PlannedPlace['place'], task: StoredMessage): Promise<Result> {
+    const { run, acts } = this;
+    return run
+      .retry(() => acts.act(run.job, place, task))
+      .catch((error: unknown) =>
+        error instanceof JetlaneError ? error : new JetlaneError('internal', error instanceof Error ? error.message : String(error)),
+      );
+  }
+
+  private note({ subject }: StoredMessage, result: Result): void {
+    const { run } = this;
+    if (isFull(result)) return;
+    if (typeof result === 'string') return run.set({ [result]: run.job[result] + 1 });
+    const { code, message } = result;
+    const id = `${run.job.queue}.${subject.slice(subject.lastIndexOf('.') + 1)}`;
+    this.log.warn({ job: run.job.id, id, code, error: message }, 'queue:task-not-dealt-with');
+    const { failures, failed } = run.job;
+    run.set({ failed: failed + 1, failures: failures.length < MOST_FAILURES ? [...failures, { id, code, message }] : failures });
+  }
+}
+
+const isFull = (result: Result): boolean => typeof result !== 'string' && result.code === 'queue-full';
