@@ -50,7 +50,7 @@ export class Connection {
   private readonly outbox: Outbox;
   private readonly bulk: BulkPublisher;
   private readonly watch: LinkWatch;
-  private manager: Promise<JetStreamManager> | undefined;
+  private readonly managers = new Map<number, Promise<JetStreamManager>>();
 
   constructor(
     private readonly nats: NatsConnection,
@@ -198,10 +198,11 @@ export class Connection {
     return new Puller(this.nats, options);
   }
 
-  /** The client's own stream administration; for this library only. */
-  admin(): Promise<JetStreamManager> {
-    this.manager ??= jetstreamManager(this.nats, { checkAPI: false, timeout: 10_000 });
-    return this.manager;
+  /** The client's own stream administration; for this library only. @param timeout of each request, ms */
+  admin(timeout = 10_000): Promise<JetStreamManager> {
+    const manager = this.managers.get(timeout) ?? jetstreamManager(this.nats, { checkAPI: false, timeout });
+    this.managers.set(timeout, manager);
+    return manager;
   }
 
   /** The client's connection; for this library only. */

@@ -48,13 +48,38 @@ export class JsonBucket<T> {
 
   /** Writes only if the key is new; false when it is not. */
   async create(key: string, value: T): Promise<boolean> {
+    return (await this.insert(key, value)) !== undefined;
+  }
+
+  /** Writes only if the key is new or was removed; the revision, or undefined when there is one. */
+  async insert(key: string, value: T): Promise<number | undefined> {
     try {
-      await this.kv.create(key, JSON.stringify(value));
-      return true;
+      return await this.kv.create(key, JSON.stringify(value));
     } catch (error) {
-      if (await this.get(key)) return false;
+      // A read may come from a replica that does not know it yet, as the client's own look did.
+      if (error instanceof JetStreamApiError && error.code === WRONG_SEQUENCE) return undefined;
+      if (await this.get(key)) return undefined;
       throw error;
     }
+  }
+
+  /** Removes the key only if nobody wrote since; false when somebody did. Its history stays. */
+  async remove(key: string, revision: number): Promise<boolean> {
+    try {
+      await this.kv.delete(key, { previousSeq: revision });
+      return true;
+    } catch (error) {
+      if (error instanceof JetStreamApiError && error.code === WRONG_SEQUENCE) return false;
+      throw error;
+    }
+  }
+
+  /** What stood under a key, oldest first, as far as the bucket keeps it. */
+  async history(key: string): Promise<(BucketChange<T> & { readonly at: number })[]> {
+    const past: (BucketChange<T> & { at: number })[] = [];
+    for await (const entry of await this.kv.history({ key }))
+      past.push({ key, value: read<T>(entry)?.value, revision: entry.revision, at: entry.created.getTime() });
+    return past;
   }
 
   /** All values. */

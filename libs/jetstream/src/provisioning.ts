@@ -1,14 +1,10 @@
 import { JetlaneError, LANE_DEFAULTS, LANES, type Lane, type QueueDefinition, toMs } from '@jetlane/protocol';
-import type { ConsumerConfig, StreamConfig } from '@nats-io/jetstream';
 import type { Connection } from './connection.js';
-import { ensureConsumer, ensureStream, removeStream } from './ensure.js';
+import { type ConsumerWants, ensureConsumer, ensureStream, removeStream, type StreamWants } from './ensure.js';
 
 const NANOS = 1_000_000;
 /** API level of nats-server 2.14, the first with recurring schedules and dependable timers. */
 export const REQUIRED_API_LEVEL = 4;
-
-type StreamWants = Partial<StreamConfig> & { name: string; subjects: string[] };
-type ConsumerWants = Partial<ConsumerConfig> & { durable_name: string };
 
 /**
  * Refuses a server that would silently ignore what Jetlane depends on (2.10 accepts and drops unknown flags).
@@ -114,17 +110,19 @@ export async function provisionQueue(connection: Connection, definition: QueueDe
 /** One lane of a queue. */
 export async function provisionLane(connection: Connection, definition: QueueDefinition, lane: Lane): Promise<void> {
   const { stream } = connection.names.lane(definition.name, lane);
-  await ensureStream(connection, laneStream(connection, definition, lane));
+  await ensureStream(connection, laneStream(connection, definition, lane), definition.replicas !== undefined);
   await ensureConsumer(connection, stream, laneConsumer(connection, definition));
 }
 
-function laneStream({ names, replicas }: Connection, definition: QueueDefinition, lane: Lane): StreamWants {
+/** The stream that a lane of a queue shall have. */
+export function laneStream({ names, replicas }: Connection, definition: QueueDefinition, lane: Lane): StreamWants {
   return {
     name: names.lane(definition.name, lane).stream,
     subjects: [names.laneSubjects(definition.name, lane)],
     retention: 'workqueue',
     discard: 'new',
     storage: definition.storage ?? 'file',
+    compression: definition.compression ?? 'none',
     num_replicas: definition.replicas ?? replicas,
     max_msgs: definition.maxDepth ?? LANE_DEFAULTS.maxDepth,
     max_bytes: definition.maxBytes ?? -1,
@@ -137,7 +135,8 @@ function laneStream({ names, replicas }: Connection, definition: QueueDefinition
   };
 }
 
-function laneConsumer({ names }: Connection, definition: QueueDefinition): ConsumerWants {
+/** The consumer that workers pull from. */
+export function laneConsumer({ names }: Connection, definition: QueueDefinition): ConsumerWants {
   const lease = definition.lease === undefined ? LANE_DEFAULTS.leaseMs : toMs(definition.lease, 'lease');
   const maxDeliveries = definition.maxDeliveries ?? LANE_DEFAULTS.maxDeliveries;
   return {

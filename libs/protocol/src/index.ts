@@ -103,6 +103,7 @@ export {
   parseQueueDefinition,
   type QueueDefinition,
   queueDefinitionSchema,
+  slotsOf,
 } from './queue-definition.js';
 export {
   type AttemptError,
