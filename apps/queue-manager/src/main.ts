@@ -1,13 +1,15 @@
-import { runService, serveCommand, serveRegistered } from '@jetlane/nestjs/service';
-import { QUEUE_COMMANDS } from '@jetlane/protocol';
+import { runService, serveCommand } from '@jetlane/nestjs/service';
+import { Audit } from './audit/audit.js';
 import { queueManagerConfig } from './config.js';
+import { DefinitionCommands } from './definitions/definition-commands.js';
 import { exposeGauges } from './gauges.js';
 import { QueueManager } from './queue-manager.js';
 import { readStatsInput } from './stats-input.js';
 
 await runService({
   config: queueManagerConfig,
-  components: ({ config, connection, logger, meter, health }) => {
+  components: async ({ config, connection, logger, meter, health }) => {
+    const audit = await Audit.open(connection);
     const manager = new QueueManager(connection, { log: logger });
     health.add('queues', () => manager.health());
     exposeGauges(meter, manager);
@@ -16,12 +18,11 @@ await runService({
       commands.push(serveCommand(connection, config.name, command, async (input) => handler(input)));
     return [
       manager,
+      new DefinitionCommands(connection, manager.store, manager.provisioner, audit),
       {
         start: async () => {
           serve('stats', (input) => manager.stats(readStatsInput(input).queue));
           serve('queues', () => manager.queues());
-          commands.push(serveRegistered(connection, QUEUE_COMMANDS.list, async () => ({ items: await manager.list() })));
-          commands.push(serveRegistered(connection, QUEUE_COMMANDS.get, ({ queue }) => manager.get(queue)));
           serve('reconcile', async () => ({ repaired: await manager.reconcile() }));
         },
         stop: async () => commands.forEach((stop) => void stop()),

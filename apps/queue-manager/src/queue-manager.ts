@@ -1,10 +1,9 @@
 import type { QueueStats } from '@jetlane/client';
-import { type Connection, type JsonBucket, openQueueBucket, provisionBase } from '@jetlane/jetstream';
-import { type CommandOutput, DEFAULT_QUEUES, type QUEUE_COMMANDS, type QueueDefinition, UnknownQueueError } from '@jetlane/protocol';
+import { type Connection, provisionBase } from '@jetlane/jetstream';
+import { DEFAULT_QUEUES, type QueueDefinition, UnknownQueueError } from '@jetlane/protocol';
+import { DefinitionStore } from './definitions/definition-store.js';
 import { LiveStats } from './live-stats.js';
 import { Provisioner, type ProvisionerLog } from './provisioner.js';
-
-type StoredDefinition = CommandOutput<typeof QUEUE_COMMANDS.get>;
 
 export interface QueueManagerOptions {
   readonly log: ProvisionerLog;
@@ -18,27 +17,28 @@ export interface QueueManagerOptions {
 
 /** Keeps streams and consumers in step with the queue definitions, and the live view of all queues. */
 export class QueueManager {
-  private readonly provisioner: Provisioner;
+  readonly provisioner: Provisioner;
+  readonly store: DefinitionStore;
   private readonly live: LiveStats;
   private stopWatching: () => void = () => undefined;
   private readonly timers = new Set<NodeJS.Timeout>();
   private readonly rounds = new Set<Promise<void>>();
   private stopped = false;
-  private bucket: Promise<JsonBucket<QueueDefinition>> | undefined;
 
   constructor(
     private readonly connection: Connection,
     private readonly options: QueueManagerOptions,
   ) {
     this.provisioner = new Provisioner(connection, options.log);
+    this.store = new DefinitionStore(connection);
     this.live = new LiveStats(connection, () => this.provisioner.all().map(({ name }) => name));
   }
 
   /** Resolves when the queues that are defined now stand, or have been tried. */
   async start(): Promise<void> {
     await provisionBase(this.connection);
-    const bucket = await this.definitions();
-    for (const definition of this.options.defaults ?? DEFAULT_QUEUES) await bucket.create(definition.name, definition);
+    await this.store.createNew(this.options.defaults ?? DEFAULT_QUEUES);
+    const bucket = await this.store.bucket();
     const { ready, stop } = await bucket.watch(({ key, value }) =>
       value === undefined ? this.provisioner.forget(key) : this.provisioner.define(key, value),
     );
@@ -67,30 +67,6 @@ export class QueueManager {
 
   queues(): QueueDefinition[] {
     return this.provisioner.all();
-  }
-
-  /** All definitions with their revisions, by name. */
-  async list(): Promise<StoredDefinition[]> {
-    const entries = await (await this.definitions()).all();
-    return entries
-      .map(({ value, revision }) => ({ definition: value, revision }))
-      .sort((a, b) => (a.definition.name < b.definition.name ? -1 : 1));
-  }
-
-  /** @throws UnknownQueueError */
-  async get(queue: string): Promise<StoredDefinition> {
-    const entry = await (await this.definitions()).get(queue);
-    if (!entry)
-      throw new UnknownQueueError(
-        queue,
-        this.provisioner.all().map(({ name }) => name),
-      );
-    return { definition: entry.value, revision: entry.revision };
-  }
-
-  private definitions(): Promise<JsonBucket<QueueDefinition>> {
-    this.bucket ??= openQueueBucket(this.connection);
-    return this.bucket;
   }
 
   /** Makes again what is missing. @returns the lanes that were repaired */

@@ -9,6 +9,7 @@ export { countDeadLetters, isCountable, type ScanOptions, type ScanPage, scanDea
 export { detailDeadLetter, viewDeadLetter } from './dead-letter-view.js';
 export { Delivery } from './delivery.js';
 export { type BucketChange, type BucketEntry, JsonBucket } from './json-bucket.js';
+export { type LaneDrift, laneDrift } from './lane-drift.js';
 export { countMessages, type LaneInfo, laneInfo } from './lane-info.js';
 export { type ConsumerState, consumerState, type ListedLane, listLanes, streamExists } from './lane-list.js';
 export type { Payload } from './outbox.js';
@@ -18,6 +19,7 @@ export { Publisher, type PublisherOptions } from './publisher.js';
 export { PullLoop, type PullLoopHealth, type PullLoopOptions } from './pull-loop.js';
 export { MISSED_HEARTBEATS, type PullEnd, Puller, type PullerOptions, type PullMode } from './puller.js';
 export { ensureQueue, openQueueBucket } from './queue-registry.js';
+export { countHeld, deleteLanes, type HeldTasks, sealLanes } from './queue-removal.js';
 export { ServerClock } from './server-clock.js';
 export { type CommandAnswer, type CommandError, callCommand, callService } from './service-call.js';
 export {

@@ -3,6 +3,7 @@ import type { Connection } from './connection.js';
 import { type ConsumerWants, ensureConsumer, ensureStream, removeStream, type StreamWants } from './ensure.js';
 
 const NANOS = 1_000_000;
+const HUNDRED_YEARS_MS = 100 * 365 * 86_400_000;
 /** API level of nats-server 2.14, the first with recurring schedules and dependable timers. */
 export const REQUIRED_API_LEVEL = 4;
 
@@ -112,6 +113,15 @@ export async function provisionLane(connection: Connection, definition: QueueDef
   const { stream } = connection.names.lane(definition.name, lane);
   await ensureStream(connection, laneStream(connection, definition, lane), definition.replicas !== undefined);
   await ensureConsumer(connection, stream, laneConsumer(connection, definition));
+  if (definition.paused !== undefined) await holdLane(connection, stream, definition.paused);
+}
+
+/** Pauses a lane's consumer for good, or resumes it. */
+async function holdLane(connection: Connection, stream: string, paused: boolean): Promise<void> {
+  const { consumers } = await connection.admin();
+  const name = connection.names.consumer;
+  if (((await consumers.info(stream, name)).paused ?? false) === paused) return;
+  await (paused ? consumers.pause(stream, name, new Date(Date.now() + HUNDRED_YEARS_MS)) : consumers.resume(stream, name));
 }
 
 /** The stream that a lane of a queue shall have. */

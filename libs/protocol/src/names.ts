@@ -16,6 +16,7 @@ const RESERVED: ReadonlySet<string> = new Set([
   'events',
   'redriven-events',
   'dead-events',
+  'sealed',
   'rpc',
 ]);
 
@@ -98,6 +99,11 @@ export class Names {
   /** All subjects of a lane. */
   laneSubjects(queue: string, lane: Lane): string {
     return `${this.dot}tasks.${queue}.${lane}.*`;
+  }
+
+  /** Where a lane listens that takes no tasks any more, since its queue is being deleted or moved. Nobody publishes there. */
+  sealedLane(queue: string, lane: Lane): string {
+    return `${this.dot}sealed.${queue}.${lane}.*`;
   }
 
   timer(queue: string, key: string): string {

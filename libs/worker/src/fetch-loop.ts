@@ -1,5 +1,5 @@
 import { type Connection, type Delivery, MISSED_HEARTBEATS, type PullEnd } from '@jetlane/jetstream';
-import { LANES, type Lane, type LanePicker, PULL_SURPLUS, planPulls, strictPicker, surplusFor, weightedPicker } from '@jetlane/protocol';
+import { LANES, type Lane, type LanePicker, PULL_SURPLUS, planPulls, surplusFor } from '@jetlane/protocol';
 import { decodeOrFail } from './execute.js';
 import { HeldTask } from './held-task.js';
 import { LaneState } from './lane-state.js';
@@ -7,6 +7,7 @@ import type { LeaseKeeper } from './lease-keeper.js';
 import type { Gate } from './limits/gate.js';
 import { HandOver } from './limits/hand-over.js';
 import type { LimitedLoop } from './limits/limiter.js';
+import { livePicker } from './live-picker.js';
 import type { CompiledOptions } from './options.js';
 import { within } from './within.js';
 
@@ -64,7 +65,7 @@ export class FetchLoop implements LimitedLoop {
     private readonly leases: LeaseKeeper,
     private readonly hooks: FetchLoopHooks,
   ) {
-    this.picker = options.mode === 'strict' ? strictPicker : weightedPicker(options.weights);
+    this.picker = livePicker(options);
     this.lanes = LANES.map((lane, index) => this.openLane(lane, index));
     this.slots = options.slots;
     this.handOver = new HandOver({

@@ -10,6 +10,7 @@ import {
   type QueueDefinition,
   type Rate,
   rateSchema,
+  slotsOf,
   toMs,
 } from '@jetlane/protocol';
 import { type CompiledHandler, compileHandlers, defaultSlots, type HandlerEntry } from './handler-options.js';
@@ -21,12 +22,17 @@ export interface WorkerOptions {
   /** Handlers by task type. */
   readonly handlers: Readonly<Record<string, HandlerEntry>>;
   /**
-   * Tasks that may run at once; a batch of n counts as n. Default: `workers` of the queue's definition, else 10, or the size of the largest
-   * batch if that is more.
+   * Tasks that may run at once; a batch of n counts as n. Default: `workers` × `concurrency` of the queue's definition, else 10, or the size
+   * of the largest batch if that is more.
    */
   readonly concurrency?: number;
   /** Handlers that may start here, spread evenly. Default: no limit but the queue's. */
   readonly rate?: Rate;
+  /**
+   * Ceilings over what the queue's definition says, such as those of a process that is told to be careful. Its `rate` is kept by all workers
+   * of the queue together, so give them all the same. Default: none.
+   */
+  readonly ceiling?: WorkerCeiling;
   /** How lanes share the slots. Default: the definition's, else `weighted`. */
   readonly mode?: LaneMode;
   /** Definition used when the queue is not defined yet. Default: only the name. */
@@ -39,6 +45,14 @@ export interface WorkerOptions {
   readonly version?: string;
   /** Told about what the worker survives: lost leases, failing publishes, throwing listeners. Default: silent. */
   readonly log?: WorkerLog;
+}
+
+/** What no definition takes a worker beyond. */
+export interface WorkerCeiling {
+  /** Handlers that may run at once in this worker, whatever its `concurrency` says. */
+  readonly concurrency?: number;
+  /** Handlers of the queue that may start; the lower of this and the definition's `limits.rate` holds. */
+  readonly rate?: Rate;
 }
 
 /** What a worker may be told while it runs. */
@@ -59,6 +73,7 @@ export interface WorkerLog {
 /** Options with defaults, durations in ms. */
 export interface CompiledOptions {
   readonly queue: string;
+  readonly ceiling: WorkerCeiling;
   readonly handlers: ReadonlyMap<string, CompiledHandler>;
   readonly defaultType: string | undefined;
   /** The queue's own policy, for tasks without a handler. */
@@ -83,8 +98,6 @@ export interface CompiledOptions {
   readonly log: WorkerLog;
 }
 
-/** Slots of a worker that is told nothing else. */
-
 const silent: WorkerLog = { info: () => undefined, warn: () => undefined, error: () => undefined };
 
 /**
@@ -92,7 +105,7 @@ const silent: WorkerLog = { info: () => undefined, warn: () => undefined, error:
  * @throws JetlaneError `invalid-configuration`
  */
 export function compileOptions(options: WorkerOptions, definition: QueueDefinition, name: string): CompiledOptions {
-  const slots = options.concurrency ?? definition.workers ?? defaultSlots(options.handlers);
+  const slots = Math.min(options.concurrency ?? slotsOf(definition) ?? defaultSlots(options.handlers), mostSlots(options.ceiling));
   checkLimits(options.queue, { concurrency: slots, rate: options.rate });
   const settleWindow = options.settleWindow ?? 512;
   if (!Number.isInteger(settleWindow) || settleWindow < 1) {
@@ -113,6 +126,7 @@ export function compileOptions(options: WorkerOptions, definition: QueueDefiniti
   const keepRecordsMs = definition.keepRecords === undefined ? LANE_DEFAULTS.keepRecordsMs : toMs(definition.keepRecords, 'keepRecords');
   return {
     queue: options.queue,
+    ceiling: options.ceiling ?? {},
     handlers: compileHandlers(options.handlers, definition, slots),
     defaultType: definition.defaultType,
     retry: compileRetryPolicy(definition.retry),
@@ -132,6 +146,9 @@ export function compileOptions(options: WorkerOptions, definition: QueueDefiniti
     log: options.log ?? silent,
   };
 }
+
+/** Slots that a ceiling allows. */
+export const mostSlots = (ceiling: WorkerCeiling = {}): number => ceiling.concurrency ?? Number.POSITIVE_INFINITY;
 
 /** Checks the limits of a worker. @throws JetlaneError `invalid-configuration` */
 export function checkLimits(queue: string, { concurrency, rate }: WorkerLimits): void {

@@ -62,6 +62,13 @@ export class DefinitionStore {
     return past.reverse().map(({ revision, at, value }) => ({ revision, at, definition: value ?? null }));
   }
 
+  /** Creates the queues that never were defined: one that somebody deleted stays deleted. */
+  async createNew(definitions: readonly QueueDefinition[]): Promise<void> {
+    const bucket = await this.bucket();
+    for (const definition of definitions)
+      if ((await bucket.history(definition.name)).length === 0) await bucket.create(definition.name, definition);
+  }
+
   /**
    * Changes a definition.
    * @param revision the one it must have; 0: there must be none; undefined: any, and then the change may be computed again
