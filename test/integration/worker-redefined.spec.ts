@@ -56,12 +56,16 @@ describe('a worker whose queue is defined anew', () => {
     expect((await site.record(queue, 'a'))?.state).toBe('completed');
   });
 
-  it('whose ceiling is lower obeys it, whatever the definition says', async () => {
+  it('takes what the definition leaves open from its own defaults, and goes beyond its ceiling for nothing', async () => {
     const queue = site.queueName();
-    const worker = await site.worker({ queue, handlers: {}, definition: { workers: 20 }, ceiling: { concurrency: 3 } });
-    expect(worker.health().slots).toBe(3);
-    await redefine({ name: queue, workers: 2 });
-    await eventually('the definition says less', () => worker.health().slots === 2);
+    const open = await site.worker({ queue, handlers: {}, definition: { workers: 2 }, defaults: { concurrency: 10 } });
+    const careful = await site.worker({ queue, handlers: {}, defaults: { concurrency: 10 }, ceiling: { concurrency: 3 } });
+    const slots = () => [open, careful].map((worker) => worker.health().slots);
+    expect(slots()).toEqual([20, 6]);
+    await redefine({ name: queue, workers: 2, concurrency: 4 });
+    await eventually('the definition says more than the ceiling', () => slots().join() === '8,6');
+    await redefine({ name: queue, workers: 3, concurrency: 1 });
+    await eventually('it says less', () => slots().join() === '3,3');
   });
 
   it('does not make a queue again that somebody deleted', async () => {

@@ -2,6 +2,7 @@ import { runService, serveCommand } from '@jetlane/nestjs/service';
 import { Audit } from './audit/audit.js';
 import { queueManagerConfig } from './config.js';
 import { DefinitionCommands } from './definitions/definition-commands.js';
+import { FileSource } from './definitions/file-source.js';
 import { exposeGauges } from './gauges.js';
 import { QueueManager } from './queue-manager.js';
 import { readStatsInput } from './stats-input.js';
@@ -17,6 +18,7 @@ await runService({
     const serve = (command: string, handler: (input: unknown) => unknown) =>
       commands.push(serveCommand(connection, config.name, command, async (input) => handler(input)));
     return [
+      new FileSource(connection, manager.store, audit, { file: config.queuesFile, log: logger }),
       manager,
       new DefinitionCommands(connection, manager.store, manager.provisioner, audit),
       {

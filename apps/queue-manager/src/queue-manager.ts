@@ -47,7 +47,7 @@ export class QueueManager {
     await this.provisioner.idle();
     await this.live.poll();
     this.repeat(this.options.pollMs ?? 1000, 'stats:not-polled', () => this.live.poll());
-    this.repeat(this.options.reconcileMs ?? 30_000, 'queues:not-reconciled', async () => void (await this.provisioner.reconcile()));
+    this.repeat(this.options.reconcileMs ?? 30_000, 'queues:not-reconciled', async () => void (await this.reconcile()));
   }
 
   async stop(): Promise<void> {
@@ -69,8 +69,10 @@ export class QueueManager {
     return this.provisioner.all();
   }
 
-  /** Makes again what is missing. @returns the lanes that were repaired */
-  reconcile(): Promise<string[]> {
+  /** Makes again what is missing, and puts back what somebody changed by hand. @returns the lanes that were repaired */
+  async reconcile(): Promise<string[]> {
+    const restored = await this.store.restore(this.provisioner.all());
+    if (restored.length > 0) this.options.log.info({ restored }, 'definitions:restored');
     return this.provisioner.reconcile();
   }
 

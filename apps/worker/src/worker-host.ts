@@ -42,7 +42,9 @@ export class WorkerHost implements Component {
       onConnectionError: (error) => this.#connectionLost(error),
     });
     const handlers = createHostHandlers(this.#db, connection.names.namespace);
-    const options = { handlers, concurrency: config.concurrency, log: logger };
+    const { concurrency, rate, ceiling } = config;
+    const defaults = { concurrency, ...(rate ? { rate } : {}) };
+    const options = { handlers, defaults, log: logger, ...(ceiling ? { ceiling } : {}) };
     this.#workers = new Map(config.queues.map((queue) => [queue, new Worker(connection, { ...options, queue })]));
     for (const worker of this.#workers.values()) worker.on('lane:stuck', (stuck) => this.#stuck(stuck));
     this.#janitor = new InboxJanitor(this.#db, {

@@ -1,7 +1,7 @@
 import { JetStreamApiError } from '@nats-io/jetstream';
 import { type KV, type KvEntry, Kvm, type KvWatchEntry } from '@nats-io/kv';
+import { BucketWatch } from './bucket-watch.js';
 import type { Connection } from './connection.js';
-import { listenerThrew } from './listener-error.js';
 
 const WRONG_SEQUENCE = 10071;
 
@@ -17,14 +17,20 @@ export type BucketChange<T> = { readonly key: string; readonly value: T | undefi
 
 /** A KV bucket of JSON values. */
 export class JsonBucket<T> {
-  private constructor(private readonly kv: KV) {}
+  private constructor(
+    private readonly connection: Connection,
+    private readonly name: string,
+    private readonly kv: KV,
+    private readonly make: () => Promise<KV>,
+  ) {}
 
   /**
    * Opens the bucket, creating it when it is missing.
    * @param maxAgeMs how long a value stays after its last change; default: for ever
    */
   static async open<T>(connection: Connection, name: string, history = 8, maxAgeMs = 0): Promise<JsonBucket<T>> {
-    return new JsonBucket<T>(await new Kvm(connection.raw()).create(name, { history, ttl: maxAgeMs, replicas: connection.replicas }));
+    const make = () => new Kvm(connection.raw()).create(name, { history, ttl: maxAgeMs, replicas: connection.replicas });
+    return new JsonBucket<T>(connection, name, await make(), make);
   }
 
   async get(key: string): Promise<BucketEntry<T> | undefined> {
@@ -94,39 +100,20 @@ export class JsonBucket<T> {
 
   /**
    * Calls back for every present value, then for every change, until the returned function is called; `ready` resolves after the present ones.
+   * When somebody deletes the bucket, it is made again, and the watch is opened anew: what was told before is not told as gone.
    * @param key only this one, or those that match (`a.*`); then there must be one, or `ready` waits for it. Default: all
    */
   async watch(listener: (change: BucketChange<T>) => void, key = '>'): Promise<{ ready: Promise<void>; stop: () => void }> {
-    let initialized: () => void = () => undefined;
-    const ready = new Promise<void>((resolve) => {
-      initialized = resolve;
-    });
-    const iterator = await this.kv.watch({ key });
-    const empty = (await this.kv.status()).values === 0;
-    if (empty) initialized();
-    void tell(iterator, listener, initialized);
-    return { ready, stop: () => iterator.stop() };
-  }
-}
-
-/** Hands on what the watch brings. Neither a value that is no JSON nor a listener that throws may end it: many processes watch one bucket. */
-async function tell<T>(
-  entries: AsyncIterable<KvWatchEntry>,
-  listener: (change: BucketChange<T>) => void,
-  initialized: () => void,
-): Promise<void> {
-  try {
-    for await (const entry of entries) {
+    const onEntry = (entry: KvWatchEntry) => {
       const known = read<T>(entry);
-      try {
-        if (known || entry.operation !== 'PUT') listener({ key: entry.key, value: known?.value, revision: entry.revision });
-      } catch (error) {
-        listenerThrew(`the watcher of bucket "${entry.bucket}"`, error);
-      }
-      if (entry.delta === 0) initialized();
-    }
-  } catch (error) {
-    listenerThrew('the watch on a bucket', error);
+      if (known || entry.operation !== 'PUT') listener({ key: entry.key, value: known?.value, revision: entry.revision });
+    };
+    const watch = new BucketWatch(this.connection, this.name, { key, make: this.make, onEntry });
+    const { ready } = await watch.open().catch((error: unknown) => {
+      watch.stop();
+      throw error;
+    });
+    return { ready, stop: () => watch.stop() };
   }
 }
 

@@ -88,7 +88,7 @@ export class Names {
   }
 
   /** Name of a KV bucket. */
-  bucket(name: 'queues' | 'schedule_specs' | 'limits' | 'alerts' | 'audit' | 'jobs'): string {
+  bucket(name: 'queues' | 'queue_sources' | 'schedule_specs' | 'limits' | 'alerts' | 'audit' | 'jobs'): string {
     return `${this.bar}${name}`;
   }
 

@@ -24,7 +24,12 @@ export const queueDefinitionSchema = z.strictObject({
     .optional()
     .describe('Who is next: `priority` by lanes, `fifo` in the order of arrival, all tasks in lane `normal`. Default priority.'),
   workers: z.int().min(1).max(10_000).optional().describe('Workers that a worker host stands for. Default 1.'),
-  concurrency: z.int().min(1).max(10_000).optional().describe('Handlers that each of these workers runs at once. Default 1.'),
+  concurrency: z
+    .int()
+    .min(1)
+    .max(10_000)
+    .optional()
+    .describe('Handlers that each of these workers runs at once. Default: WORKER_CONCURRENCY of the worker host, 10.'),
   paused: z.boolean().optional().describe('true: nothing is handed out; false: it is. Left out: as the commands pause and resume left it.'),
   mode: z.enum(['weighted', 'strict']).optional().describe('How lanes share slots. Default weighted.'),
   weights: weights.optional().describe('Weights of the lanes in mode weighted. Default 8:4:2:1.'),
@@ -93,9 +98,14 @@ export function configurationError(what: string, error: z.ZodError): JetlaneErro
   return new JetlaneError('invalid-configuration', `${what} is not valid: ${text}`, { details: { issues } });
 }
 
-/** Handlers that a worker host runs at once for a queue; undefined where the definition does not say. */
-export function slotsOf({ workers, concurrency }: QueueDefinition): number | undefined {
-  return workers === undefined && concurrency === undefined ? undefined : (workers ?? 1) * (concurrency ?? 1);
+/**
+ * Handlers that a worker host runs at once for a queue; undefined where nobody says.
+ * @param each handlers of each of its `workers`, where the definition does not say
+ * @param most what each of them never goes beyond
+ */
+export function slotsOf({ workers, concurrency }: QueueDefinition, each?: number, most = Number.POSITIVE_INFINITY): number | undefined {
+  const stated = concurrency ?? each;
+  return workers === undefined && stated === undefined ? undefined : (workers ?? 1) * Math.min(stated ?? 1, most);
 }
 
 /** The queues of a fresh installation. */

@@ -7,6 +7,8 @@ import {
   LANE_DEFAULTS,
   LANES,
   type LaneMode,
+  type Limits,
+  perMs,
   type QueueDefinition,
   type Rate,
   rateSchema,
@@ -28,11 +30,10 @@ export interface WorkerOptions {
   readonly concurrency?: number;
   /** Handlers that may start here, spread evenly. Default: no limit but the queue's. */
   readonly rate?: Rate;
-  /**
-   * Ceilings over what the queue's definition says, such as those of a process that is told to be careful. Its `rate` is kept by all workers
-   * of the queue together, so give them all the same. Default: none.
-   */
-  readonly ceiling?: WorkerCeiling;
+  /** What holds where the queue's definition says nothing. Rates are kept by all workers of a queue together: give them all the same. */
+  readonly defaults?: WorkerDefaults;
+  /** What no definition takes this worker beyond, such as in a process that is told to be careful. Default: nothing. */
+  readonly ceiling?: WorkerDefaults;
   /** How lanes share the slots. Default: the definition's, else `weighted`. */
   readonly mode?: LaneMode;
   /** Definition used when the queue is not defined yet. Default: only the name. */
@@ -47,11 +48,11 @@ export interface WorkerOptions {
   readonly log?: WorkerLog;
 }
 
-/** What no definition takes a worker beyond. */
-export interface WorkerCeiling {
-  /** Handlers that may run at once in this worker, whatever its `concurrency` says. */
+/** Values of a process for what definitions say of all queues. */
+export interface WorkerDefaults {
+  /** Handlers at once for each of the definition's `workers`. */
   readonly concurrency?: number;
-  /** Handlers of the queue that may start; the lower of this and the definition's `limits.rate` holds. */
+  /** Handlers of the queue that may start, over all workers. */
   readonly rate?: Rate;
 }
 
@@ -73,7 +74,8 @@ export interface WorkerLog {
 /** Options with defaults, durations in ms. */
 export interface CompiledOptions {
   readonly queue: string;
-  readonly ceiling: WorkerCeiling;
+  readonly defaults: WorkerDefaults;
+  readonly ceiling: WorkerDefaults;
   readonly handlers: ReadonlyMap<string, CompiledHandler>;
   readonly defaultType: string | undefined;
   /** The queue's own policy, for tasks without a handler. */
@@ -105,7 +107,7 @@ const silent: WorkerLog = { info: () => undefined, warn: () => undefined, error:
  * @throws JetlaneError `invalid-configuration`
  */
 export function compileOptions(options: WorkerOptions, definition: QueueDefinition, name: string): CompiledOptions {
-  const slots = Math.min(options.concurrency ?? slotsOf(definition) ?? defaultSlots(options.handlers), mostSlots(options.ceiling));
+  const slots = slotsFor(definition, options, defaultSlots(options.handlers));
   checkLimits(options.queue, { concurrency: slots, rate: options.rate });
   const settleWindow = options.settleWindow ?? 512;
   if (!Number.isInteger(settleWindow) || settleWindow < 1) {
@@ -126,6 +128,7 @@ export function compileOptions(options: WorkerOptions, definition: QueueDefiniti
   const keepRecordsMs = definition.keepRecords === undefined ? LANE_DEFAULTS.keepRecordsMs : toMs(definition.keepRecords, 'keepRecords');
   return {
     queue: options.queue,
+    defaults: options.defaults ?? {},
     ceiling: options.ceiling ?? {},
     handlers: compileHandlers(options.handlers, definition, slots),
     defaultType: definition.defaultType,
@@ -147,8 +150,23 @@ export function compileOptions(options: WorkerOptions, definition: QueueDefiniti
   };
 }
 
-/** Slots that a ceiling allows. */
-export const mostSlots = (ceiling: WorkerCeiling = {}): number => ceiling.concurrency ?? Number.POSITIVE_INFINITY;
+/** Handlers that may run at once: as the worker is told, else as the definition says, under the ceiling. */
+export function slotsFor(
+  definition: QueueDefinition,
+  { concurrency, defaults, ceiling }: Pick<WorkerOptions, 'concurrency' | 'defaults' | 'ceiling'>,
+  otherwise: number,
+): number {
+  const most = ceiling?.concurrency ?? Number.POSITIVE_INFINITY;
+  if (concurrency !== undefined) return Math.min(concurrency, most);
+  return slotsOf(definition, defaults?.concurrency, most) ?? Math.min(otherwise, most);
+}
+
+/** The limits of a queue with what the process adds. */
+export function limitsFor({ limits }: QueueDefinition, defaults: WorkerDefaults, ceiling: WorkerDefaults): Limits | undefined {
+  const rate = limits?.rate ?? defaults.rate;
+  const lower = ceiling.rate && (rate === undefined || perMs(rate) > perMs(ceiling.rate)) ? ceiling.rate : rate;
+  return lower === undefined ? limits : { ...limits, rate: lower };
+}
 
 /** Checks the limits of a worker. @throws JetlaneError `invalid-configuration` */
 export function checkLimits(queue: string, { concurrency, rate }: WorkerLimits): void {

@@ -69,6 +69,18 @@ export class DefinitionStore {
       if ((await bucket.history(definition.name)).length === 0) await bucket.create(definition.name, definition);
   }
 
+  /** Puts back what the bucket has lost without a trace: somebody deleted the bucket itself. @returns the queues */
+  async restore(known: readonly QueueDefinition[]): Promise<string[]> {
+    const stored = new Set((await this.list()).map(({ definition }) => definition.name));
+    const bucket = await this.bucket();
+    const restored: string[] = [];
+    for (const definition of known) {
+      if (stored.has(definition.name) || (await bucket.history(definition.name)).length > 0) continue;
+      if (await bucket.create(definition.name, definition)) restored.push(definition.name);
+    }
+    return restored;
+  }
+
   /**
    * Changes a definition.
    * @param revision the one it must have; 0: there must be none; undefined: any, and then the change may be computed again

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { type Connection, openQueueBucket } from '@jetlane/jetstream';
-import { type Limits, parseQueueDefinition, perMs, type QueueDefinition, type Rate, slotsOf } from '@jetlane/protocol';
+import { parseQueueDefinition, type QueueDefinition } from '@jetlane/protocol';
 import type { HeldTask } from '../held-task.js';
-import { type CompiledOptions, mostSlots, type WorkerLimits } from '../options.js';
+import { type CompiledOptions, limitsFor, slotsFor, type WorkerLimits } from '../options.js';
 import { ShareExchange } from './exchange.js';
 import { Gate, type GateLoad } from './gate.js';
 import { ShareKeeper } from './shares.js';
@@ -112,10 +112,14 @@ export class Limiter {
 
   private apply(definition: QueueDefinition): void {
     this.definition = definition;
-    const { ceiling, defaultSlots } = this.options;
+    const { defaults, ceiling, defaultSlots } = this.options;
     const { reserved } = definition;
-    const limits = underCeiling(definition.limits, ceiling.rate);
-    this.loop.slots = Math.min(this.own.concurrency ?? slotsOf(definition) ?? defaultSlots, mostSlots(ceiling));
+    const limits = limitsFor(definition, defaults, ceiling);
+    this.loop.slots = slotsFor(
+      definition,
+      { defaults, ceiling, ...(this.own.concurrency === undefined ? {} : { concurrency: this.own.concurrency }) },
+      defaultSlots,
+    );
     if (limits === undefined && reserved === undefined && this.own.rate === undefined) this.lift();
     else {
       this.limited ??= this.limit();
@@ -177,10 +181,4 @@ export class Limiter {
     this.loop.putAway(gate.unpark(Date.now() - LONGEST_PARKED_MS));
     return gate.spare;
   }
-}
-
-/** The lower of the definition's rate and the ceiling. */
-function underCeiling(limits: Limits | undefined, rate: Rate | undefined): Limits | undefined {
-  if (rate === undefined || (limits?.rate && perMs(limits.rate) <= perMs(rate))) return limits;
-  return { ...limits, rate };
 }
