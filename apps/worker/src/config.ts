@@ -101,6 +101,11 @@ export function readWorkerConfig(env: Environment = process.env): WorkerHostConf
   };
 }
 
+/** What the environment says to the workers of a host. */
+export function workerRules({ concurrency, rate, ceiling }: Pick<WorkerHostConfig, 'concurrency' | 'rate' | 'ceiling'>) {
+  return { defaults: { concurrency, ...(rate ? { rate } : {}) }, ...(ceiling ? { ceiling } : {}) };
+}
+
 function invalidConfiguration(error: z.ZodError): JetlaneError {
   const issues = error.issues.map(({ path, message }) => ({ variable: path.join('.'), message }));
   const list = issues.map(({ variable, message }) => `${variable}: ${message}`).join('; ');

@@ -89,6 +89,11 @@ export class Connection {
     return this.nats.getServer();
   }
 
+  /** Version of that server, as in `2.15.1`. */
+  get serverVersion(): string {
+    return this.nats.info?.version ?? 'unknown';
+  }
+
   /** Calls back at every change of state; returns the way to stop that. */
   onState(listener: (state: ConnectionState) => void): () => void {
     this.listeners.add(listener);

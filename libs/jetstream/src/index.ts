@@ -1,3 +1,4 @@
+export { type AccountUse, accountUse } from './account-use.js';
 export type { BulkStream } from './bulk-publisher.js';
 export { Connection, type ConnectionState, type CoreMessage, connect } from './connection.js';
 export type { ConnectOptions } from './connection-options.js';
@@ -9,7 +10,7 @@ export { countDeadLetters, isCountable, type ScanOptions, type ScanPage, scanDea
 export { detailDeadLetter, viewDeadLetter } from './dead-letter-view.js';
 export { Delivery } from './delivery.js';
 export { type BucketChange, type BucketEntry, JsonBucket } from './json-bucket.js';
-export { type LaneDrift, laneDrift } from './lane-drift.js';
+export { baseDrift, type LaneDrift, laneDrift } from './lane-drift.js';
 export { countMessages, type LaneInfo, laneInfo } from './lane-info.js';
 export { type ConsumerState, consumerState, type ListedLane, listLanes, streamExists } from './lane-list.js';
 export type { Payload } from './outbox.js';

@@ -2,6 +2,7 @@ import { JetStreamApiError } from '@nats-io/jetstream';
 import { type KV, type KvEntry, Kvm, type KvWatchEntry } from '@nats-io/kv';
 import { BucketWatch } from './bucket-watch.js';
 import type { Connection } from './connection.js';
+import { streamExists } from './lane-list.js';
 
 const WRONG_SEQUENCE = 10071;
 
@@ -31,6 +32,11 @@ export class JsonBucket<T> {
   static async open<T>(connection: Connection, name: string, history = 8, maxAgeMs = 0): Promise<JsonBucket<T>> {
     const make = () => new Kvm(connection.raw()).create(name, { history, ttl: maxAgeMs, replicas: connection.replicas });
     return new JsonBucket<T>(connection, name, await make(), make);
+  }
+
+  /** Opens a bucket to read it; `undefined` when nobody has made it. */
+  static async existing<T>(connection: Connection, name: string): Promise<JsonBucket<T> | undefined> {
+    return (await streamExists(connection, `KV_${name}`)) ? JsonBucket.open<T>(connection, name) : undefined;
   }
 
   async get(key: string): Promise<BucketEntry<T> | undefined> {

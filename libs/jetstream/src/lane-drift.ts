@@ -2,9 +2,10 @@ import { LANES, type Lane, type QueueDefinition } from '@jetlane/protocol';
 import type { StreamInfo } from '@nats-io/jetstream';
 import type { Connection } from './connection.js';
 import { apiCode, differences, streamDrift } from './ensure.js';
-import { laneConsumer, laneStream } from './provisioning.js';
+import { baseConsumers, baseStreams, laneConsumer, laneStream } from './provisioning.js';
 
 const CONSUMER_NOT_FOUND = 10014;
+const STREAM_NOT_FOUND = 10059;
 /** Consumer infos asked for at once. */
 const AT_ONCE = 32;
 
@@ -42,6 +43,25 @@ export async function laneDrift(
     drift.push(...found.filter(({ what }) => what.length > 0));
   }
   return drift;
+}
+
+/** The same for the streams and consumers that every installation has: `<stream>`, `<stream>.<field>`, `<stream> consumer`. */
+export async function baseDrift(connection: Connection): Promise<string[]> {
+  const { streams, consumers } = await connection.admin();
+  const missing = (error: unknown): undefined => {
+    if ([STREAM_NOT_FOUND, CONSUMER_NOT_FOUND].includes(apiCode(error))) return undefined;
+    throw error;
+  };
+  const found: string[] = [];
+  for (const wants of baseStreams(connection)) {
+    const info = await streams.info(wants.name).catch(missing);
+    if (!info) found.push(wants.name);
+    // What bounds dead letters is set by the service that looks after them.
+    else found.push(...streamDrift(wants, info.config, false).map((field) => `${wants.name}.${field}`));
+  }
+  for (const [stream, { durable_name: name }] of baseConsumers(connection))
+    if (!(await consumers.info(stream, name).catch(missing))) found.push(`${stream} consumer`);
+  return found;
 }
 
 async function driftOf(

@@ -38,7 +38,8 @@ export async function provisionBase(connection: Connection): Promise<void> {
   for (const [stream, consumer] of baseConsumers(connection)) await ensureConsumer(connection, stream, consumer);
 }
 
-function baseStreams({ names, replicas }: Connection): StreamWants[] {
+/** The streams that every installation has. */
+export function baseStreams({ names, replicas }: Connection): StreamWants[] {
   const common = { storage: 'file' as const, num_replicas: replicas, allow_direct: true };
   return [
     {
@@ -85,7 +86,8 @@ function baseStreams({ names, replicas }: Connection): StreamWants[] {
   ];
 }
 
-function baseConsumers({ names }: Connection): [stream: string, consumer: ConsumerWants][] {
+/** Their consumers. */
+export function baseConsumers({ names }: Connection): [stream: string, consumer: ConsumerWants][] {
   const common = { ack_policy: 'explicit' as const, max_deliver: -1, max_waiting: 512 };
   return [
     // The lease must end within the duplicate window: a second mover's publish is then still known as a duplicate.

@@ -100,19 +100,15 @@ export function readServiceConfig(name: string, defaultPort: number, portVariabl
   };
 }
 
-/** Variables that people bring along from a system on Redis. */
-const SUCCESSORS: Readonly<Record<string, string>> = {
-  REDIS_POOL_ENABLED: 'NATS_POOL_ENABLED',
-  REDIS_POOL_MIN_CONNECTIONS: 'NATS_POOL_MIN_CONNECTIONS',
-  REDIS_POOL_MAX_CONNECTIONS: 'NATS_POOL_MAX_CONNECTIONS',
-};
+const POOL = ['NATS_POOL_ENABLED', 'NATS_POOL_MIN_CONNECTIONS', 'NATS_POOL_MAX_CONNECTIONS'] as const;
 
+/** Variables that people bring along from a system on Redis. */
 function outdated(given: Environment): Pick<ServiceConfig, 'notices'> {
   const notices = Object.keys(given)
     .filter((name) => name.startsWith('REDIS_POOL_'))
     .map((name) => {
-      const successor = SUCCESSORS[name] ?? Object.values(SUCCESSORS).find((known) => name.includes(known.split('_')[2]!));
-      return `${name} has no effect, since there is no Redis; use ${successor ?? 'NATS_POOL_ENABLED, NATS_POOL_MIN_CONNECTIONS and NATS_POOL_MAX_CONNECTIONS'} instead`;
+      const successor = POOL.find((known) => name.includes(known.split('_')[2]!)) ?? POOL.join(', ');
+      return `${name} has no effect, since there is no Redis; use ${successor} instead`;
     });
   return notices.length > 0 ? { notices } : {};
 }
