@@ -1,5 +1,6 @@
-import { type Connection, consumerState, laneDrift, provisionBase, provisionLane, provisionQueue } from '@jetlane/jetstream';
+import { type Connection, consumerState, laneDrift, lanesInMotion, provisionBase, provisionLane, provisionQueue } from '@jetlane/jetstream';
 import { DEFAULT_LANE, LANE_DEFAULTS, parseQueueDefinition, type QueueDefinition, toMs } from '@jetlane/protocol';
+import { moveStorage } from './definitions/storage-move.js';
 
 export interface ProvisionerLog {
   info(facts: object, event: string): void;
@@ -66,10 +67,12 @@ export class Provisioner {
 
   /**
    * Makes a queue be what a definition says, now.
-   * @throws JetlaneError `stream-mismatch`, `jetstream-api`
+   * @throws JetlaneError `stream-mismatch`, `jetstream-api`; `queue-not-empty` when its storage is to be changed and workers hold tasks for long
    */
   async apply(definition: QueueDefinition): Promise<void> {
     if (await this.shortensLease(definition)) await new Promise((resolve) => setTimeout(resolve, LEASE_PAUSE_MS));
+    if (await moveStorage(this.connection, definition))
+      this.log.info({ queue: definition.name, storage: definition.storage }, 'queue:moved');
     await provisionQueue(this.connection, definition);
   }
 
@@ -79,7 +82,8 @@ export class Provisioner {
    */
   async reconcile(): Promise<string[]> {
     await provisionBase(this.connection);
-    for (const name of this.failures.keys()) if (this.definitions.has(name)) this.waiting.add(name);
+    const broken = [...this.failures.keys(), ...(await lanesInMotion(this.connection)).map(({ queue }) => queue)];
+    for (const name of broken) if (this.definitions.has(name)) this.waiting.add(name);
     const repaired: string[] = [];
     for (const { queue, lane, stream, what } of await laneDrift(this.connection, this.all(), this.turn())) {
       const definition = this.definitions.get(queue);

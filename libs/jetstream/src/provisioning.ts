@@ -1,6 +1,7 @@
 import { JetlaneError, LANE_DEFAULTS, LANES, type Lane, type QueueDefinition, toMs } from '@jetlane/protocol';
 import type { Connection } from './connection.js';
 import { type ConsumerWants, ensureConsumer, ensureStream, removeStream, type StreamWants } from './ensure.js';
+import { streamExists } from './lane-list.js';
 
 const NANOS = 1_000_000;
 const HUNDRED_YEARS_MS = 100 * 365 * 86_400_000;
@@ -113,9 +114,22 @@ export async function provisionQueue(connection: Connection, definition: QueueDe
 /** One lane of a queue. */
 export async function provisionLane(connection: Connection, definition: QueueDefinition, lane: Lane): Promise<void> {
   const { stream } = connection.names.lane(definition.name, lane);
+  await assertNotMoving(connection, definition.name, lane);
   await ensureStream(connection, laneStream(connection, definition, lane), definition.replicas !== undefined);
   await ensureConsumer(connection, stream, laneConsumer(connection, definition));
   if (definition.paused !== undefined) await holdLane(connection, stream, definition.paused);
+}
+
+/** A lane that is being made anew is nobody's but the mover's: a stream made in between would take tasks and be thrown away. */
+async function assertNotMoving(connection: Connection, queue: string, lane: Lane): Promise<void> {
+  if (!(await streamExists(connection, connection.names.movingStream(queue, lane)))) return;
+  throw new JetlaneError(
+    'jetstream-api',
+    `lane ${lane} of queue "${queue}" is being moved to another storage; it is back when that is done`,
+    {
+      details: { queue, lane, moving: true },
+    },
+  );
 }
 
 /** Pauses a lane's consumer for good, or resumes it. */

@@ -17,6 +17,7 @@ const RESERVED: ReadonlySet<string> = new Set([
   'redriven-events',
   'dead-events',
   'sealed',
+  'moving',
   'rpc',
 ]);
 
@@ -88,7 +89,7 @@ export class Names {
   }
 
   /** Name of a KV bucket. */
-  bucket(name: 'queues' | 'queue_sources' | 'schedule_specs' | 'limits' | 'alerts' | 'audit' | 'jobs'): string {
+  bucket(name: 'queues' | 'queue_sources' | 'queue_locks' | 'schedule_specs' | 'limits' | 'alerts' | 'audit' | 'jobs'): string {
     return `${this.bar}${name}`;
   }
 
@@ -104,6 +105,16 @@ export class Names {
   /** Where a lane listens that takes no tasks any more, since its queue is being deleted or moved. Nobody publishes there. */
   sealedLane(queue: string, lane: Lane): string {
     return `${this.dot}sealed.${queue}.${lane}.*`;
+  }
+
+  /** Stream that holds a lane's tasks while the lane is made anew; there only as long as that takes. */
+  movingStream(queue: string, lane: Lane): string {
+    return `${this.bar}moving_${queue}_${lane}`;
+  }
+
+  /** Subject of one of them: its sequence in the lane, and its key. */
+  moving(queue: string, lane: Lane, sequence: number | '*', key: string): string {
+    return `${this.dot}moving.${queue}.${lane}.${sequence}.${key}`;
   }
 
   timer(queue: string, key: string): string {
