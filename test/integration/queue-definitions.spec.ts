@@ -132,6 +132,19 @@ describe('queue definitions over HTTP', () => {
     for (const lane of LANES) await expect(streams.info(connection.names.lane('doomed', lane).stream)).rejects.toThrow('stream not found');
   });
 
+  it('PATCH of the storage moves what waits', async () => {
+    await call('PUT', '/moved', {});
+    await eventually('the gateway knows it', async () => (await enqueue('moved', 'first')) === 202);
+    expect(await call('PATCH', '/moved', { storage: 'memory' })).toMatchObject({
+      status: 200,
+      body: { definition: { storage: 'memory' } },
+    });
+    expect(await laneConfig('moved')).toMatchObject({ storage: 'memory' });
+    expect(await enqueue('moved', 'second')).toBe(202);
+    expect(manager.stats('moved').length).toBe(1);
+    expect(await call('DELETE', '/moved')).toMatchObject({ status: 409, body: { detail: expect.stringContaining('2 tasks') } });
+  });
+
   it('paused stops the lanes, and false lets them go on', async () => {
     await call('PUT', '/held', { paused: true });
     await eventually('paused', () => manager.stats('held')[0]?.paused === true);

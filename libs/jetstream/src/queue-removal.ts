@@ -17,7 +17,9 @@ export interface HeldTasks {
 /** Counts what a queue holds, whether its lanes are sealed or not. */
 export async function countHeld(connection: Connection, queue: string): Promise<HeldTasks> {
   const { names } = connection;
-  const lanes = await Promise.all(LANES.map((lane) => depthOf(connection, names.lane(queue, lane).stream)));
+  // While a lane is moved, the side stream may hold what is nowhere else.
+  const streams = LANES.flatMap((lane) => [names.lane(queue, lane).stream, names.movingStream(queue, lane)]);
+  const lanes = await Promise.all(streams.map((stream) => depthOf(connection, stream)));
   const [timers, due] = await Promise.all([
     countMessages(connection, names.schedules, names.timer(queue, '*')),
     countMessages(connection, names.schedules, names.pattern(`due.${queue}.>`)),
@@ -39,7 +41,10 @@ export async function deleteLanes(connection: Connection, queue: string): Promis
   const { names } = connection;
   const { streams } = await connection.admin();
   for (const filter of [names.timer(queue, '*'), names.pattern(`due.${queue}.>`)]) await streams.purge(names.schedules, { filter });
-  for (const lane of LANES) await removeStream(connection, names.lane(queue, lane).stream);
+  for (const lane of LANES) {
+    await removeStream(connection, names.movingStream(queue, lane));
+    await removeStream(connection, names.lane(queue, lane).stream);
+  }
 }
 
 async function depthOf(connection: Connection, stream: string): Promise<number> {

@@ -18,7 +18,7 @@ import { type Finding, failure, ok, warning } from './finding.js';
 const NEARLY_FULL = 0.9;
 const RECONCILE = 'start the queue manager, or look into its log (queue:not-provisioned); it puts this right within 30 s';
 /** Fields that are fixed at creation. */
-const FIXED = ['storage', 'retention', 'consumer.max_waiting'];
+const FIXED = ['retention', 'consumer.max_waiting'];
 
 /** Whether the server can do what is needed. */
 export async function checkTheServer(connection: Connection): Promise<Finding> {
@@ -64,7 +64,11 @@ function laneFinding({ stream, what }: LaneDrift): Finding {
   const text = `${stream}: ${what.map((part) => (['stream', 'consumer'].includes(part) ? `the ${part} is missing` : `${part} differs`)).join(', ')}`;
   const fixed = what.filter((field) => FIXED.includes(field));
   if (fixed.length === 0) return failure('streams', text, RECONCILE);
-  return failure('streams', text, `${fixed.join(', ')} cannot be changed in place: see "Changing a queue" in docs/queues.md`);
+  return failure(
+    'streams',
+    text,
+    `${fixed.join(', ')} cannot be changed in place, and no version of ours made it so: drain the queue, delete it and define it anew`,
+  );
 }
 
 /** What is nearly used up: storage of the account, depth of lanes, tasks in hand. */
