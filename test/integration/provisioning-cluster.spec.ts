@@ -1,4 +1,4 @@
-import { type Connection, connect, ensureQueue } from '@jetlane/jetstream';
+import { type Connection, connect, ensureQueue, moveLane } from '@jetlane/jetstream';
 import { LANES } from '@jetlane/protocol';
 import { type NatsCluster, startNatsCluster } from '@jetlane/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -38,6 +38,10 @@ describe('provisioning on three nodes', () => {
     await ensureQueue(plain, { name: 'first' });
     for (const stream of [names.lane('first', 'normal').stream, names.taskStates, names.schedules])
       expect(await replicasOf(plain, stream)).toBe(3);
+    await plain.publish(names.task('first', 'normal', 'k'), '{}');
+    await moveLane(plain, { name: 'first', storage: 'memory' }, 'normal');
+    const moved = await (await plain.admin()).streams.info(names.lane('first', 'normal').stream);
+    expect(moved).toMatchObject({ config: { num_replicas: 3, storage: 'memory' }, state: { messages: 1 } });
     await ensureQueue(plain, { name: 'single', replicas: 1 });
     expect(await replicasOf(plain, names.lane('single', 'normal').stream)).toBe(1);
   }, 120_000);

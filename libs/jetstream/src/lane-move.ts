@@ -94,7 +94,7 @@ class LaneMove {
   /** Everything goes into the side stream, and the lane's stream goes. */
   private async empty(lives: StreamInfo): Promise<void> {
     const { streams } = await this.connection.admin();
-    await this.makeSide();
+    await this.makeSide(lives.config.num_replicas);
     this.step('side');
     await this.hold();
     this.step('held');
@@ -113,7 +113,10 @@ class LaneMove {
   /** The new stream gets everything under subjects of its own, which it stores as the tasks' subjects; then it is opened. */
   private async fill(): Promise<void> {
     const { streams } = await this.connection.admin();
-    const { wanted } = this;
+    const side = await streams.info(this.side);
+    // As many replicas as it had, if the definition does not say: the mover may be a process that knows no better.
+    const { wanted: plain } = this;
+    const wanted = { ...plain, num_replicas: this.definition.replicas ?? Math.max(side.config.num_replicas, plain.num_replicas ?? 1) };
     const transform = { src: this.sealed, dest: wanted.subjects![0]!.replace(/\*$/, '{{wildcard(1)}}') };
     const unlimited = { max_msgs: -1, max_bytes: -1, max_msg_size: -1 };
     await streams.add({ ...wanted, ...unlimited, subjects: [this.sealed], subject_transform: transform });
@@ -127,14 +130,14 @@ class LaneMove {
     this.step('open');
   }
 
-  private async makeSide(): Promise<void> {
+  private async makeSide(replicas: number): Promise<void> {
     if (await infoOf(this.connection, this.side)) return;
     const { streams, consumers } = await this.connection.admin();
     const { config, paused } = await consumers.info(this.stream, this.connection.names.consumer);
     await streams.add({
       name: this.side,
       subjects: [this.connection.names.moving(this.definition.name, this.lane, '*', '*')],
-      num_replicas: this.wanted.num_replicas ?? 1,
+      num_replicas: replicas,
       storage: 'file',
       allow_direct: true,
       ...(paused && config.pause_until ? { metadata: { [PAUSED_UNTIL]: String(config.pause_until) } } : {}),
