@@ -24,7 +24,7 @@ export const SERVICE_NAMES = ['gateway', 'queue-manager', 'scheduler', 'resilien
 export type ServiceName = (typeof SERVICE_NAMES)[number];
 
 /** A queue whose tasks come back soon after their worker died. */
-export const quick = (name: string): QueueDefinition => ({ name, lease: '5s', workers: 2 });
+export const quick = (name: string): QueueDefinition => ({ name, lease: '5s', workers: 1 });
 
 interface SiteOptions {
   readonly env?: Readonly<Record<string, string>>;

@@ -1,6 +1,7 @@
 import { ConnectionPool, provisionQueue } from '@jetlane/jetstream';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Broker } from '../support/broker.js';
+import { eventually } from '../support/wait-until.js';
 
 let broker: Broker;
 beforeAll(async () => {
@@ -32,6 +33,25 @@ describe('a pool of connections', () => {
     await first!.close();
     expect(Array.from({ length: 10 }, () => pool.next())).not.toContain(first);
     await pool.close();
+  });
+
+  it('grows to its most while all links are busy, and no further', async () => {
+    const pool = await ConnectionPool.open({ servers: broker.server.url, namespace: 'pool', name: 'growing' }, 1, 3);
+    await provisionQueue(pool.connections[0]!, { name: 'grown' });
+    let sent = 0;
+    const burst = () =>
+      Promise.all(
+        Array.from({ length: 1500 }, () => {
+          const connection = pool.next();
+          return connection.publish(connection.names.task('grown', 'normal', `k${sent++}`), '{}');
+        }),
+      );
+    expect(pool.next()).toBe(pool.connections[0]);
+    await eventually('it has grown', () => burst().then(() => pool.connections.length === 3));
+    await burst();
+    expect(pool.stats().map(({ name }) => name)).toEqual(['growing-1', 'growing-2', 'growing-3']);
+    await pool.close();
+    expect(pool.connections.every(({ state }) => state === 'closed')).toBe(true);
   });
 
   it('refuses a size that makes no sense, and leaves nothing open when a link fails', async () => {

@@ -129,6 +129,25 @@ describe('watching', () => {
     for (const other of others) process.on('warning', other);
   });
 
+  it('goes on after the bucket was deleted, by somebody who makes it again or by nobody', async () => {
+    const bucket = await JsonBucket.open<number>(connection, 'deleted');
+    const watch = await watched(bucket);
+    await watch.ready;
+    await bucket.put('before', 1);
+    const { streams } = await connection.admin();
+    for (const round of [1, 2]) {
+      await streams.delete('KV_deleted');
+      if (round === 2) await JsonBucket.open<number>(connection, 'deleted');
+      await eventually('the bucket is there again', async () => (await bucket.all().catch(() => undefined))?.length === 0);
+      await eventually('a change is told', async () => {
+        await bucket.put('after', round);
+        return watch.last('after')?.value === round;
+      });
+    }
+    expect(watch.last('before')?.value).toBe(1);
+    watch.stop();
+  });
+
   it('goes on after the server was killed', async () => {
     const own = await Broker.start('kv');
     const link = await own.connect();

@@ -70,6 +70,15 @@ describe('provisioning', () => {
     expect((await streamInfo(connection.names.lane('limits', 'normal').stream)).state.messages).toBe(1);
   });
 
+  it('lower limits throw nothing away: the lane is full until it has shrunk', async () => {
+    await provisionQueue(connection, { name: 'shrunk', maxDepth: 10 });
+    for (let i = 0; i < 6; i++) await connection.publish(connection.names.task('shrunk', 'normal', `k${i}`), bytes('x'.repeat(200)));
+    await provisionQueue(connection, { name: 'shrunk', maxDepth: 3, maxBytes: 100, maxPayload: 1 });
+    expect((await streamInfo(connection.names.lane('shrunk', 'normal').stream)).state.messages).toBe(6);
+    const full = await rejection(connection.publish(connection.names.task('shrunk', 'normal', 'more'), bytes('x')));
+    expect(full).toMatchObject({ code: 'queue-full' });
+  });
+
   it('every definition that passes its schema can be provisioned', async () => {
     const odd: QueueDefinition[] = [
       { name: 'few', maxDeliveries: 3 },

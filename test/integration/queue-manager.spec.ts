@@ -98,6 +98,37 @@ describe('queue manager', () => {
     expect((await site.takeAll('default', 2)).sort()).toEqual(['newcomer#1', 'survivor#1']);
   });
 
+  it('puts back what somebody changed by hand: a stream, a consumer, the bucket of definitions', async () => {
+    const manager = await startManager();
+    const { streams, consumers } = await admin();
+    const { stream, consumer } = laneOf('high_priority');
+    await streams.update(stream, { max_msgs: 5, discard: 'old' });
+    await consumers.update(stream, consumer, { ack_wait: 1_000_000_000, backoff: [], max_ack_pending: 1 });
+    expect(await manager.reconcile()).toEqual([stream]);
+    expect((await streams.info(stream)).config).toMatchObject({ max_msgs: 10_000_000, discard: 'new' });
+    expect((await consumers.info(stream, consumer)).config).toMatchObject({
+      max_ack_pending: 5000,
+      backoff: expect.arrayContaining([30e9]),
+    });
+    expect(await manager.reconcile()).toEqual([]);
+    const before = manager.queues();
+    await streams.delete(`KV_${site.connection.names.bucket('queues')}`);
+    await eventually('the bucket is filled again', async () => {
+      await manager.reconcile().catch(() => undefined);
+      return (await manager.store.list().catch(() => [])).length === before.length;
+    });
+    await (await bucket()).put('born-later', { name: 'born-later' });
+    await eventually('the watch goes on', () => manager.queues().some(({ name }) => name === 'born-later'));
+  });
+
+  it('leaves a default queue deleted that somebody deleted', async () => {
+    const manager = await startManager();
+    await manager.store.remove('low_priority', undefined);
+    const other = await startManager();
+    expect(other.queues().map(({ name }) => name)).not.toContain('low_priority');
+    await manager.store.change('low_priority', 0, () => ({ name: 'low_priority', workers: 1 }));
+  });
+
   it('repairs by itself on its slow round', async () => {
     await startManager({ reconcileMs: 100 });
     const { stream, consumer } = laneOf('default');

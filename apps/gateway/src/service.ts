@@ -1,5 +1,4 @@
 import { setMaxListeners } from 'node:events';
-import { TaskClient } from '@jetlane/client';
 import { callService, isLoopback, type ServiceContext, type ServiceOptions } from '@jetlane/nestjs/service';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { Logger } from 'pino';
@@ -10,6 +9,7 @@ import { configureHttp } from './http/configure.js';
 import { answerFrameworkError } from './http/framework-error.js';
 import { serveDocs } from './openapi/serve-docs.js';
 import { servePage } from './page.js';
+import { Producers } from './producers.js';
 import { apiRoutes } from './routes/index.js';
 import type { Gateway } from './routes/route.js';
 import { StatsSource } from './stats/source.js';
@@ -19,13 +19,13 @@ export function gatewayService(
   config: GatewayConfig | (() => GatewayConfig) = () => readGatewayConfig(),
   accessLog?: Logger,
 ): ServiceOptions<GatewayConfig> {
-  let client: TaskClient | undefined;
   const closing = new AbortController();
   // Every open event stream listens.
   setMaxListeners(0, closing.signal);
-  const clientOf = ({ connection }: ServiceContext): TaskClient => {
-    client ??= new TaskClient(connection);
-    return client;
+  let producers: Producers | undefined;
+  const producersOf = ({ connection, config: { nats, pool } }: ServiceContext): Producers => {
+    producers ??= new Producers(connection, nats, pool);
+    return producers;
   };
   return {
     config,
@@ -33,26 +33,33 @@ export function gatewayService(
     // A task id has up to 193 characters.
     fastify: { frameworkErrors: answerFrameworkError, requestTimeout: 0, routerOptions: { maxParamLength: 600 } },
     guardsHost: true,
-    components: (context) => [
-      { start: () => clientOf(context).start(), stop: () => clientOf(context).close() },
-      { start: async () => undefined, stop: async () => closing.abort() },
-    ],
-    configureApp: (app, context) => configureGateway(app, context, clientOf(context), accessLog ?? accessLogOf(context), closing.signal),
+    components: (context) => [producersOf(context), { start: async () => undefined, stop: async () => closing.abort() }],
+    configureApp: (app, context) => configureGateway(app, context, producersOf(context), accessLog ?? accessLogOf(context), closing.signal),
   };
 }
 
 async function configureGateway(
   app: NestFastifyApplication,
   context: ServiceContext<GatewayConfig>,
-  client: TaskClient,
+  producers: Producers,
   accessLog: Logger,
   closing: AbortSignal,
 ): Promise<void> {
   const { config, connection, logger, meter } = context;
-  const stats = new StatsSource(client, (service, command, input, timeoutMs) =>
+  const stats = new StatsSource(producers.main, (service, command, input, timeoutMs) =>
     callService(connection, service, command, input, timeoutMs),
   );
-  const gateway: Gateway = { client, connection, stats, logger, counter: new EnqueueCounter(meter), closing };
+  const gateway: Gateway = {
+    // Each use takes the least busy link.
+    get client() {
+      return producers.next();
+    },
+    connection,
+    stats,
+    logger,
+    counter: new EnqueueCounter(meter),
+    closing,
+  };
   const routes = apiRoutes(gateway);
   configureHttp(app, {
     routes,

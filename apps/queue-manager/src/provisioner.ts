@@ -1,5 +1,6 @@
-import { type Connection, type ListedLane, listLanes, provisionBase, provisionLane, provisionQueue } from '@jetlane/jetstream';
-import { LANES, parseQueueDefinition, type QueueDefinition } from '@jetlane/protocol';
+import { type Connection, consumerState, laneDrift, lanesInMotion, provisionBase, provisionLane, provisionQueue } from '@jetlane/jetstream';
+import { DEFAULT_LANE, LANE_DEFAULTS, parseQueueDefinition, type QueueDefinition, toMs } from '@jetlane/protocol';
+import { moveStorage } from './definitions/storage-move.js';
 
 export interface ProvisionerLog {
   info(facts: object, event: string): void;
@@ -8,6 +9,10 @@ export interface ProvisionerLog {
 
 /** Queues provisioned at a time: each is up to sixteen API requests. */
 const AT_ONCE = 4;
+/** Consumers whose configuration one look for drift reads; the rest are looked at in later rounds. */
+const CONSUMERS_PER_ROUND = 200;
+/** A shorter lease reaches the consumer this long after the definition, when workers renew by it, in ms. */
+const LEASE_PAUSE_MS = 2000;
 
 /**
  * Makes streams and consumers be what the definitions say. Everything it does is idempotent, so any number of
@@ -18,6 +23,7 @@ export class Provisioner {
   private readonly failures = new Map<string, string>();
   private waiting = new Set<string>();
   private readonly working = new Set<Promise<void>>();
+  private round = 0;
 
   constructor(
     private readonly connection: Connection,
@@ -60,25 +66,52 @@ export class Provisioner {
   }
 
   /**
-   * Makes again what is missing: one listing of all lanes, then work only for those that lack something.
-   * @returns the lanes that were repaired
+   * Makes a queue be what a definition says, now.
+   * @throws JetlaneError `stream-mismatch`, `jetstream-api`; `queue-not-empty` when its storage is to be changed and workers hold tasks for long
+   */
+  async apply(definition: QueueDefinition): Promise<void> {
+    if (await this.shortensLease(definition)) await new Promise((resolve) => setTimeout(resolve, LEASE_PAUSE_MS));
+    if (await moveStorage(this.connection, definition))
+      this.log.info({ queue: definition.name, storage: definition.storage }, 'queue:moved');
+    await provisionQueue(this.connection, definition);
+  }
+
+  /**
+   * Makes again what is missing, and puts back what somebody changed by hand: one listing of all lanes, then work only for those
+   * that drifted. @returns the lanes that were repaired
    */
   async reconcile(): Promise<string[]> {
     await provisionBase(this.connection);
-    const standing = new Map((await listLanes(this.connection)).map((lane): [string, ListedLane] => [lane.stream, lane]));
+    const broken = [...this.failures.keys(), ...(await lanesInMotion(this.connection)).map(({ queue }) => queue)];
+    for (const name of broken) if (this.definitions.has(name)) this.waiting.add(name);
     const repaired: string[] = [];
-    for (const definition of this.definitions.values()) {
-      if (this.failures.has(definition.name)) this.waiting.add(definition.name);
-      for (const lane of LANES) {
-        const { stream } = this.connection.names.lane(definition.name, lane);
-        if (standing.get(stream)?.hasConsumer) continue;
-        await provisionLane(this.connection, definition, lane).catch((error: unknown) => this.fail(definition.name, error));
+    for (const { queue, lane, stream, what } of await laneDrift(this.connection, this.all(), this.turn())) {
+      const definition = this.definitions.get(queue);
+      if (!definition || this.waiting.has(queue)) continue;
+      try {
+        await provisionLane(this.connection, definition, lane);
+        this.log.info({ queue, lane, what }, 'lane:repaired');
         repaired.push(stream);
+      } catch (error) {
+        this.fail(queue, error);
       }
     }
     this.work();
-    if (repaired.length > 0) this.log.info({ repaired }, 'lanes:repaired');
     return repaired;
+  }
+
+  /** Which consumers this round looks at: all where there are few. */
+  private turn(): (stream: string) => boolean {
+    const rounds = Math.ceil((4 * this.definitions.size) / CONSUMERS_PER_ROUND);
+    const now = this.round++ % Math.max(1, rounds);
+    let index = 0;
+    return () => index++ % Math.max(1, rounds) === now;
+  }
+
+  private async shortensLease({ name, lease }: QueueDefinition): Promise<boolean> {
+    const { stream, consumer } = this.connection.names.lane(name, DEFAULT_LANE);
+    const found = await consumerState(this.connection, stream, consumer);
+    return found !== undefined && (found.backoffMs[0] ?? 0) > (lease === undefined ? LANE_DEFAULTS.leaseMs : toMs(lease, 'lease'));
   }
 
   private work(): void {
@@ -97,7 +130,7 @@ export class Provisioner {
     const definition = this.definitions.get(name);
     if (!definition) return;
     try {
-      await provisionQueue(this.connection, definition);
+      await this.apply(definition);
       this.failures.delete(name);
       this.log.info({ queue: name }, 'queue:provisioned');
     } catch (error) {

@@ -1,10 +1,9 @@
 import type { QueueStats } from '@jetlane/client';
-import { type Connection, type JsonBucket, openLimitsBucket, openQueueBucket, provisionBase } from '@jetlane/jetstream';
-import { type CommandOutput, DEFAULT_QUEUES, type QUEUE_COMMANDS, type QueueDefinition, UnknownQueueError } from '@jetlane/protocol';
+import { type Connection, openLimitsBucket, provisionBase } from '@jetlane/jetstream';
+import { DEFAULT_QUEUES, type QueueDefinition, UnknownQueueError } from '@jetlane/protocol';
+import { DefinitionStore } from './definitions/definition-store.js';
 import { LiveStats } from './live-stats.js';
 import { Provisioner, type ProvisionerLog } from './provisioner.js';
-
-type StoredDefinition = CommandOutput<typeof QUEUE_COMMANDS.get>;
 
 export interface QueueManagerOptions {
   readonly log: ProvisionerLog;
@@ -18,19 +17,20 @@ export interface QueueManagerOptions {
 
 /** Keeps streams and consumers in step with the queue definitions, and the live view of all queues. */
 export class QueueManager {
-  private readonly provisioner: Provisioner;
+  readonly provisioner: Provisioner;
+  readonly store: DefinitionStore;
   private readonly live: LiveStats;
   private stopWatching: () => void = () => undefined;
   private readonly timers = new Set<NodeJS.Timeout>();
   private readonly rounds = new Set<Promise<void>>();
   private stopped = false;
-  private bucket: Promise<JsonBucket<QueueDefinition>> | undefined;
 
   constructor(
     private readonly connection: Connection,
     private readonly options: QueueManagerOptions,
   ) {
     this.provisioner = new Provisioner(connection, options.log);
+    this.store = new DefinitionStore(connection);
     this.live = new LiveStats(connection, () => this.provisioner.all().map(({ name }) => name));
   }
 
@@ -38,8 +38,8 @@ export class QueueManager {
   async start(): Promise<void> {
     await provisionBase(this.connection);
     await openLimitsBucket(this.connection);
-    const bucket = await this.definitions();
-    for (const definition of this.options.defaults ?? DEFAULT_QUEUES) await bucket.create(definition.name, definition);
+    await this.store.createNew(this.options.defaults ?? DEFAULT_QUEUES);
+    const bucket = await this.store.bucket();
     const { ready, stop } = await bucket.watch(({ key, value }) =>
       value === undefined ? this.provisioner.forget(key) : this.provisioner.define(key, value),
     );
@@ -48,7 +48,7 @@ export class QueueManager {
     await this.provisioner.idle();
     await this.live.poll();
     this.repeat(this.options.pollMs ?? 1000, 'stats:not-polled', () => this.live.poll());
-    this.repeat(this.options.reconcileMs ?? 30_000, 'queues:not-reconciled', async () => void (await this.provisioner.reconcile()));
+    this.repeat(this.options.reconcileMs ?? 30_000, 'queues:not-reconciled', async () => void (await this.reconcile()));
   }
 
   async stop(): Promise<void> {
@@ -70,32 +70,10 @@ export class QueueManager {
     return this.provisioner.all();
   }
 
-  /** All definitions with their revisions, by name. */
-  async list(): Promise<StoredDefinition[]> {
-    const entries = await (await this.definitions()).all();
-    return entries
-      .map(({ value, revision }) => ({ definition: value, revision }))
-      .sort((a, b) => (a.definition.name < b.definition.name ? -1 : 1));
-  }
-
-  /** @throws UnknownQueueError */
-  async get(queue: string): Promise<StoredDefinition> {
-    const entry = await (await this.definitions()).get(queue);
-    if (!entry)
-      throw new UnknownQueueError(
-        queue,
-        this.provisioner.all().map(({ name }) => name),
-      );
-    return { definition: entry.value, revision: entry.revision };
-  }
-
-  private definitions(): Promise<JsonBucket<QueueDefinition>> {
-    this.bucket ??= openQueueBucket(this.connection);
-    return this.bucket;
-  }
-
-  /** Makes again what is missing. @returns the lanes that were repaired */
-  reconcile(): Promise<string[]> {
+  /** Makes again what is missing, and puts back what somebody changed by hand. @returns the lanes that were repaired */
+  async reconcile(): Promise<string[]> {
+    const restored = await this.store.restore(this.provisioner.all());
+    if (restored.length > 0) this.options.log.info({ restored }, 'definitions:restored');
     return this.provisioner.reconcile();
   }
 

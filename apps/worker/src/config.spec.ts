@@ -36,6 +36,25 @@ describe('readWorkerConfig', () => {
     });
   });
 
+  it('reads a rate, and the switch that goes back to conservative settings', () => {
+    const read = (env: Record<string, string>) => {
+      const { concurrency, rate, ceiling } = readWorkerConfig({ DATABASE_URL, ...env });
+      return { concurrency, rate, ceiling };
+    };
+    expect(read({})).toEqual({ concurrency: 10, rate: undefined, ceiling: undefined });
+    expect(read({ QUEUE_RATE_LIMIT: '30' }).rate).toEqual({ count: 30, per: '1s' });
+    expect(read({ QUEUE_RATE_LIMIT: '5/10s' }).rate).toEqual({ count: 5, per: '10s' });
+    expect(read({ QUEUE_RATE_LIMIT: '100/m', QUEUE_OPTIMIZATION_ENABLED: 'true' }).rate).toEqual({ count: 100, per: '1m' });
+    expect(read({ QUEUE_OPTIMIZATION_ENABLED: 'true' })).toEqual({ concurrency: 10, rate: { count: 30 }, ceiling: undefined });
+    expect(read({ QUEUE_OPTIMIZATION_ENABLED: 'false', WORKER_CONCURRENCY: '50' })).toMatchObject({
+      concurrency: 50,
+      ceiling: { concurrency: 3, rate: { count: 10 } },
+    });
+    for (const wrong of ['fast', '0/s', '10/', '-1', '10/week'])
+      expect(() => read({ QUEUE_RATE_LIMIT: wrong }), wrong).toThrow(/QUEUE_RATE_LIMIT: expected a rate such as 30\/s/);
+    expect(() => read({ QUEUE_OPTIMIZATION_ENABLED: 'maybe' })).toThrow(/QUEUE_OPTIMIZATION_ENABLED/);
+  });
+
   it('names every variable that is wrong, and keeps the password to itself', () => {
     const env = {
       DATABASE_URL: 'mysql://root:secret@host',

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Component, HealthReport, ServiceContext } from '@jetlane/nestjs/service';
 import { createDatabase, type Database, InboxJanitor, isDatabaseAway, migrate, pingDatabase } from '@jetlane/postgres';
 import { hopMetrics, type StuckLane, Worker } from '@jetlane/worker';
-import type { WorkerHostConfig } from './config.js';
+import { type WorkerHostConfig, workerRules } from './config.js';
 import { createHostHandlers } from './handlers.js';
 
 const DATABASE_RETRY_MS = 1000;
@@ -42,7 +42,7 @@ export class WorkerHost implements Component {
       onConnectionError: (error) => this.#connectionLost(error),
     });
     const handlers = createHostHandlers(this.#db, connection.names.namespace);
-    const options = { handlers, concurrency: config.concurrency, log: logger };
+    const options = { handlers, log: logger, ...workerRules(config) };
     this.#workers = new Map(config.queues.map((queue) => [queue, new Worker(connection, { ...options, queue })]));
     for (const worker of this.#workers.values()) worker.on('lane:stuck', (stuck) => this.#stuck(stuck));
     this.#janitor = new InboxJanitor(this.#db, {

@@ -152,10 +152,10 @@ export async function recordCancelled(store: TaskStore, id: TaskId, message: Sto
 type KnownRecord = Awaited<ReturnType<TaskStore['record']>>;
 
 /** Carries on what an idempotency key needs: the hash. */
-function cancelledRecord(
+export function cancelledRecord(
   { queue, key }: TaskId,
   hop: number,
-  { reason, keepPayload }: CancelOrder,
+  { reason, keepPayload }: Pick<CancelOrder, 'reason' | 'keepPayload'>,
   before: StateRecord | undefined,
   stored: StoredMessage | undefined,
 ): StateRecord {

@@ -1,7 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { type Connection, leaderGet, type TaskStore } from '@jetlane/jetstream';
+import { leaderGet, type TaskStore } from '@jetlane/jetstream';
 import { formatTaskId, IdempotencyConflictError, type StateRecord, WrongSequenceError } from '@jetlane/protocol';
 import { type PreparedTask, payloadHash, timerHeaders } from './new-task.js';
+
+/** Stores a task in its lane under the id of hop 1. */
+export type PublishTask = (task: PreparedTask, headers: string) => Promise<unknown>;
 
 /** What came of an enqueue with a caller's key. */
 export interface Accepted {
@@ -16,7 +19,7 @@ export interface Accepted {
  * looks for the task everywhere and publishes it if it is nowhere. After: done. Test: idempotency.spec.
  */
 export async function enqueueOnce(
-  connection: Connection,
+  publish: PublishTask,
   store: TaskStore,
   task: PreparedTask,
   headersFor: (hash: string) => string,
@@ -36,7 +39,7 @@ export async function enqueueOnce(
   for (let expected = 0; ; ) {
     try {
       await store.writeRecord(task.queue, task.key, record, task.keepMs, expected);
-      await publishFirst(connection, store, task, headersFor(hash));
+      await publishFirst(publish, store, task, headersFor(hash));
       return { duplicate: false, record };
     } catch (error) {
       if (!(error instanceof WrongSequenceError)) throw error;
@@ -46,27 +49,27 @@ export async function enqueueOnce(
     expected = sequence;
     if (!first) continue;
     if (first.claim === claim) {
-      await publishFirst(connection, store, task, headersFor(hash));
+      await publishFirst(publish, store, task, headersFor(hash));
       return { duplicate: false, record: first };
     }
     if (first.hash !== undefined && first.hash !== hash) throw new IdempotencyConflictError(record.id);
-    if (first.state === 'accepted') await complete(connection, store, task, headersFor(hash));
+    if (first.state === 'accepted') await complete(publish, store, task, headersFor(hash));
     return { duplicate: true, record: first };
   }
 }
 
 /** Finishes what another producer began and may not have ended. */
-async function complete(connection: Connection, store: TaskStore, task: PreparedTask, headers: string): Promise<void> {
+async function complete(publish: PublishTask, store: TaskStore, task: PreparedTask, headers: string): Promise<void> {
   if ((await store.traces(task.queue, task.key, leaderGet)).copies.length > 0) return;
   const again = (await store.record(task.queue, task.key, leaderGet)).record;
   if (again && again.state !== 'accepted') return;
-  await publishFirst(connection, store, task, headers);
+  await publishFirst(publish, store, task, headers);
 }
 
 /** The first publication: into the lane under the id of hop 1, or as a timer that must be the first of its subject. */
-export async function publishFirst(connection: Connection, store: TaskStore, task: PreparedTask, headers: string): Promise<void> {
+export async function publishFirst(publish: PublishTask, store: TaskStore, task: PreparedTask, headers: string): Promise<void> {
   const { queue, key, lane, data } = task;
   if (task.delayMs > 0)
     await store.setTimer({ queue, lane, key, at: Date.now() + task.delayMs, hop: 1, attempt: 1, headers: timerHeaders(headers), data });
-  else await connection.publish(connection.names.task(queue, lane, key), data, headers);
+  else await publish(task, headers);
 }

@@ -1,19 +1,20 @@
-import { type BulkStream, type Connection, Publication, TaskStore } from '@jetlane/jetstream';
+import { type BulkStream, type Connection, TaskStore } from '@jetlane/jetstream';
 import {
   type Duration,
-  formatTaskId,
   JetlaneError,
   keySource,
   type Lane,
   parseTaskId,
   type QueueDefinition,
+  QueueFullError,
   toMs,
 } from '@jetlane/protocol';
 import { type ActiveSend, startSend } from '@jetlane/telemetry';
 import { type CancelAnswer, cancelOrder, cancelTask } from './cancel.js';
 import { cancelGroup, type GroupCancellation } from './cancel-group.js';
 import { DeadLetterAdmin } from './dead-letters.js';
-import { enqueueOnce, publishFirst } from './idempotency.js';
+import { LaneDropper } from './drop-oldest.js';
+import { enqueueOnce, type PublishTask, publishFirst } from './idempotency.js';
 import { firstHop, type NewTask, type PreparedTask, prepareTask, type Receipt } from './new-task.js';
 import { QueueDirectory } from './queue-directory.js';
 import { type QueueStats, readQueueStats } from './queue-stats.js';
@@ -21,6 +22,7 @@ import { ResultWait } from './result-wait.js';
 import { RunningTasks } from './running-tasks.js';
 import { lookUp, type TaskStatus } from './status.js';
 import { RecordHead, type TaskEventOptions, TaskEvents } from './task-events.js';
+import { isPlain, receiptOf, type SendListener, TaskPublication } from './task-publication.js';
 
 /** A task of {@link TaskClient.enqueueMany}. */
 export interface QueuedTask extends NewTask {
@@ -61,6 +63,7 @@ export class TaskClient {
   private readonly running: RunningTasks;
   private readonly head: RecordHead;
   private readonly nextKey = keySource();
+  private readonly droppers = new Map<string, LaneDropper>();
   private readonly laneStreams = new Map<string, Partial<Record<Lane, BulkStream>>>();
 
   constructor(private readonly connection: Connection) {
@@ -212,8 +215,36 @@ export class TaskClient {
   private send(definition: QueueDefinition, task: NewTask, index: number, listener: SendListener): void {
     const prepared = prepareTask(definition.name, task, this.nextKey(), definition);
     const trace = startSend(prepared, task);
+    const room = this.dropperOf(definition, prepared.lane);
+    const publish = room && ((task: PreparedTask, headers: string) => room.retry(() => this.publishTask(task, headers)));
     const subject = this.connection.names.task(prepared.queue, prepared.lane, prepared.key);
-    this.laneStream(prepared).post(new TaskPublication(subject, prepared, trace, index, listener));
+    this.laneStream(prepared).post(new TaskPublication(subject, { task: prepared, trace, index, listener, publish }));
+  }
+
+  private publishTask({ queue, lane, key, data }: PreparedTask, headers: string): Promise<unknown> {
+    return this.connection.publish(this.connection.names.task(queue, lane, key), data, headers);
+  }
+
+  /** Publishes; in a full lane of a queue that drops the oldest, again when there is room. */
+  private publisherFor(definition: QueueDefinition): PublishTask {
+    return async (task, headers) => {
+      const publish = () => this.publishTask(task, headers);
+      const room = this.dropperOf(definition, task.lane);
+      return publish().catch((error: unknown) => {
+        if (room && error instanceof QueueFullError) return room.retry(publish);
+        throw error;
+      });
+    };
+  }
+
+  private dropperOf(definition: QueueDefinition, lane: Lane): LaneDropper | undefined {
+    if (definition.dropBehavior !== 'drop-oldest') return undefined;
+    const name = `${definition.name}.${lane}`;
+    const known = this.droppers.get(name);
+    if (known?.definition === definition) return known;
+    const dropper = new LaneDropper(this.connection, this.store, definition, lane);
+    this.droppers.set(name, dropper);
+    return dropper;
   }
 
   private laneStream({ queue, lane }: PreparedTask): BulkStream {
@@ -230,7 +261,9 @@ export class TaskClient {
     const prepared = prepareTask(definition.name, task, task.key ?? this.nextKey(), definition);
     const trace = startSend(prepared, task);
     try {
-      const receipt = task.key === undefined ? await this.setTimer(prepared, trace) : await this.publishOnce(prepared, trace);
+      const publish = this.publisherFor(definition);
+      const receipt =
+        task.key === undefined ? await this.setTimer(publish, prepared, trace) : await this.publishOnce(publish, prepared, trace);
       trace.end();
       return receipt;
     } catch (error) {
@@ -239,49 +272,17 @@ export class TaskClient {
     }
   }
 
-  private async setTimer(task: PreparedTask, trace: ActiveSend): Promise<Receipt> {
-    await publishFirst(this.connection, this.store, task, firstHop(task, trace));
+  private async setTimer(publish: PublishTask, task: PreparedTask, trace: ActiveSend): Promise<Receipt> {
+    await publishFirst(publish, this.store, task, firstHop(task, trace));
     return receiptOf(task, 'scheduled', false);
   }
 
-  private async publishOnce(task: PreparedTask, trace: ActiveSend): Promise<Receipt> {
-    const { duplicate, record } = await enqueueOnce(this.connection, this.store, task, (hash) => firstHop(task, trace, hash));
+  private async publishOnce(publish: PublishTask, task: PreparedTask, trace: ActiveSend): Promise<Receipt> {
+    const { duplicate, record } = await enqueueOnce(publish, this.store, task, (hash) => firstHop(task, trace, hash));
     if (!duplicate) return receiptOf(task, task.delayMs > 0 ? 'scheduled' : 'queued', false);
     // The first task's state and lane, which may be others than those asked for now.
     const first = await this.status(record.id).catch(() => record);
     return { ...receiptOf(task, first.state, true), ...(first.lane ? { lane: first.lane } : {}) };
-  }
-}
-
-/** Told of one task among many. */
-interface SendListener {
-  readonly stored: (receipt: Receipt, index: number) => void;
-  readonly failed: (error: unknown, index: number) => void;
-}
-
-/** Neither an idempotency key nor a delay: nothing has to be written or looked up beside the task. */
-const isPlain = (task: NewTask): boolean => task.key === undefined && task.delay === undefined;
-
-/** A task on its way into its lane. */
-class TaskPublication extends Publication {
-  constructor(
-    subject: string,
-    private readonly task: PreparedTask,
-    private readonly trace: ActiveSend,
-    private readonly index: number,
-    private readonly listener: SendListener,
-  ) {
-    super(subject, task.data, firstHop(task, trace));
-  }
-
-  confirmed(): void {
-    this.trace.end();
-    this.listener.stored(receiptOf(this.task, 'queued', false), this.index);
-  }
-
-  refused(error: Error): void {
-    this.trace.end(error);
-    this.listener.failed(error, this.index);
   }
 }
 
@@ -290,14 +291,6 @@ class TaskPublication extends Publication {
  * flight is only more for the garbage collector to copy.
  */
 const MOST_PENDING = 1024;
-
-const receiptOf = ({ queue, key, lane }: PreparedTask, state: Receipt['state'], duplicate: boolean): Receipt => ({
-  id: formatTaskId(queue, key),
-  queue,
-  lane,
-  state,
-  duplicate,
-});
 
 /** Counts what is under way and lets one caller wait until it is few. */
 class Pending {

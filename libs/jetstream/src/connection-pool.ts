@@ -19,32 +19,41 @@ export interface PooledConnection {
  */
 export class ConnectionPool {
   private turn = 0;
+  private growing: Promise<void> | undefined;
+  private closed = false;
 
   private constructor(
-    readonly connections: readonly Connection[],
-    private readonly name: string,
+    private readonly opened: Connection[],
+    private readonly options: ConnectOptions,
+    private readonly most: number,
   ) {}
+
+  /** The links that are open, busy or not. */
+  get connections(): readonly Connection[] {
+    return this.opened;
+  }
 
   /**
    * Opens all links; when one fails the others are closed again.
    * @param size links, 1 to 64
+   * @param most links that it may grow to when all are busy; default: it does not grow
    * @throws JetlaneError `invalid-argument`; what {@link connect} throws
    */
-  static async open(options: ConnectOptions, size: number): Promise<ConnectionPool> {
-    if (!Number.isInteger(size) || size < 1 || size > 64) {
-      throw new JetlaneError('invalid-argument', `expected the size of a connection pool to be a whole number from 1 to 64, got ${size}`, {
+  static async open(options: ConnectOptions, size: number, most = size): Promise<ConnectionPool> {
+    for (const count of [size, most]) {
+      if (Number.isInteger(count) && count >= 1 && count <= 64) continue;
+      throw new JetlaneError('invalid-argument', `expected the size of a connection pool to be a whole number from 1 to 64, got ${count}`, {
         details: { field: 'size' },
       });
     }
-    const name = options.name ?? 'jetlane';
-    const opening = await Promise.allSettled(Array.from({ length: size }, (_, i) => connect({ ...options, name: `${name}-${i + 1}` })));
+    const opening = await Promise.allSettled(Array.from({ length: size }, (_, i) => connect(linkOptions(options, i))));
     const connections = opening.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
     const failed = opening.find((result) => result.status === 'rejected');
     if (failed) {
       await Promise.all(connections.map((connection) => connection.close()));
       throw failed.reason;
     }
-    return new ConnectionPool(connections, name);
+    return new ConnectionPool(connections, options, most);
   }
 
   /** The link with the fewest unconfirmed publishes among those that are up; equals take turns. */
@@ -55,13 +64,26 @@ export class ConnectionPool {
       const other = this.connections[(this.turn + i) % this.connections.length]!;
       if (load(other) < load(best)) best = other;
     }
+    if (load(best) >= BUSY) this.grow();
     return best;
+  }
+
+  /** One more link; until it is up the others go on. */
+  private grow(): void {
+    if (this.growing || this.closed || this.opened.length >= this.most) return;
+    this.growing = connect({ ...linkOptions(this.options, this.opened.length), waitOnFirstConnect: false })
+      .then((connection) => (this.closed ? connection.close() : void this.opened.push(connection)))
+      // The next busy moment tries again.
+      .catch(() => undefined)
+      .finally(() => {
+        this.growing = undefined;
+      });
   }
 
   /** One row per link, for metrics. */
   stats(): PooledConnection[] {
     return this.connections.map(({ state, reconnects, publisher }, i) => ({
-      name: `${this.name}-${i + 1}`,
+      name: linkOptions(this.options, i).name,
       state,
       reconnects,
       pending: publisher.pending,
@@ -71,9 +93,16 @@ export class ConnectionPool {
 
   /** Closes all links. */
   async close(): Promise<void> {
+    this.closed = true;
+    await this.growing;
     await Promise.all(this.connections.map((connection) => connection.close()));
   }
 }
+
+/** Unconfirmed publishes of the least busy link from which one more is opened. */
+const BUSY = 256;
+
+const linkOptions = (options: ConnectOptions, i: number) => ({ ...options, name: `${options.name ?? 'jetlane'}-${i + 1}` });
 
 const load = ({ state, publisher }: Connection): number =>
   state === 'connected' ? publisher.pending + publisher.queued : Number.POSITIVE_INFINITY;

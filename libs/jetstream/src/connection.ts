@@ -57,7 +57,7 @@ export class Connection {
   private readonly outbox: Outbox;
   private readonly bulk: BulkPublisher;
   private readonly watch: LinkWatch;
-  private manager: Promise<JetStreamManager> | undefined;
+  private readonly managers = new Map<number, Promise<JetStreamManager>>();
 
   constructor(
     private readonly nats: NatsConnection,
@@ -96,6 +96,11 @@ export class Connection {
   /** Address of the server at the other end. */
   get server(): string {
     return this.nats.getServer();
+  }
+
+  /** Version of that server, as in `2.15.1`. */
+  get serverVersion(): string {
+    return this.nats.info?.version ?? 'unknown';
   }
 
   /** Calls back at every change of state; returns the way to stop that. */
@@ -207,10 +212,11 @@ export class Connection {
     return new Puller(this.nats, this.inbound, options, this.denials);
   }
 
-  /** The client's own stream administration; for this library only. */
-  admin(): Promise<JetStreamManager> {
-    this.manager ??= jetstreamManager(this.nats, { checkAPI: false, timeout: 10_000 });
-    return this.manager;
+  /** The client's own stream administration; for this library only. @param timeout of each request, ms */
+  admin(timeout = 10_000): Promise<JetStreamManager> {
+    const manager = this.managers.get(timeout) ?? jetstreamManager(this.nats, { checkAPI: false, timeout });
+    this.managers.set(timeout, manager);
+    return manager;
   }
 
   /** The client's connection; for this library only. */

@@ -1,3 +1,4 @@
+export { type AccountUse, accountUse } from './account-use.js';
 export type { BulkStream } from './bulk-publisher.js';
 export { Connection, type ConnectionState, type CoreMessage, connect } from './connection.js';
 export type { ConnectOptions } from './connection-options.js';
@@ -14,8 +15,19 @@ export type { JobLog, JobRun, JobWork } from './jobs/job-run.js';
 export type { Job } from './jobs/job-store.js';
 export { Pace } from './jobs/pace.js';
 export { type BucketChange, type BucketEntry, JsonBucket } from './json-bucket.js';
+export { baseDrift, type LaneDrift, laneDrift } from './lane-drift.js';
 export { countMessages, type LaneInfo, laneInfo } from './lane-info.js';
-export { type ConsumerState, consumerState, type ListedLane, listLanes, type StreamState, streamExists, streamState } from './lane-list.js';
+export {
+  type ConsumerState,
+  consumerState,
+  type ListedLane,
+  lanesInMotion,
+  listLanes,
+  type StreamState,
+  streamExists,
+  streamState,
+} from './lane-list.js';
+export { type MoveOptions, type MoveStep, moveLane, needsMove } from './lane-move.js';
 export type { Payload } from './outbox.js';
 export { checkServer, provisionBase, provisionLane, provisionQueue, REQUIRED_API_LEVEL, removeBase, removeQueue } from './provisioning.js';
 export { type PubAck, Publication } from './publication.js';
@@ -24,6 +36,7 @@ export { PullLoop, type PullLoopHealth, type PullLoopOptions } from './pull-loop
 export { MISSED_HEARTBEATS, type PullEnd, Puller, type PullerOptions, type PullMode } from './puller.js';
 export { enforcePause, holdLane, openPauses, type PauseEntry, pauseEnd, readPause } from './queue-pause.js';
 export { ensureQueue, openLimitsBucket, openQueueBucket } from './queue-registry.js';
+export { countHeld, deleteLanes, type HeldTasks, sealLanes } from './queue-removal.js';
 export { ServerClock } from './server-clock.js';
 export { type CommandAnswer, type CommandError, callCommand, callService } from './service-call.js';
 export {

@@ -1,8 +1,9 @@
 import { JetStreamApiError } from '@nats-io/jetstream';
 import { type KV, type KvEntry, Kvm, type KvWatchEntry } from '@nats-io/kv';
+import { BucketWatch } from './bucket-watch.js';
 import type { Connection } from './connection.js';
 import { permissionDenied } from './denials.js';
-import { listenerThrew } from './listener-error.js';
+import { streamExists } from './lane-list.js';
 
 const WRONG_SEQUENCE = 10071;
 
@@ -24,8 +25,10 @@ function rethrow(error: unknown): never {
 /** A KV bucket of JSON values. Every call may throw JetlaneError `permission-denied`. */
 export class JsonBucket<T> {
   private constructor(
-    private readonly kv: KV,
     private readonly connection: Connection,
+    private readonly name: string,
+    private readonly kv: KV,
+    private readonly make: () => Promise<KV>,
   ) {}
 
   /**
@@ -33,9 +36,13 @@ export class JsonBucket<T> {
    * @param maxAgeMs how long a value stays after its last change; default: for ever
    */
   static async open<T>(connection: Connection, name: string, history = 8, maxAgeMs = 0): Promise<JsonBucket<T>> {
-    const buckets = new Kvm(connection.raw());
-    const bucket = await buckets.create(name, { history, ttl: maxAgeMs, replicas: connection.replicas }).catch(rethrow);
-    return new JsonBucket<T>(bucket, connection);
+    const make = () => new Kvm(connection.raw()).create(name, { history, ttl: maxAgeMs, replicas: connection.replicas }).catch(rethrow);
+    return new JsonBucket<T>(connection, name, await make(), make);
+  }
+
+  /** Opens a bucket to read it; `undefined` when nobody has made it. */
+  static async existing<T>(connection: Connection, name: string): Promise<JsonBucket<T> | undefined> {
+    return (await streamExists(connection, `KV_${name}`)) ? JsonBucket.open<T>(connection, name) : undefined;
   }
 
   /** The value with its revision; undefined when there is none. @throws JetlaneError when the server cannot be asked */
@@ -60,13 +67,38 @@ export class JsonBucket<T> {
 
   /** Writes only if the key is new; false when it is not. */
   async create(key: string, value: T): Promise<boolean> {
+    return (await this.insert(key, value)) !== undefined;
+  }
+
+  /** Writes only if the key is new or was removed; the revision, or undefined when there is one. */
+  async insert(key: string, value: T): Promise<number | undefined> {
     try {
-      await this.kv.create(key, JSON.stringify(value));
-      return true;
+      return await this.kv.create(key, JSON.stringify(value));
     } catch (error) {
-      if (await this.get(key)) return false;
+      // A read may come from a replica that does not know it yet, as the client's own look did.
+      if (error instanceof JetStreamApiError && error.code === WRONG_SEQUENCE) return undefined;
+      if (await this.get(key)) return undefined;
       return rethrow(error);
     }
+  }
+
+  /** Removes the key only if nobody wrote since; false when somebody did. Its history stays. */
+  async remove(key: string, revision: number): Promise<boolean> {
+    try {
+      await this.kv.delete(key, { previousSeq: revision });
+      return true;
+    } catch (error) {
+      if (error instanceof JetStreamApiError && error.code === WRONG_SEQUENCE) return false;
+      throw error;
+    }
+  }
+
+  /** What stood under a key, oldest first, as far as the bucket keeps it. */
+  async history(key: string): Promise<(BucketChange<T> & { readonly at: number })[]> {
+    const past: (BucketChange<T> & { at: number })[] = [];
+    for await (const entry of await this.kv.history({ key }))
+      past.push({ key, value: read<T>(entry)?.value, revision: entry.revision, at: entry.created.getTime() });
+    return past;
   }
 
   /** All values. */
@@ -81,49 +113,20 @@ export class JsonBucket<T> {
 
   /**
    * Calls back for every present value, then for every change, until the returned function is called; `ready` resolves after the present ones.
+   * When somebody deletes the bucket, it is made again, and the watch is opened anew: what was told before is not told as gone.
    * @param key only this one, or those that match (`a.*`); then there must be one, or `ready` waits for it. Default: all
    */
   async watch(listener: (change: BucketChange<T>) => void, key = '>'): Promise<{ ready: Promise<void>; stop: () => void }> {
-    let initialized: () => void = () => undefined;
-    const ready = new Promise<void>((resolve) => {
-      initialized = resolve;
-    });
-    const iterator = await this.kv.watch({ key });
-    const empty = (await this.kv.status()).values === 0;
-    if (empty) initialized();
-    void tell(iterator, listener, initialized);
-    // Left open, the client's watch would go on looking for heartbeats, and print an error for each that a closed connection does not bring.
-    const forget = this.connection.onState((state) => {
-      if (state === 'closed') iterator.stop();
-    });
-    return {
-      ready,
-      stop: () => {
-        forget();
-        iterator.stop();
-      },
-    };
-  }
-}
-
-/** Hands on what the watch brings. Neither a value that is no JSON nor a listener that throws may end it: many processes watch one bucket. */
-async function tell<T>(
-  entries: AsyncIterable<KvWatchEntry>,
-  listener: (change: BucketChange<T>) => void,
-  initialized: () => void,
-): Promise<void> {
-  try {
-    for await (const entry of entries) {
+    const onEntry = (entry: KvWatchEntry) => {
       const known = read<T>(entry);
-      try {
-        if (known || entry.operation !== 'PUT') listener({ key: entry.key, value: known?.value, revision: entry.revision });
-      } catch (error) {
-        listenerThrew(`the watcher of bucket "${entry.bucket}"`, error);
-      }
-      if (entry.delta === 0) initialized();
-    }
-  } catch (error) {
-    listenerThrew('the watch on a bucket', error);
+      if (known || entry.operation !== 'PUT') listener({ key: entry.key, value: known?.value, revision: entry.revision });
+    };
+    const watch = new BucketWatch(this.connection, this.name, { key, make: this.make, onEntry });
+    const { ready } = await watch.open().catch((error: unknown) => {
+      watch.stop();
+      throw error;
+    });
+    return { ready, stop: () => watch.stop() };
   }
 }
 

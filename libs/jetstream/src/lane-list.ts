@@ -44,6 +44,17 @@ export async function listLanes(connection: Connection, queue = '*'): Promise<Li
   return lanes;
 }
 
+/** Lanes that are being made anew, or whose mover died. One request. */
+export async function lanesInMotion(connection: Connection): Promise<{ queue: string; lane: string }[]> {
+  const { streams } = await connection.admin();
+  const found: { queue: string; lane: string }[] = [];
+  for await (const { config } of streams.list(connection.names.pattern('moving.>'))) {
+    const [queue = '', lane = ''] = connection.names.tokens(config.subjects?.[0] ?? '');
+    found.push({ queue, lane });
+  }
+  return found;
+}
+
 /** What a consumer has handed out and what came back. */
 export interface ConsumerState {
   /** Handed out and not settled. */

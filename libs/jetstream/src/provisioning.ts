@@ -1,16 +1,13 @@
 import { JetlaneError, LANE_DEFAULTS, LANES, type Lane, type QueueDefinition, toMs } from '@jetlane/protocol';
-import type { ConsumerConfig, StreamConfig } from '@nats-io/jetstream';
 import type { Connection } from './connection.js';
 import { permissionDenied } from './denials.js';
-import { ensureConsumer, ensureStream, removeStream } from './ensure.js';
-import { pauseDate, pauseEnd, readPause } from './queue-pause.js';
+import { type ConsumerWants, ensureConsumer, ensureStream, removeStream, type StreamWants } from './ensure.js';
+import { streamExists } from './lane-list.js';
+import { enforcePause, pauseByDefinition, pauseDate, pauseEnd, readPause } from './queue-pause.js';
 
 const NANOS = 1_000_000;
 /** API level of nats-server 2.14, the first with recurring schedules and dependable timers. */
 export const REQUIRED_API_LEVEL = 4;
-
-type StreamWants = Partial<StreamConfig> & { name: string; subjects: string[] };
-type ConsumerWants = Partial<ConsumerConfig> & { durable_name: string };
 
 /**
  * Refuses a server that would silently ignore what Jetlane depends on (2.10 accepts and drops unknown flags).
@@ -46,7 +43,8 @@ export async function provisionBase(connection: Connection): Promise<void> {
   for (const [stream, consumer] of baseConsumers(connection)) await ensureConsumer(connection, stream, consumer);
 }
 
-function baseStreams({ names, replicas }: Connection): StreamWants[] {
+/** The streams that every installation has. */
+export function baseStreams({ names, replicas }: Connection): StreamWants[] {
   const common = { storage: 'file' as const, num_replicas: replicas, allow_direct: true };
   return [
     {
@@ -93,7 +91,8 @@ function baseStreams({ names, replicas }: Connection): StreamWants[] {
   ];
 }
 
-function baseConsumers({ names }: Connection): [stream: string, consumer: ConsumerWants][] {
+/** Their consumers. */
+export function baseConsumers({ names }: Connection): [stream: string, consumer: ConsumerWants][] {
   const common = { ack_policy: 'explicit' as const, max_deliver: -1, max_waiting: 512 };
   return [
     // The lease must end within the duplicate window: a second mover's publish is then still known as a duplicate.
@@ -119,21 +118,39 @@ export async function provisionQueue(connection: Connection, definition: QueueDe
 /** One lane of a queue. */
 export async function provisionLane(connection: Connection, definition: QueueDefinition, lane: Lane): Promise<void> {
   const { stream } = connection.names.lane(definition.name, lane);
-  await ensureStream(connection, laneStream(connection, definition, lane));
+  const { name: queue, paused } = definition;
+  await assertNotMoving(connection, queue, lane);
+  await ensureStream(connection, laneStream(connection, definition, lane), definition.replicas !== undefined);
+  if (paused !== undefined) await pauseByDefinition(connection, queue, paused);
   // An update leaves a pause as it is; a consumer that is made anew must not hand out what its queue was paused for.
   await ensureConsumer(connection, stream, laneConsumer(connection, definition), async () => {
-    const end = await pauseEnd(connection, (await readPause(connection, definition.name)).entry);
+    const end = await pauseEnd(connection, (await readPause(connection, queue)).entry);
     return end === undefined ? {} : { pause_until: pauseDate(end) };
   });
+  if (paused !== undefined) await enforcePause(connection, queue, [lane]);
 }
 
-function laneStream({ names, replicas }: Connection, definition: QueueDefinition, lane: Lane): StreamWants {
+/** A lane that is being made anew is nobody's but the mover's: a stream made in between would take tasks and be thrown away. */
+async function assertNotMoving(connection: Connection, queue: string, lane: Lane): Promise<void> {
+  if (!(await streamExists(connection, connection.names.movingStream(queue, lane)))) return;
+  throw new JetlaneError(
+    'jetstream-api',
+    `lane ${lane} of queue "${queue}" is being moved to another storage; it is back when that is done`,
+    {
+      details: { queue, lane, moving: true },
+    },
+  );
+}
+
+/** The stream that a lane of a queue shall have. */
+export function laneStream({ names, replicas }: Connection, definition: QueueDefinition, lane: Lane): StreamWants {
   return {
     name: names.lane(definition.name, lane).stream,
     subjects: [names.laneSubjects(definition.name, lane)],
     retention: 'workqueue',
     discard: 'new',
     storage: definition.storage ?? 'file',
+    compression: definition.compression ?? 'none',
     num_replicas: definition.replicas ?? replicas,
     max_msgs: definition.maxDepth ?? LANE_DEFAULTS.maxDepth,
     max_bytes: definition.maxBytes ?? -1,
@@ -146,7 +163,8 @@ function laneStream({ names, replicas }: Connection, definition: QueueDefinition
   };
 }
 
-function laneConsumer({ names }: Connection, definition: QueueDefinition): ConsumerWants {
+/** The consumer that workers pull from. */
+export function laneConsumer({ names }: Connection, definition: QueueDefinition): ConsumerWants {
   const lease = definition.lease === undefined ? LANE_DEFAULTS.leaseMs : toMs(definition.lease, 'lease');
   const maxDeliveries = definition.maxDeliveries ?? LANE_DEFAULTS.maxDeliveries;
   return {

@@ -32,6 +32,14 @@ export async function readPause(connection: Connection, queue: string): Promise<
   return { entry: JSON.parse(Buffer.from(stored.data).toString()) as PauseEntry, revision: stored.sequence };
 }
 
+/** A definition that says `paused` stands above what was asked for by command: its word becomes the entry. */
+export async function pauseByDefinition(connection: Connection, queue: string, paused: boolean): Promise<void> {
+  const { entry } = await readPause(connection, queue);
+  if ((entry?.paused ?? false) === paused) return;
+  const at = Math.round(await connection.clock.toServer(Date.now()));
+  await (await openPauses(connection)).put(queue, { paused, at, by: 'definition' });
+}
+
 /** Up to when consumers must be paused because of an entry, ms since 1970; undefined: they must not be. */
 export async function pauseEnd(connection: Connection, entry: PauseEntry | undefined): Promise<number | undefined> {
   if (!entry?.paused) return undefined;

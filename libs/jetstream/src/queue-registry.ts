@@ -2,6 +2,7 @@ import { JetlaneError, type QueueDefinition } from '@jetlane/protocol';
 import type { Connection } from './connection.js';
 import { JsonBucket } from './json-bucket.js';
 import { provisionBase, provisionQueue } from './provisioning.js';
+import { untilAnswered } from './until-answered.js';
 
 /** The bucket of queue definitions: what everybody agrees the queues are. Key: the queue's name. */
 export function openQueueBucket(connection: Connection): Promise<JsonBucket<QueueDefinition>> {
@@ -26,13 +27,25 @@ export function openLimitsBucket<T>(connection: Connection): Promise<JsonBucket<
  */
 export async function ensureQueue(connection: Connection, definition: QueueDefinition): Promise<QueueDefinition> {
   await provisionBase(connection);
-  const bucket = await openQueueBucket(connection);
-  const stored = async () => (await bucket.get(definition.name))?.value;
-  const holds = (await stored()) ?? ((await bucket.create(definition.name, definition)) ? definition : await stored());
+  const holds = await untilAnswered(() => define(connection, definition));
   if (!holds)
     throw new JetlaneError('unknown-queue', `queue "${definition.name}" was deleted while it was being opened; start again`, {
       details: { queue: definition.name },
     });
   await provisionQueue(connection, holds);
   return holds;
+}
+
+/** Looks for a definition that somebody else made at the same moment; the replica that is asked may not have it yet. */
+const LOOKS = 20;
+const LOOK_MS = 100;
+
+async function define(connection: Connection, definition: QueueDefinition): Promise<QueueDefinition | undefined> {
+  const bucket = await openQueueBucket(connection);
+  if (await bucket.create(definition.name, definition)) return definition;
+  for (let looks = 1; ; looks++) {
+    const found = await bucket.get(definition.name);
+    if (found || looks === LOOKS) return found?.value;
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+  }
 }

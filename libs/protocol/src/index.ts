@@ -130,6 +130,7 @@ export {
   parseQueueDefinition,
   type QueueDefinition,
   queueDefinitionSchema,
+  slotsOf,
 } from './queue-definition.js';
 export {
   type AttemptError,

@@ -16,6 +16,8 @@ const RESERVED: ReadonlySet<string> = new Set([
   'events',
   'redriven-events',
   'dead-events',
+  'sealed',
+  'moving',
   'rpc',
 ]);
 
@@ -87,7 +89,9 @@ export class Names {
   }
 
   /** Name of a KV bucket. */
-  bucket(name: 'queues' | 'schedule_specs' | 'limits' | 'alerts' | 'audit' | 'jobs' | 'queue_jobs' | 'pauses'): string {
+  bucket(
+    name: 'queues' | 'queue_sources' | 'queue_locks' | 'schedule_specs' | 'limits' | 'alerts' | 'audit' | 'jobs' | 'queue_jobs' | 'pauses',
+  ): string {
     return `${this.bar}${name}`;
   }
 
@@ -99,6 +103,21 @@ export class Names {
   /** All subjects of a lane. */
   laneSubjects(queue: string, lane: Lane): string {
     return `${this.dot}tasks.${queue}.${lane}.*`;
+  }
+
+  /** Where a lane listens that takes no tasks any more, since its queue is being deleted or moved. Nobody publishes there. */
+  sealedLane(queue: string, lane: Lane): string {
+    return `${this.dot}sealed.${queue}.${lane}.*`;
+  }
+
+  /** Stream that holds a lane's tasks while the lane is made anew; there only as long as that takes. */
+  movingStream(queue: string, lane: Lane): string {
+    return `${this.bar}moving_${queue}_${lane}`;
+  }
+
+  /** Subject of one of them: its sequence in the lane, and its key. */
+  moving(queue: string, lane: Lane, sequence: number | '*', key: string): string {
+    return `${this.dot}moving.${queue}.${lane}.${sequence}.${key}`;
   }
 
   /** Subject of a task's timer: a delay, or a retry. */

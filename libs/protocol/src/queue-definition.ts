@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { durationSchema } from './duration.js';
+import { type Duration, durationSchema, toMs } from './duration.js';
 import { JetlaneError } from './errors.js';
 import type { Lane } from './lanes.js';
 import { limitsSchema } from './limits.js';
@@ -7,6 +7,8 @@ import { retryPolicySchema } from './retry-policy.js';
 import { isQueueName, isTaskType } from './task-id.js';
 
 const DAY_MS = 86_400_000;
+/** A duration that cannot be read is reported by its own field. */
+const ms = (value: Duration): number => (durationSchema().safeParse(value).success ? toMs(value) : Number.NaN);
 const weight = z.int().min(1).max(1000).optional();
 const weights = z.strictObject({ critical: weight, high: weight, normal: weight, low: weight } satisfies Record<Lane, typeof weight>);
 const slots = z.int().min(0).max(10_000).optional();
@@ -17,7 +19,18 @@ export const queueDefinitionSchema = z.strictObject({
   name: z.string().refine(isQueueName, 'expected [a-z0-9][a-z0-9_-]{0,63}'),
   description: z.string().max(500).optional(),
   defaultType: z.string().refine(isTaskType, 'expected a task type').optional().describe('Type of tasks that name none.'),
-  workers: z.int().min(1).max(10_000).optional().describe('Slots of a worker host for this queue.'),
+  discipline: z
+    .enum(['priority', 'fifo'])
+    .optional()
+    .describe('Who is next: `priority` by lanes, `fifo` in the order of arrival, all tasks in lane `normal`. Default priority.'),
+  workers: z.int().min(1).max(10_000).optional().describe('Workers that a worker host stands for. Default 1.'),
+  concurrency: z
+    .int()
+    .min(1)
+    .max(10_000)
+    .optional()
+    .describe('Handlers that each of these workers runs at once. Default: WORKER_CONCURRENCY of the worker host, 10.'),
+  paused: z.boolean().optional().describe('true: nothing is handed out; false: it is. Left out: as the commands pause and resume left it.'),
   mode: z.enum(['weighted', 'strict']).optional().describe('How lanes share slots. Default weighted.'),
   weights: weights.optional().describe('Weights of the lanes in mode weighted. Default 8:4:2:1.'),
   reserved: reserved
@@ -51,8 +64,24 @@ export const queueDefinitionSchema = z.strictObject({
     .describe(
       'Records of completed and cancelled tasks keep their payload, up to 64 KiB, so that they can be run once more. Default false.',
     ),
-  storage: z.enum(['file', 'memory']).optional(),
-  replicas: z.int().min(1).max(5).optional(),
+  dropBehavior: z
+    .enum(['reject-new', 'drop-oldest'])
+    .optional()
+    .describe('What a full lane does: refuse the new task, or cancel (reason `dropped`) the oldest that nobody holds. Default reject-new.'),
+  storage: z
+    .enum(['file', 'memory'])
+    .optional()
+    .describe('`memory` is lost when all servers that hold it stop. A change is a migration, see docs/queues.md. Default file.'),
+  compression: z.enum(['none', 's2']).optional().describe('Of what is stored in files from then on. Default none.'),
+  replicas: z.int().min(1).max(5).optional().describe("Copies of each lane. Default: the installation's JETLANE_REPLICAS."),
+  sla: z
+    .strictObject({ warning: durationSchema(1).optional(), critical: durationSchema(1).optional() })
+    .refine(({ warning, critical }) => warning === undefined || critical === undefined || ms(warning) <= ms(critical), {
+      path: ['critical'],
+      message: 'expected to be no less than warning',
+    })
+    .optional()
+    .describe('How long a task may wait before it is a warning, or critical. Default: SLA_WARNING_THRESHOLD, SLA_CRITICAL_THRESHOLD.'),
 });
 
 /** A queue as people define it. */
@@ -73,6 +102,16 @@ export function configurationError(what: string, error: z.ZodError): JetlaneErro
   const issues = error.issues.map((issue) => ({ path: issue.path.join('.'), message: issue.message }));
   const text = issues.map(({ path, message }) => (path ? `${path}: ${message}` : message)).join('; ');
   return new JetlaneError('invalid-configuration', `${what} is not valid: ${text}`, { details: { issues } });
+}
+
+/**
+ * Handlers that a worker host runs at once for a queue; undefined where nobody says.
+ * @param each handlers of each of its `workers`, where the definition does not say
+ * @param most what each of them never goes beyond
+ */
+export function slotsOf({ workers, concurrency }: QueueDefinition, each?: number, most = Number.POSITIVE_INFINITY): number | undefined {
+  const stated = concurrency ?? each;
+  return workers === undefined && stated === undefined ? undefined : (workers ?? 1) * Math.min(stated ?? 1, most);
 }
 
 /** The queues of a fresh installation. */

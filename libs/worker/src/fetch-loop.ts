@@ -60,7 +60,7 @@ export class FetchLoop implements LimitedLoop {
     private readonly hooks: FetchLoopHooks,
   ) {
     this.lanes = LANES.map((lane, index) => this.openLane(lane, index));
-    this.turns = new LaneTurns(this.lanes, options.mode, options.weights, () => this.turn());
+    this.turns = new LaneTurns(this.lanes, options, () => this.turn());
     this.slots = options.slots;
     this.handOver = new HandOver({
       connection,

@@ -4,7 +4,7 @@ export type { StuckLane, TaskEvent, WorkerEvents } from './events.js';
 export type { BatchHandlerOptions, HandlerEntry, HandlerOptions, HandlerRules } from './handler-options.js';
 export type { CustomBackoff, HandlerRetryPolicy } from './handler-retry.js';
 export { hopMetrics } from './hop-metrics.js';
-export type { WorkerLimits, WorkerLog, WorkerOptions } from './options.js';
+export type { WorkerDefaults, WorkerLimits, WorkerLog, WorkerOptions } from './options.js';
 export { RESULT_LIMIT } from './record-text.js';
 export { POISON_LIMIT } from './redelivery.js';
 export { type AnyTaskHandler, Cancelled, Interrupted, RetryLater, type TaskContext, type TaskHandler } from './task-context.js';

@@ -1,5 +1,7 @@
-import { type LaneMode, type LanePicker, strictPicker, weightedPicker } from '@jetlane/protocol';
+import type { LanePicker } from '@jetlane/protocol';
 import type { LaneState } from './lane-state.js';
+import { livePicker } from './live-picker.js';
+import type { CompiledOptions } from './options.js';
 
 /** Longest time for which a slot is kept for a lane whose pull is under way; a pull takes 0.3 to 3 ms. */
 const HOLD_MS = 20;
@@ -16,16 +18,18 @@ export class LaneTurns {
   private readonly picker: LanePicker;
   private holdTimer: NodeJS.Timeout | undefined;
 
-  /** @param look told when the time of what is kept is over */
+  /**
+   * @param options whose mode and weights may change at any time
+   * @param look told when the time of what is kept is over
+   */
   constructor(
     private readonly lanes: readonly LaneState[],
-    private readonly mode: LaneMode,
-    weights: readonly number[],
+    private readonly options: CompiledOptions,
     private readonly look: () => void,
   ) {
     this.owed = lanes.map(() => 0);
     this.known = lanes.map(() => 0);
-    this.picker = mode === 'strict' ? strictPicker : weightedPicker(weights);
+    this.picker = livePicker(options);
   }
 
   /** Slots that are kept. */
@@ -64,7 +68,7 @@ export class LaneTurns {
 
   /** In mode `strict` nothing is owed for longer than a look: a higher lane that has brought tasks meanwhile goes first. */
   refresh(): void {
-    if (this.mode === 'strict') this.owed.fill(0);
+    if (this.options.mode === 'strict') this.owed.fill(0);
   }
 
   /** The server has nothing more of a lane. */

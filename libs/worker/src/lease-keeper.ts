@@ -4,6 +4,8 @@ import type { HeldTask } from './held-task.js';
 
 const LONGEST_TICK_MS = 250;
 const LONGEST_MARGIN_MS = 3000;
+/** The queue manager changes the consumer two seconds after the definition, or on its next round. */
+const LENGTHEN_AFTER_MS = 60_000;
 
 /** The lease of a task ran out: nothing more may be sent for it. */
 export class LeaseLostError extends Error {
@@ -21,12 +23,12 @@ export class LeaseLostError extends Error {
  */
 export class LeaseKeeper {
   private held = new HeldList();
-  private readonly limitMs: number;
+  private limitMs = 0;
   /**
    * A gap between ticks that means the process stood still: blocked, stopped or swapped out. Shorter than the margin: a
    * task that was sent during a gap which nobody notices must still be ours when its lease is counted from the reading.
    */
-  private readonly gapMs: number;
+  private gapMs = 0;
   private round: NodeJS.Timeout | undefined;
   private ticker: NodeJS.Timeout | undefined;
   private lastTick = performance.now();
@@ -34,13 +36,34 @@ export class LeaseKeeper {
   private stoodStillSince: number | undefined;
   private renewing = false;
 
+  private lengthening: NodeJS.Timeout | undefined;
+
   constructor(
     private readonly connection: Connection,
-    private readonly leaseMs: number,
+    private leaseMs: number,
   ) {
+    this.measure(leaseMs);
+  }
+
+  /**
+   * Another lease from now on. A shorter one holds at once: the server's consumer gets it later. A longer one holds when the consumer has
+   * surely got it, since a lease that the server counts shorter than we do is lost before we renew it.
+   */
+  change(leaseMs: number): void {
+    clearTimeout(this.lengthening);
+    if (leaseMs > this.leaseMs) this.lengthening = setTimeout(() => this.measure(leaseMs), LENGTHEN_AFTER_MS).unref();
+    else if (leaseMs < this.leaseMs) this.measure(leaseMs);
+  }
+
+  private measure(leaseMs: number): void {
     const margin = Math.min(LONGEST_MARGIN_MS, leaseMs / 4);
+    this.leaseMs = leaseMs;
     this.limitMs = leaseMs - margin;
     this.gapMs = (margin * 2) / 3;
+    if (!this.ticker) return;
+    this.stop(this.held);
+    this.start();
+    void this.renew();
   }
 
   start(): void {
@@ -49,10 +72,11 @@ export class LeaseKeeper {
     this.round = setInterval(() => void this.renew(), this.leaseMs / 3);
   }
 
-  stop(): void {
+  stop(held = new HeldList()): void {
     clearInterval(this.ticker);
     clearInterval(this.round);
-    this.held = new HeldList();
+    if (held !== this.held) clearTimeout(this.lengthening);
+    this.held = held;
   }
 
   /** The moment from which the lease of a message that is read now is counted. */

@@ -7,9 +7,12 @@ import {
   LANE_DEFAULTS,
   LANES,
   type LaneMode,
+  type Limits,
+  perMs,
   type QueueDefinition,
   type Rate,
   rateSchema,
+  slotsOf,
   toMs,
 } from '@jetlane/protocol';
 import { type CompiledHandler, compileHandlers, defaultSlots, type HandlerEntry } from './handler-options.js';
@@ -21,12 +24,16 @@ export interface WorkerOptions {
   /** Handlers by task type. */
   readonly handlers: Readonly<Record<string, HandlerEntry>>;
   /**
-   * Tasks that may run at once; a batch of n counts as n. Default: `workers` of the queue's definition, else 10, or the size of the largest
-   * batch if that is more.
+   * Tasks that may run at once; a batch of n counts as n. Default: `workers` × `concurrency` of the queue's definition, else 10, or the size
+   * of the largest batch if that is more.
    */
   readonly concurrency?: number;
   /** Handlers that may start here, spread evenly. Default: no limit but the queue's. */
   readonly rate?: Rate;
+  /** What holds where the queue's definition says nothing. Rates are kept by all workers of a queue together: give them all the same. */
+  readonly defaults?: WorkerDefaults;
+  /** What no definition takes this worker beyond, such as in a process that is told to be careful. Default: nothing. */
+  readonly ceiling?: WorkerDefaults;
   /** How lanes share the slots. Default: the definition's, else `weighted`. */
   readonly mode?: LaneMode;
   /** Definition used when the queue is not defined yet. Default: only the name. */
@@ -39,6 +46,14 @@ export interface WorkerOptions {
   readonly version?: string;
   /** Told about what the worker survives: lost leases, failing publishes, throwing listeners. Default: silent. */
   readonly log?: WorkerLog;
+}
+
+/** Values of a process for what definitions say of all queues. */
+export interface WorkerDefaults {
+  /** Handlers at once for each of the definition's `workers`. */
+  readonly concurrency?: number;
+  /** Handlers of the queue that may start, over all workers. */
+  readonly rate?: Rate;
 }
 
 /** What a worker may be told while it runs. */
@@ -62,6 +77,8 @@ export interface WorkerLog {
 /** Options with defaults, durations in ms. */
 export interface CompiledOptions {
   readonly queue: string;
+  readonly defaults: WorkerDefaults;
+  readonly ceiling: WorkerDefaults;
   readonly handlers: ReadonlyMap<string, CompiledHandler>;
   readonly defaultType: string | undefined;
   /** The queue's own policy, for tasks without a handler. */
@@ -95,7 +112,7 @@ const silent: WorkerLog = { info: () => undefined, warn: () => undefined, error:
  * @throws JetlaneError `invalid-configuration`
  */
 export function compileOptions(options: WorkerOptions, definition: QueueDefinition, name: string): CompiledOptions {
-  const slots = options.concurrency ?? definition.workers ?? defaultSlots(options.handlers);
+  const slots = slotsFor(definition, options, defaultSlots(options.handlers));
   checkLimits(options.queue, { concurrency: slots, rate: options.rate });
   const settleWindow = options.settleWindow ?? 512;
   if (!Number.isInteger(settleWindow) || settleWindow < 1) {
@@ -116,6 +133,8 @@ export function compileOptions(options: WorkerOptions, definition: QueueDefiniti
   const keepRecordsMs = definition.keepRecords === undefined ? LANE_DEFAULTS.keepRecordsMs : toMs(definition.keepRecords, 'keepRecords');
   return {
     queue: options.queue,
+    defaults: options.defaults ?? {},
+    ceiling: options.ceiling ?? {},
     handlers: compileHandlers(options.handlers, definition, slots),
     defaultType: definition.defaultType,
     retry: compileRetryPolicy(definition.retry),
@@ -135,6 +154,24 @@ export function compileOptions(options: WorkerOptions, definition: QueueDefiniti
     version: options.version ?? '0.0.0',
     log: options.log ?? silent,
   };
+}
+
+/** Handlers that may run at once: as the worker is told, else as the definition says, under the ceiling. */
+export function slotsFor(
+  definition: QueueDefinition,
+  { concurrency, defaults, ceiling }: Pick<WorkerOptions, 'concurrency' | 'defaults' | 'ceiling'>,
+  otherwise: number,
+): number {
+  const most = ceiling?.concurrency ?? Number.POSITIVE_INFINITY;
+  if (concurrency !== undefined) return Math.min(concurrency, most);
+  return slotsOf(definition, defaults?.concurrency, most) ?? Math.min(otherwise, most);
+}
+
+/** The limits of a queue with what the process adds. */
+export function limitsFor({ limits }: QueueDefinition, defaults: WorkerDefaults, ceiling: WorkerDefaults): Limits | undefined {
+  const rate = limits?.rate ?? defaults.rate;
+  const lower = ceiling.rate && (rate === undefined || perMs(rate) > perMs(ceiling.rate)) ? ceiling.rate : rate;
+  return lower === undefined ? limits : { ...limits, rate: lower };
 }
 
 /** Checks the limits of a worker. @throws JetlaneError `invalid-configuration` */

@@ -43,7 +43,7 @@ export class Pipeline implements BatchListener {
   readonly batches: Batches;
   private readonly replier: Replier;
   private readonly suspects: Suspects;
-  private readonly recordLimit: RecordLimit | undefined;
+  private readonly recordLimit: RecordLimit;
   /** `performance.now()` when a lane's consumer was last found missing, or 0: a new one deals out anew what is not acknowledged. */
   rebuiltAt = 0;
 
@@ -53,14 +53,14 @@ export class Pipeline implements BatchListener {
     this.batches = new Batches(options, this);
     this.replier = new Replier(connection, options);
     this.suspects = new Suspects(options.leaseMs);
-    this.recordLimit = options.maxRecords === undefined ? undefined : new RecordLimit(connection, options, options.maxRecords);
+    this.recordLimit = new RecordLimit(connection, options);
   }
 
   /** The worker stops: what waits for a batch or for its turn is handed back. */
   drain(): void {
     this.batches.stop();
     this.suspects.stop();
-    this.recordLimit?.stop();
+    this.recordLimit.stop();
   }
 
   /** A task has got its slot. */
@@ -143,7 +143,7 @@ export class Pipeline implements BatchListener {
     const { reporter, emitter } = this.parts;
     reporter.count(task, outcome.kind);
     if (task.headers.reply !== undefined) this.replier.reply(task, outcome);
-    this.recordLimit?.wrote();
+    this.recordLimit.wrote();
     const event = EVENT_OF[outcome.kind];
     if (event && emitter.heard(event)) tell(emitter, task, outcome);
     task.span!.end(endOf(task, outcome));

@@ -15,7 +15,6 @@ export class RecordLimit {
   constructor(
     private readonly connection: Connection,
     private readonly options: CompiledOptions,
-    private readonly most: number,
   ) {}
 
   /** What is too many then stays until the next worker writes. */
@@ -26,15 +25,17 @@ export class RecordLimit {
 
   /** A record may have been written. */
   wrote(): void {
-    if (this.timer || this.stopped) return;
+    if (this.timer || this.stopped || this.options.maxRecords === undefined) return;
     this.timer = setTimeout(() => void this.trim(), PAUSE_MS);
     this.timer.unref();
   }
 
   private async trim(): Promise<void> {
     const { connection, options } = this;
+    const most = options.maxRecords;
     try {
-      await purgeSubject(connection, connection.names.taskStates, connection.names.state(options.queue, '*'), this.most);
+      // The limit may have been lifted meanwhile.
+      if (most !== undefined) await purgeSubject(connection, connection.names.taskStates, connection.names.state(options.queue, '*'), most);
     } catch (error) {
       options.log.warn({ queue: options.queue, error: String(error) }, 'records:not-trimmed');
     }

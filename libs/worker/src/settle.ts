@@ -37,7 +37,9 @@ type Completed = Outcome & { readonly kind: 'completed' };
  * repeats the delivery; the redelivery check finds the consequence and only acks.
  */
 export class Settler {
-  private readonly recordHeaders: string;
+  /** Headers of a record that is kept so long; remembered, since it is the same for all but a changed definition. */
+  private recordHeaders = '';
+  private recordHeadersFor = -1;
   private readonly records: BulkStream;
   /** End of every completed task's record. */
   private readonly workerSuffix: string;
@@ -49,7 +51,6 @@ export class Settler {
     private readonly options: CompiledOptions,
     private readonly listener: SettledListener,
   ) {
-    this.recordHeaders = headerText([ttlOf(options.keepRecordsMs)]);
     this.records = connection.bulkStream(connection.names.taskStates);
     this.workerSuffix = `"worker":${JSON.stringify(options.name)}`;
   }
@@ -91,6 +92,9 @@ export class Settler {
     const body = encodeCompleted(task, this.workerSuffix, outcome.result, this.options.keepPayload);
     if (body instanceof JetlaneError) return this.finish(task, this.buryResult(task, body));
     const subject = this.connection.names.state(task.queue, task.key);
+    const { keepRecordsMs } = this.options;
+    if (this.recordHeadersFor !== keepRecordsMs) this.recordHeaders = headerText([ttlOf(keepRecordsMs)]);
+    this.recordHeadersFor = keepRecordsMs;
     this.records.post(new CompletedRecord(subject, body, this.recordHeaders, task, outcome, this));
   }
 

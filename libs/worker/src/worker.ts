@@ -1,7 +1,15 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
-import { type Connection, ensureQueue, provisionLane, TaskStore } from '@jetlane/jetstream';
-import { type Duration, JetlaneError, type Lane, parseQueueDefinition, type QueueDefinition, toMs } from '@jetlane/protocol';
+import { type Connection, ensureQueue, openQueueBucket, provisionLane, TaskStore } from '@jetlane/jetstream';
+import {
+  type Duration,
+  JetlaneError,
+  type Lane,
+  parseQueueDefinition,
+  type QueueDefinition,
+  toMs,
+  UnknownQueueError,
+} from '@jetlane/protocol';
 import type { HopHistograms } from '@jetlane/telemetry';
 import { Cancellations } from './cancellations.js';
 import { WorkerEmitter, type WorkerEvents } from './events.js';
@@ -24,8 +32,8 @@ import { within } from './within.js';
 export type WorkerState = 'idle' | 'running' | 'stopping';
 
 interface Engine {
+  /** One object for all parts: a changed definition changes it in place. */
   readonly options: CompiledOptions;
-  readonly definition: QueueDefinition;
   readonly leases: LeaseKeeper;
   readonly cancellations: Cancellations;
   readonly pipeline: Pipeline;
@@ -166,7 +174,8 @@ export class Worker {
     const wanted = parseQueueDefinition({ ...this.options.definition, name: this.options.queue });
     compileOptions(this.options, wanted, this.name);
     const definition = await ensureQueue(this.connection, wanted);
-    this.engine = this.build(compileOptions(this.options, definition, this.name), definition);
+    this.engine = this.build(compileOptions(this.options, definition, this.name));
+    this.engine.limiter.onDefinition = (changed) => this.redefine(changed);
     this.state = 'running';
     this.engine.leases.start();
     this.engine.cancellations.start();
@@ -187,7 +196,7 @@ export class Worker {
     }
   }
 
-  private build(options: CompiledOptions, definition: QueueDefinition): Engine {
+  private build(options: CompiledOptions): Engine {
     const { connection } = this;
     const store = new TaskStore(connection);
     const leases = new LeaseKeeper(connection, options.leaseMs);
@@ -222,7 +231,15 @@ export class Worker {
       ran: (task) => loop.ran(task),
       done: (task) => loop.done(task),
     });
-    return { options, definition, leases, cancellations, pipeline, loop, limiter, watchdog, reporter };
+    return { options, leases, cancellations, pipeline, loop, limiter, watchdog, reporter };
+  }
+
+  /** The queue's definition has changed: what a running worker can take over, it takes over; slots and limits are the limiter's. */
+  private redefine(definition: QueueDefinition): void {
+    if (this.state !== 'running') return;
+    const { options, leases } = this.engine!;
+    Object.assign(options, compileOptions(this.options, definition, this.name));
+    leases.change(options.leaseMs);
   }
 
   private linkChanged(state: Connection['state']): void {
@@ -250,11 +267,14 @@ export class Worker {
 
   /** Somebody deleted the lane's consumer or stream, or the server came back without it. */
   private async reprovision(lane: Lane): Promise<void> {
-    const { definition, options, pipeline } = this.engine!;
+    const { options, pipeline } = this.engine!;
     pipeline.rebuiltAt = performance.now();
     if (this.state !== 'running') return;
     try {
-      await provisionLane(this.connection, definition, lane);
+      const entry = await (await openQueueBucket(this.connection)).get(options.queue);
+      // A queue that somebody deleted is not made again by those who worked for it.
+      if (!entry) throw new UnknownQueueError(options.queue);
+      await provisionLane(this.connection, parseQueueDefinition(entry.value), lane);
     } catch (error) {
       options.log.warn({ queue: options.queue, lane, error: (error as Error).message }, 'lane:missing');
     }

@@ -1,5 +1,5 @@
 import { callCommand } from '@jetlane/nestjs/service';
-import { COMMANDS, type Command } from '@jetlane/protocol';
+import { COMMANDS, type Command, JetlaneError } from '@jetlane/protocol';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { validate } from '../http/validate.js';
@@ -35,7 +35,7 @@ function commandRoute(gateway: Gateway, command: Command): ApiRoute {
     problems: [...SERVICE_PROBLEMS, ...command.problems],
     handler: async (request, reply) => {
       const given = fromQuery || empty ? validate(rest, request.query, 'query') : validate(rest, request.body ?? {}, 'body');
-      const input = { ...given, ...validate(params, request.params, 'path') };
+      const input = { ...given, ...validate(params, request.params, 'path'), ...(command.http.revisions ? ifMatch(request) : {}) };
       assertConnected(gateway);
       const result = await callCommand(gateway.connection, command, input, callerOf(request));
       return answer(command, result, reply.code(status));
@@ -51,6 +51,20 @@ function split({ shape }: z.ZodObject, inPath: readonly string[]): { params: z.Z
 
 /** `queues.list` → `queuesList` */
 const operationId = (name: string): string => name.replace(/[.-](\w)/g, (_, letter: string) => letter.toUpperCase());
+
+/**
+ * The revision that `If-Match` names; it wins over the body's.
+ * @throws JetlaneError `invalid-argument` for what is no ETag of ours
+ */
+function ifMatch({ headers, method }: FastifyRequest): { revision?: number } {
+  const given = headers['if-match'];
+  if (given === undefined || given === '*' || method === 'GET') return {};
+  const [, revision] = /^"(\d{1,15})"$/.exec(given.trim()) ?? [];
+  if (revision !== undefined) return { revision: Number(revision) };
+  throw new JetlaneError('invalid-argument', 'expected If-Match to be the ETag of a definition, as in "17"', {
+    details: { field: 'If-Match' },
+  });
+}
 
 const callerOf = (request: FastifyRequest): string => `http ${request.ip}`;
 

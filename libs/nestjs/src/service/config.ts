@@ -20,6 +20,10 @@ export interface ServiceConfig {
   /** Base URL of an OTLP/HTTP collector; spans are made only when it is set. */
   readonly otlpEndpoint?: string;
   readonly apiKeys: readonly string[];
+  /** Links to NATS that producing is spread over; undefined: one link. */
+  readonly pool?: { readonly min: number; readonly max: number };
+  /** What the operator should know about the environment: variables of an earlier system, with their successors. */
+  readonly notices?: readonly string[];
 }
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
@@ -29,39 +33,49 @@ export type LogLevel = (typeof LOG_LEVELS)[number];
 /** Environment variables by name. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
+const flag = z.stringbool({ error: 'expected true or false' });
+const links = z.coerce.number().int('expected a whole number').min(1).max(64);
 const port = z.coerce.number().int('expected a whole number').min(0).max(65_535);
 const pretty = (): 'json' | 'pretty' => (process.stdout.isTTY ? 'pretty' : 'json');
 const list = (text: string): string[] => text.split(',').flatMap((item) => item.trim() || []);
 
-const schema = z.object({
-  HOST: z.string().default('127.0.0.1'),
-  PORT: port,
-  NATS_URL: z
-    .string()
-    .default('nats://127.0.0.1:4222')
-    .refine(
-      (text) => list(text).length > 0 && list(text).every(isNatsUrl),
-      'expected host:port or nats://, tls://, ws:// or wss:// URLs, comma separated',
-    ),
-  NATS_USER: z.string().optional(),
-  NATS_PASSWORD: z.string().optional(),
-  NATS_TOKEN: z.string().optional(),
-  NATS_CREDS: z.string().optional(),
-  NATS_NKEY_SEED: z.string().optional(),
-  NATS_INBOX_PREFIX: z.string().optional(),
-  NATS_TLS_CA: z.string().optional(),
-  NATS_TLS_CERT: z.string().optional(),
-  NATS_TLS_KEY: z.string().optional(),
-  JETLANE_NAMESPACE: z.string().default('').refine(isNamespace, 'expected lower case letters, digits and -, at most 32'),
-  JETLANE_REPLICAS: z.coerce
-    .number()
-    .refine((value) => [1, 3, 5].includes(value), 'expected 1, 3 or 5')
-    .default(1),
-  JETLANE_API_KEYS: z.string().default(''),
-  LOG_LEVEL: z.enum(LOG_LEVELS).default('info'),
-  LOG_FORMAT: z.enum(['json', 'pretty']).optional(),
-  OTEL_EXPORTER_OTLP_ENDPOINT: z.url({ protocol: /^https?$/, error: 'expected an http:// or https:// URL' }).optional(),
-});
+const schema = z
+  .object({
+    HOST: z.string().default('127.0.0.1'),
+    PORT: port,
+    NATS_URL: z
+      .string()
+      .default('nats://127.0.0.1:4222')
+      .refine(
+        (text) => list(text).length > 0 && list(text).every(isNatsUrl),
+        'expected host:port or nats://, tls://, ws:// or wss:// URLs, comma separated',
+      ),
+    NATS_USER: z.string().optional(),
+    NATS_PASSWORD: z.string().optional(),
+    NATS_TOKEN: z.string().optional(),
+    NATS_CREDS: z.string().optional(),
+    NATS_NKEY_SEED: z.string().optional(),
+    NATS_INBOX_PREFIX: z.string().optional(),
+    NATS_TLS_CA: z.string().optional(),
+    NATS_TLS_CERT: z.string().optional(),
+    NATS_TLS_KEY: z.string().optional(),
+    JETLANE_NAMESPACE: z.string().default('').refine(isNamespace, 'expected lower case letters, digits and -, at most 32'),
+    JETLANE_REPLICAS: z.coerce
+      .number()
+      .refine((value) => [1, 3, 5].includes(value), 'expected 1, 3 or 5')
+      .default(1),
+    NATS_POOL_ENABLED: flag.optional(),
+    NATS_POOL_MIN_CONNECTIONS: links.default(1),
+    NATS_POOL_MAX_CONNECTIONS: links.default(4),
+    JETLANE_API_KEYS: z.string().default(''),
+    LOG_LEVEL: z.enum(LOG_LEVELS).default('info'),
+    LOG_FORMAT: z.enum(['json', 'pretty']).optional(),
+    OTEL_EXPORTER_OTLP_ENDPOINT: z.url({ protocol: /^https?$/, error: 'expected an http:// or https:// URL' }).optional(),
+  })
+  .refine((settings) => settings.NATS_POOL_MIN_CONNECTIONS <= settings.NATS_POOL_MAX_CONNECTIONS, {
+    path: ['NATS_POOL_MIN_CONNECTIONS'],
+    message: 'expected to be at most NATS_POOL_MAX_CONNECTIONS',
+  });
 type Settings = z.output<typeof schema>;
 
 /**
@@ -82,8 +96,23 @@ export function readServiceConfig(name: string, defaultPort: number, portVariabl
     logLevel: settings.LOG_LEVEL,
     logFormat: settings.LOG_FORMAT ?? pretty(),
     apiKeys: list(settings.JETLANE_API_KEYS),
+    ...outdated(given),
+    ...(settings.NATS_POOL_ENABLED ? { pool: { min: settings.NATS_POOL_MIN_CONNECTIONS, max: settings.NATS_POOL_MAX_CONNECTIONS } } : {}),
     ...(settings.OTEL_EXPORTER_OTLP_ENDPOINT ? { otlpEndpoint: settings.OTEL_EXPORTER_OTLP_ENDPOINT } : {}),
   };
+}
+
+const POOL = ['NATS_POOL_ENABLED', 'NATS_POOL_MIN_CONNECTIONS', 'NATS_POOL_MAX_CONNECTIONS'] as const;
+
+/** Variables that people bring along from a system on Redis. */
+function outdated(given: Environment): Pick<ServiceConfig, 'notices'> {
+  const notices = Object.keys(given)
+    .filter((name) => name.startsWith('REDIS_POOL_'))
+    .map((name) => {
+      const successor = POOL.find((known) => name.includes(known.split('_')[2]!)) ?? POOL.join(', ');
+      return `${name} has no effect, since there is no Redis; use ${successor} instead`;
+    });
+  return notices.length > 0 ? { notices } : {};
 }
 
 function natsSettings(name: string, settings: Settings): ConnectOptions {

@@ -88,6 +88,7 @@ function exitWithError(error: unknown, config: ServiceConfig, logger: Logger): n
 export async function startService<C extends ServiceConfig>(options: ServiceOptions<C>, givenLogger?: Logger): Promise<RunningService<C>> {
   const config = typeof options.config === 'function' ? options.config() : options.config;
   const logger = givenLogger ?? createLogger(config);
+  for (const notice of config.notices ?? []) logger.warn({ notice }, 'configuration:outdated');
   const starting = await StartingServer.listen(config);
   const port = starting.port;
   const telemetry = startTelemetry(config);

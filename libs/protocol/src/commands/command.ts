@@ -8,7 +8,7 @@ export type Scope = (typeof SCOPES)[number];
 
 /** Where a command is found over HTTP. */
 export interface CommandRoute {
-  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   /** As OpenAPI writes it, under `/api/v1`: `/queues/{queue}/pause`. Fields of the input that it names come from the path, the others from the query (GET, DELETE) or the body. */
   readonly path: string;
   /** Default 200. */

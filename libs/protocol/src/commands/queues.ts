@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { queueDefinitionSchema } from '../queue-definition.js';
+import { type QueueDefinition, queueDefinitionSchema } from '../queue-definition.js';
 import { isQueueName } from '../task-id.js';
 import { defineCommand } from './command.js';
 
@@ -14,6 +14,29 @@ export const storedDefinitionSchema = z
   .object({ definition: queueDefinitionSchema, revision: z.int() })
   .meta({ id: 'StoredDefinition' })
   .describe('A queue definition and its revision.');
+
+const revision = z.coerce
+  .number()
+  .int()
+  .min(0)
+  .optional()
+  .describe('Change it only if this is its revision; 0: only if there is none. As `If-Match` over HTTP. Default: whatever stands there.');
+const { name, ...fields } = queueDefinitionSchema.shape;
+
+/** Each field of a definition, or null. */
+const changes: { [F in keyof typeof fields]: z.ZodType<QueueDefinition[F] | null | undefined> } = Object.assign(
+  { ...fields },
+  Object.fromEntries(Object.entries(fields).map(([field, schema]) => [field, schema.nullable()])),
+);
+
+/** A past state of a definition. */
+const pastDefinitionSchema = z
+  .object({
+    revision: z.int(),
+    at: z.int().describe('When it was stored, ms since 1970.'),
+    definition: z.unknown().describe('The definition; null where the queue was deleted.'),
+  })
+  .meta({ id: 'PastDefinition' });
 
 /** Commands about the definitions of queues. */
 export const QUEUE_COMMANDS = {
@@ -40,5 +63,62 @@ export const QUEUE_COMMANDS = {
     output: storedDefinitionSchema,
     problems: ['unknown-queue'],
     http: { method: 'GET', path: '/queues/{queue}', revisions: true },
+  }),
+  history: defineCommand({
+    name: 'queues.history',
+    service,
+    tag,
+    summary: 'Show what a queue definition was',
+    description: 'The last 16 revisions, newest first, also of a queue that was deleted. Who made them is in the audit.',
+    scope: 'read',
+    input: z.strictObject({ queue: queueField }),
+    output: z.object({ items: z.array(pastDefinitionSchema) }),
+    problems: ['unknown-queue'],
+    http: { method: 'GET', path: '/queues/{queue}/history' },
+  }),
+  put: defineCommand({
+    name: 'queues.put',
+    service,
+    tag,
+    summary: 'Define a queue',
+    description:
+      'Creates the queue, or replaces its whole definition. It answers when the streams stand; where they cannot, nothing is changed.',
+    scope: 'admin',
+    input: z.strictObject({ queue: queueField, revision, name: name.optional().describe('The same as in the path.'), ...fields }),
+    output: storedDefinitionSchema,
+    problems: ['revision-conflict', 'jetstream-api', 'stream-mismatch', 'queue-not-empty'],
+    timeoutMs: 30_000,
+    http: { method: 'PUT', path: '/queues/{queue}', revisions: true },
+  }),
+  patch: defineCommand({
+    name: 'queues.patch',
+    service,
+    tag,
+    summary: 'Change fields of a queue definition',
+    description: 'Fields that are given replace those of the definition as a whole; null removes one. It answers when the streams stand.',
+    scope: 'admin',
+    input: z.strictObject({ queue: queueField, revision, ...changes }),
+    output: storedDefinitionSchema,
+    problems: ['unknown-queue', 'revision-conflict', 'jetstream-api', 'stream-mismatch', 'queue-not-empty'],
+    timeoutMs: 30_000,
+    http: { method: 'PATCH', path: '/queues/{queue}', revisions: true },
+  }),
+  delete: defineCommand({
+    name: 'queues.delete',
+    service,
+    tag,
+    summary: 'Delete a queue',
+    description:
+      'Deletes the definition and the lanes of a queue that holds no task and no timer. With `force` its tasks and timers are thrown away. Records and dead letters stay.',
+    scope: 'admin',
+    input: z.strictObject({
+      queue: queueField,
+      revision,
+      force: z.union([z.boolean(), z.stringbool()]).optional().describe('Throw tasks away. Default false.'),
+    }),
+    output: z.object({ queue: z.string(), dropped: z.int().describe('Tasks and timers that were thrown away.') }),
+    problems: ['unknown-queue', 'revision-conflict', 'queue-not-empty', 'jetstream-api'],
+    timeoutMs: 30_000,
+    http: { method: 'DELETE', path: '/queues/{queue}', revisions: true },
   }),
 } as const;

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { type Connection, openQueueBucket } from '@jetlane/jetstream';
 import { parseQueueDefinition, type QueueDefinition } from '@jetlane/protocol';
 import type { HeldTask } from '../held-task.js';
-import type { CompiledOptions, WorkerLimits } from '../options.js';
+import { type CompiledOptions, limitsFor, slotsFor, type WorkerLimits } from '../options.js';
 import { ShareExchange } from './exchange.js';
 import { Gate, type GateLoad } from './gate.js';
 import { ShareKeeper } from './shares.js';
@@ -44,6 +44,8 @@ export class Limiter {
   private opening: Promise<void> | undefined;
   private stopped = false;
   private readonly closing = new Set<Promise<void>>();
+  /** Told of every other definition, before its limits hold. */
+  onDefinition: (definition: QueueDefinition) => void = () => undefined;
 
   constructor(
     private readonly connection: Connection,
@@ -100,7 +102,9 @@ export class Limiter {
   private changed(value: unknown): void {
     if (value === undefined || this.stopped) return;
     try {
-      this.apply(parseQueueDefinition(value));
+      const definition = parseQueueDefinition(value);
+      this.onDefinition(definition);
+      this.apply(definition);
     } catch (error) {
       this.options.log.warn({ queue: this.options.queue, error: String(error) }, 'definition:not-valid');
     }
@@ -108,8 +112,14 @@ export class Limiter {
 
   private apply(definition: QueueDefinition): void {
     this.definition = definition;
-    const { limits, reserved } = definition;
-    this.loop.slots = this.own.concurrency ?? definition.workers ?? this.options.defaultSlots;
+    const { defaults, ceiling, defaultSlots } = this.options;
+    const { reserved } = definition;
+    const limits = limitsFor(definition, defaults, ceiling);
+    this.loop.slots = slotsFor(
+      definition,
+      { defaults, ceiling, ...(this.own.concurrency === undefined ? {} : { concurrency: this.own.concurrency }) },
+      defaultSlots,
+    );
     if (limits === undefined && reserved === undefined && this.own.rate === undefined) this.lift();
     else {
       this.limited ??= this.limit();

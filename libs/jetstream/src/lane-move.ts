@@ -1,0 +1,242 @@
+import {
+  encodeHeaders,
+  HEADER,
+  type HeaderPair,
+  headerValue,
+  JetlaneError,
+  type Lane,
+  type QueueDefinition,
+  stripServerHeaders,
+  WrongSequenceError,
+} from '@jetlane/protocol';
+import type { StreamInfo } from '@nats-io/jetstream';
+import type { Connection } from './connection.js';
+import { apiCode, ensureConsumer } from './ensure.js';
+import { laneConsumer, laneStream } from './provisioning.js';
+import type { StoredMessage } from './stored.js';
+import { scanStream } from './stored-batch.js';
+
+const STREAM_NOT_FOUND = 10059;
+/** Copies under way at once. */
+const WINDOW = 256;
+const POLL_MS = 50;
+const DAY_MS = 86_400_000;
+/** The task's message id, while it is in the side stream, which knows no duplicates. */
+const KEPT_ID = 'Moved-Msg-Id';
+/** In the side stream's metadata: until when somebody had paused the lane, ISO 8601. */
+const PAUSED_UNTIL = 'jetlane-paused-until';
+
+export type MoveStep = 'side' | 'held' | 'sealed' | 'copied' | 'deleted' | 'made' | 'filled' | 'open';
+
+export interface MoveOptions {
+  /** How long workers may take to finish what they hold; then it is given up, and the lane goes on as it was. Default 10 s. */
+  readonly drainMs?: number;
+  /** Told after each step, for tests that end the process there. */
+  readonly onStep?: (step: MoveStep) => void;
+}
+
+/** True when a lane's stream has another storage than its queue's definition says, or a move was begun and not ended. */
+export async function needsMove(connection: Connection, definition: QueueDefinition, lane: Lane): Promise<boolean> {
+  const { names } = connection;
+  if (await infoOf(connection, names.movingStream(definition.name, lane))) return true;
+  const lives = await infoOf(connection, names.lane(definition.name, lane).stream);
+  return lives !== undefined && lives.config.storage !== (definition.storage ?? 'file');
+}
+
+/**
+ * Makes a lane anew with the storage that the definition says, with all its tasks in their order: they go into a side stream on disk, the
+ * lane's stream is deleted and made again, and they come back. Meanwhile the lane hands out nothing, and who enqueues hears that nobody listens
+ * and tries again. Only one process at a time may do this for a lane.
+ * Crash after any step: whoever does it next goes on from what stands. While the old stream is there it holds everything; when it is
+ * deleted the side stream does, until the new one is open. Test: lane-move.spec "ended after".
+ * @throws JetlaneError `queue-not-empty` when workers hold tasks for longer; `jetstream-api` when a copy is not complete
+ */
+export async function moveLane(connection: Connection, definition: QueueDefinition, lane: Lane, options: MoveOptions = {}): Promise<void> {
+  await new LaneMove(connection, definition, lane, options).run();
+}
+
+class LaneMove {
+  private readonly stream: string;
+  private readonly side: string;
+  private readonly step: (step: MoveStep) => void;
+
+  constructor(
+    private readonly connection: Connection,
+    private readonly definition: QueueDefinition,
+    private readonly lane: Lane,
+    private readonly options: MoveOptions,
+  ) {
+    this.stream = connection.names.lane(definition.name, lane).stream;
+    this.side = connection.names.movingStream(definition.name, lane);
+    this.step = options.onStep ?? (() => undefined);
+  }
+
+  async run(): Promise<void> {
+    const { streams } = await this.connection.admin();
+    let lives = await infoOf(this.connection, this.stream);
+    if (lives && isOld(lives, this.wanted.storage)) {
+      await this.empty(lives);
+      lives = undefined;
+    } else if (lives?.config.subject_transform) {
+      // Somebody was about to fill it: all of it is in the side stream.
+      await streams.delete(this.stream);
+      lives = undefined;
+    }
+    if (!lives) await this.fill();
+    else await this.letGo();
+    await streams.delete(this.side);
+  }
+
+  private get wanted() {
+    return laneStream(this.connection, this.definition, this.lane);
+  }
+
+  /** Everything goes into the side stream, and the lane's stream goes. */
+  private async empty(lives: StreamInfo): Promise<void> {
+    const { streams } = await this.connection.admin();
+    await this.makeSide(lives.config.num_replicas);
+    this.step('side');
+    await this.hold();
+    this.step('held');
+    await streams.update(this.stream, { subjects: [this.sealed] });
+    this.step('sealed');
+    await this.copy(this.stream, (message) => this.toSide(message));
+    await this.assertSame(this.stream, this.side);
+    this.step('copied');
+    // A process that stood still for long must not delete what another has made meanwhile.
+    const now = await infoOf(this.connection, this.stream);
+    if (String(now?.created) !== String(lives.created)) throw this.incomplete('the lane was made anew by another process');
+    await streams.delete(this.stream);
+    this.step('deleted');
+  }
+
+  /** The new stream gets everything under subjects of its own, which it stores as the tasks' subjects; then it is opened. */
+  private async fill(): Promise<void> {
+    const { streams } = await this.connection.admin();
+    const side = await streams.info(this.side);
+    // As many replicas as it had, if the definition does not say: the mover may be a process that knows no better.
+    const { wanted: plain } = this;
+    const wanted = { ...plain, num_replicas: this.definition.replicas ?? Math.max(side.config.num_replicas, plain.num_replicas ?? 1) };
+    const transform = { src: this.sealed, dest: wanted.subjects![0]!.replace(/\*$/, '{{wildcard(1)}}') };
+    const unlimited = { max_msgs: -1, max_bytes: -1, max_msg_size: -1 };
+    await streams.add({ ...wanted, ...unlimited, subjects: [this.sealed], subject_transform: transform });
+    this.step('made');
+    await this.copy(this.side, (message) => this.toLane(message));
+    await this.assertSame(this.side, this.stream);
+    await ensureConsumer(this.connection, this.stream, laneConsumer(this.connection, this.definition));
+    await this.pauseAsBefore();
+    this.step('filled');
+    await streams.update(this.stream, { ...wanted, subject_transform: undefined } as unknown as Partial<StreamInfo['config']>);
+    this.step('open');
+  }
+
+  private async makeSide(replicas: number): Promise<void> {
+    if (await infoOf(this.connection, this.side)) return;
+    const { streams, consumers } = await this.connection.admin();
+    const { config, paused } = await consumers.info(this.stream, this.connection.names.consumer);
+    await streams.add({
+      name: this.side,
+      subjects: [this.connection.names.moving(this.definition.name, this.lane, '*', '*')],
+      num_replicas: replicas,
+      storage: 'file',
+      allow_direct: true,
+      ...(paused && config.pause_until ? { metadata: { [PAUSED_UNTIL]: String(config.pause_until) } } : {}),
+    });
+  }
+
+  /** Nothing is handed out from now on, and nobody holds anything. */
+  private async hold(): Promise<void> {
+    const { streams, consumers } = await this.connection.admin();
+    const name = this.connection.names.consumer;
+    await consumers.pause(this.stream, name, new Date(Date.now() + DAY_MS));
+    const until = performance.now() + (this.options.drainMs ?? 10_000);
+    for (;;) {
+      const { num_ack_pending: held } = await consumers.info(this.stream, name);
+      if (held === 0) return;
+      if (performance.now() > until) {
+        await this.letGo();
+        await streams.delete(this.side);
+        throw new JetlaneError(
+          'queue-not-empty',
+          `workers hold ${held} tasks of ${this.stream}; its storage is changed when they have finished`,
+          {
+            details: { queue: this.definition.name, held },
+          },
+        );
+      }
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    }
+  }
+
+  /** The lane goes on as it was before anybody began to move it. */
+  private async letGo(): Promise<void> {
+    const { consumers } = await this.connection.admin();
+    await consumers.resume(this.stream, this.connection.names.consumer);
+    await this.pauseAsBefore();
+  }
+
+  private async pauseAsBefore(): Promise<void> {
+    const until = (await infoOf(this.connection, this.side))?.config.metadata?.[PAUSED_UNTIL];
+    if (until === undefined) return;
+    const { consumers } = await this.connection.admin();
+    await consumers.pause(this.stream, this.connection.names.consumer, new Date(until));
+  }
+
+  private async copy(from: string, send: (message: StoredMessage) => Promise<unknown>): Promise<void> {
+    let underWay: Promise<unknown>[] = [];
+    for await (const message of scanStream(this.connection, from, '>')) {
+      underWay.push(send(message));
+      if (underWay.length < WINDOW) continue;
+      await Promise.all(underWay);
+      underWay = [];
+    }
+    await Promise.all(underWay);
+  }
+
+  /** Each has a subject of its own there: one that an earlier try has copied is not copied again. */
+  private async toSide({ subject, sequence, headers, data }: StoredMessage): Promise<void> {
+    const key = subject.split('.').at(-1)!;
+    const id = headerValue(headers, HEADER.msgId);
+    const kept: HeaderPair[] = [...stripServerHeaders(headers), [HEADER.expectedSubjectSequence, '0']];
+    if (id !== undefined) kept.push([KEPT_ID, id]);
+    const target = this.connection.names.moving(this.definition.name, this.lane, sequence, key);
+    await this.connection.publish(target, data, encodeHeaders(kept)).catch((error: unknown) => {
+      if (!(error instanceof WrongSequenceError)) throw error;
+    });
+  }
+
+  /** With its message id, so that a producer who repeats it is still told that it is a duplicate. */
+  private async toLane({ subject, headers, data }: StoredMessage): Promise<void> {
+    const target = this.sealed.replace(/\*$/, subject.split('.').at(-1)!);
+    const id = headerValue(headers, KEPT_ID);
+    const kept = headers.filter(([name]) => name !== KEPT_ID && !name.startsWith('Nats-'));
+    const ack = await this.connection.publish(target, data, encodeHeaders(id === undefined ? kept : [[HEADER.msgId, id], ...kept]));
+    // Two tasks of a stranger under one id, stored at different times: both are kept.
+    if (ack.duplicate) await this.connection.publish(target, data, encodeHeaders(kept));
+  }
+
+  private async assertSame(from: string, to: string): Promise<void> {
+    const [had, has] = await Promise.all([from, to].map(async (stream) => (await infoOf(this.connection, stream))?.state.messages ?? 0));
+    if (had !== has) throw this.incomplete(`${to} holds ${has} of the ${had} tasks of ${from}`);
+  }
+
+  private get sealed(): string {
+    return this.connection.names.sealedLane(this.definition.name, this.lane);
+  }
+
+  private incomplete(why: string): JetlaneError {
+    return new JetlaneError('jetstream-api', `moving ${this.stream} is not complete: ${why}; it goes on by itself`, { retryable: true });
+  }
+}
+
+const isOld = ({ config }: StreamInfo, storage: unknown): boolean => config.storage !== storage && !config.subject_transform;
+
+async function infoOf(connection: Connection, stream: string): Promise<StreamInfo | undefined> {
+  const { streams } = await connection.admin();
+  try {
+    return await streams.info(stream);
+  } catch (error) {
+    if (apiCode(error) === STREAM_NOT_FOUND) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,82 @@
+import { openQueueBucket, provisionQueue } from '@jetlane/jetstream';
+import type { QueueDefinition } from '@jetlane/protocol';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { eventually } from './services-fixture.js';
+import { WorkerSite } from './worker-fixture.js';
+
+let site: WorkerSite;
+beforeAll(async () => {
+  site = await WorkerSite.open('redefined');
+});
+afterAll(() => site.close());
+
+const redefine = async (definition: QueueDefinition) => (await openQueueBucket(site.connection)).put(definition.name, definition);
+
+describe('a worker whose queue is defined anew', () => {
+  it('takes over slots, default type, retry policy and retention while it runs', async () => {
+    const queue = site.queueName();
+    const ran: string[] = [];
+    const handlers = {
+      first: () => void ran.push('first'),
+      second: () => void ran.push('second'),
+      fails: () => Promise.reject(new Error('no')),
+    };
+    const worker = await site.worker({ queue, handlers, definition: { workers: 2, defaultType: 'first', retry: { attempts: 9 } } });
+    await site.send(queue, 'a');
+    await eventually('the first default type ran', () => ran.length === 1);
+    await redefine({ name: queue, workers: 2, concurrency: 3, defaultType: 'second', retry: { attempts: 1 }, keep: 'failures' });
+    await eventually('slots are taken over', () => worker.health().slots === 6);
+    await site.send(queue, 'b');
+    await eventually('the second default type ran', () => ran.length === 2);
+    expect(ran).toEqual(['first', 'second']);
+    await site.task(queue, 'c', 'fails');
+    await eventually('dead after one attempt', async () => (await site.record(queue, 'c'))?.state === 'dead');
+    expect(await site.record(queue, 'a')).toMatchObject({ state: 'completed' });
+    expect(await site.record(queue, 'b')).toBeUndefined();
+  });
+
+  it('renews by the shorter lease before the consumer has it: nothing is run twice', async () => {
+    const queue = site.queueName();
+    const runs: string[] = [];
+    const handlers = {
+      slow: async (_: unknown, { key }: { key: string }) => {
+        runs.push(key);
+        await new Promise((resolve) => setTimeout(resolve, 6000));
+      },
+    };
+    await site.worker({ queue, handlers, concurrency: 2, definition: { lease: '60s' } });
+    await site.task(queue, 'a', 'slow');
+    await eventually('it runs', () => runs.length === 1);
+    await redefine({ name: queue, lease: '2s' });
+    await site.task(queue, 'b', 'slow');
+    await eventually('the worker has heard of it', () => runs.length === 2);
+    await provisionQueue(site.connection, { name: queue, lease: '2s' });
+    await eventually('both are done', async () => (await site.record(queue, 'b'))?.state === 'completed');
+    expect(runs).toEqual(['a', 'b']);
+    expect((await site.record(queue, 'a'))?.state).toBe('completed');
+  });
+
+  it('takes what the definition leaves open from its own defaults, and goes beyond its ceiling for nothing', async () => {
+    const queue = site.queueName();
+    const open = await site.worker({ queue, handlers: {}, definition: { workers: 2 }, defaults: { concurrency: 10 } });
+    const careful = await site.worker({ queue, handlers: {}, defaults: { concurrency: 10 }, ceiling: { concurrency: 3 } });
+    const slots = () => [open, careful].map((worker) => worker.health().slots);
+    expect(slots()).toEqual([20, 6]);
+    await redefine({ name: queue, workers: 2, concurrency: 4 });
+    await eventually('the definition says more than the ceiling', () => slots().join() === '8,6');
+    await redefine({ name: queue, workers: 3, concurrency: 1 });
+    await eventually('it says less', () => slots().join() === '3,3');
+  });
+
+  it('does not make a queue again that somebody deleted', async () => {
+    const queue = site.queueName();
+    const worker = await site.worker({ queue, handlers: {} });
+    const bucket = await openQueueBucket(site.connection);
+    await bucket.remove(queue, (await bucket.get(queue))!.revision);
+    const { stream } = site.connection.names.lane(queue, 'normal');
+    const { streams } = await site.connection.admin();
+    await streams.delete(stream);
+    await eventually('it has noticed and tried again', () => worker.health().problems.some((problem) => problem.startsWith('normal')));
+    expect(await streams.info(stream).catch((error: Error) => error.message)).toBe('stream not found');
+  });
+});
