@@ -1,5 +1,5 @@
 import { directGet } from '@jetlane/jetstream';
-import { headerValue, type Lane } from '@jetlane/protocol';
+import { COMMANDS, headerValue, type Lane } from '@jetlane/protocol';
 import { Worker } from '@jetlane/worker';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { GatewayFixture, type Json } from './gateway-fixture.js';
@@ -239,6 +239,7 @@ describe('documentation', () => {
       '/api/v1/dead-letters/discard',
       '/api/v1/dead-letters/jobs',
       '/api/v1/dead-letters/jobs/{job_id}',
+      ...new Set(COMMANDS.map(({ http }) => `/api/v1${http.path}`)),
       '/api/queue/example/credit-purchase',
       '/api/queue/example/user-registration',
       '/api/queue/example/credit-update',

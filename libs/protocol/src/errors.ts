@@ -16,10 +16,12 @@ export const ERROR_CODES = {
   'job-not-found': { status: 404, retryable: false, title: 'No job of this id is known' },
   'idempotency-conflict': { status: 409, retryable: false, title: 'The idempotency key was used with another payload' },
   'wrong-sequence': { status: 409, retryable: true, title: 'Somebody else changed the record first' },
+  'precondition-failed': { status: 412, retryable: false, title: 'The record is not at the revision that the request names' },
   'payload-too-large': { status: 413, retryable: false, title: 'The payload is larger than allowed' },
   'unsupported-media-type': { status: 415, retryable: false, title: 'The content type is not supported' },
   'queue-full': { status: 429, retryable: true, title: 'The queue has reached its depth or byte limit' },
   'too-many-jobs': { status: 429, retryable: true, title: 'As many jobs run as may run at a time' },
+  'rate-limited': { status: 429, retryable: true, title: 'The caller sends more requests than it may' },
   'publisher-overloaded': { status: 503, retryable: true, title: 'Too many publishes are waiting for the server' },
   'publish-timeout': {
     status: 503,

@@ -13,6 +13,8 @@ export {
   type CommandOutput,
   type CommandRoute,
   defineCommand,
+  heldScopes,
+  queuesOfInput,
   SCOPES,
   type Scope,
 } from './commands/command.js';

@@ -1,6 +1,7 @@
-import { parseTaskId, REASON_LIMIT } from '@jetlane/protocol';
+import { REASON_LIMIT } from '@jetlane/protocol';
 import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import { assertQueue, assertTask } from '../access/caller.js';
 import { validate } from '../http/validate.js';
 import { type ApiRoute, assertConnected, type Gateway } from './route.js';
 
@@ -50,6 +51,7 @@ export function cancelRoutes(gateway: Gateway): ApiRoute[] {
       path: '/api/v1/tasks/{task_id}/cancel',
       url: '/api/v1/tasks/:task_id/cancel',
       operationId: 'cancelTask',
+      scope: 'operate',
       tag: 'tasks',
       summary: 'Cancel a task',
       description:
@@ -61,7 +63,7 @@ export function cancelRoutes(gateway: Gateway): ApiRoute[] {
       problems: [...problems, 'task-not-found'],
       handler: async (request) => {
         const { task_id } = request.params as { task_id: string };
-        parseTaskId(task_id);
+        assertTask(request.caller, task_id);
         const options = readBody(request);
         assertConnected(gateway);
         return { task_id, result: await gateway.client.cancel(task_id, options) };
@@ -72,6 +74,7 @@ export function cancelRoutes(gateway: Gateway): ApiRoute[] {
       path: '/api/v1/queues/{queue}/groups/{group}/cancel',
       url: '/api/v1/queues/:queue/groups/:group/cancel',
       operationId: 'cancelGroup',
+      scope: 'operate',
       tag: 'queues',
       summary: 'Cancel the tasks of a group',
       description:
@@ -83,6 +86,7 @@ export function cancelRoutes(gateway: Gateway): ApiRoute[] {
       problems,
       handler: async (request) => {
         const { queue, group } = request.params as { queue: string; group: string };
+        assertQueue(request.caller, queue);
         const options = readBody(request);
         assertConnected(gateway);
         return { queue_name: queue, group, ...(await gateway.client.cancelGroup(queue, group, options)) };

@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import { type ConnectOptions } from '@jetlane/jetstream';
 import { JetlaneError, Names } from '@jetlane/protocol';
 import { z } from 'zod';
+import type { TlsFiles } from './tls.js';
 
 /** Settings that every service of the platform has. */
 export interface ServiceConfig {
@@ -20,6 +21,8 @@ export interface ServiceConfig {
   /** Base URL of an OTLP/HTTP collector; spans are made only when it is set. */
   readonly otlpEndpoint?: string;
   readonly apiKeys: readonly string[];
+  /** The HTTP server speaks TLS with this certificate. Default: plain HTTP. */
+  readonly tls?: TlsFiles;
 }
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
@@ -123,7 +126,7 @@ export function assertCredentials(config: Pick<ServiceConfig, 'host' | 'apiKeys'
   if (isLoopback(config.host) || config.apiKeys.length > 0) return;
   throw new JetlaneError(
     'invalid-configuration',
-    `HOST=${config.host} lets other machines in, but JETLANE_API_KEYS names no key; set JETLANE_API_KEYS (comma separated), or HOST=127.0.0.1`,
+    `HOST=${config.host} lets other machines in, but JETLANE_API_KEYS names no key; set JETLANE_API_KEYS (comma separated), JETLANE_API_KEYS_FILE or JETLANE_JWT_JWKS, or HOST=127.0.0.1`,
     { details: { issues: [{ variable: 'JETLANE_API_KEYS', message: 'needed when HOST is not a loopback address' }] } },
   );
 }

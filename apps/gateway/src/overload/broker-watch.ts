@@ -1,0 +1,76 @@
+import type { Connection } from '@jetlane/jetstream';
+import type { Component, HealthRegistry } from '@jetlane/nestjs/service';
+import { JetlaneError } from '@jetlane/protocol';
+import type { Logger } from 'pino';
+
+/** A round trip is begun this long after the last one has ended, ms. */
+const EVERY_MS = 250;
+/** A round trip that takes longer than this means that the broker stands still, ms. Busy ones answer within a tenth of it. */
+const STALLED_MS = 1500;
+
+/**
+ * Knows within two seconds that the broker does not answer though its connection stands: its host hangs, or the network
+ * swallows what is sent. Requests are then refused at once instead of being gathered, and readiness says so. One round trip is
+ * under way at a time; the answer to it, however late, is what ends the stall: nobody has to try.
+ */
+export class BrokerWatch implements Component {
+  private askedAt = 0;
+  private said = false;
+  private running = false;
+  private timer: NodeJS.Timeout | undefined;
+  private forget: () => void = () => undefined;
+
+  constructor(
+    private readonly connection: Connection,
+    private readonly health: HealthRegistry,
+    private readonly logger: Pick<Logger, 'info' | 'warn'>,
+  ) {}
+
+  /** How long the broker has owed an answer, ms; 0 when it owes none for long enough to matter. */
+  get stalledMs(): number {
+    if (this.askedAt === 0 || this.connection.state !== 'connected') return 0;
+    const ms = performance.now() - this.askedAt;
+    return ms > STALLED_MS ? ms : 0;
+  }
+
+  /** @throws JetlaneError `request-timeout` */
+  assertAnswering(): void {
+    const ms = this.stalledMs;
+    if (ms === 0) return;
+    throw new JetlaneError('request-timeout', `NATS has not answered for ${(ms / 1000).toFixed(1)} s; nothing was sent to it, try again`);
+  }
+
+  async start(): Promise<void> {
+    this.running = true;
+    this.forget = this.health.add('broker', () => {
+      const ms = this.stalledMs;
+      return ms === 0 ? { up: true } : { up: false, message: `no answer from NATS for ${Math.round(ms)} ms` };
+    });
+    void this.ask();
+  }
+
+  async stop(): Promise<void> {
+    this.running = false;
+    clearTimeout(this.timer);
+    this.forget();
+  }
+
+  private async ask(): Promise<void> {
+    this.askedAt = performance.now();
+    const watch = setTimeout(() => this.say(), STALLED_MS);
+    // A link that breaks meanwhile ends the wait too; the connection's state then says what is wrong.
+    await this.connection.flush().catch(() => undefined);
+    clearTimeout(watch);
+    const tookMs = Math.round(performance.now() - this.askedAt);
+    this.askedAt = 0;
+    if (this.said) this.logger.info({ tookMs }, 'broker:answers');
+    this.said = false;
+    if (this.running) this.timer = setTimeout(() => void this.ask(), EVERY_MS);
+  }
+
+  private say(): void {
+    if (!this.running) return;
+    this.said = true;
+    this.logger.warn({ afterMs: STALLED_MS }, 'broker:stalled');
+  }
+}
