@@ -21,6 +21,9 @@ const NAME = /^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$/;
 const HASH = /^sha256:([0-9a-f]{64})$/;
 const BYTES = 32;
 
+/** True for a legal name of a key. */
+export const isKeyName = (text: string): boolean => NAME.test(text);
+
 /** SHA-256 of a key, in hex. */
 export const hashKey = (key: string): string => hash('sha256', key, 'hex');
 
@@ -57,7 +60,7 @@ export function parseKeyLines(text: string, source: string): KeyEntry[] {
 /** @throws Error that says what was expected */
 function parseKeyLine(line: string): KeyEntry {
   const [name = '', hash = '', ...options] = line.split(/\s+/);
-  if (!NAME.test(name)) throw new Error('expected a name first: letters, digits and . _ @ -, at most 64');
+  if (!isKeyName(name)) throw new Error('expected a name first: letters, digits and . _ @ -, at most 64');
   const digest = HASH.exec(hash)?.[1];
   if (!digest) throw new Error('expected "sha256:" and 64 hexadecimal digits after the name; "npm run key" makes a key and its line');
   const entry: { -readonly [Field in keyof KeyEntry]?: KeyEntry[Field] } = { name, hash: digest };
