@@ -15,6 +15,8 @@ const STALLED_MS = 1500;
  */
 export class BrokerWatch implements Component {
   private askedAt = 0;
+  /** Number of the link that was asked: an answer that is owed by a former one is owed by nobody. */
+  private epoch = 0;
   private said = false;
   private running = false;
   private timer: NodeJS.Timeout | undefined;
@@ -28,7 +30,8 @@ export class BrokerWatch implements Component {
 
   /** How long the broker has owed an answer, ms; 0 when it owes none for long enough to matter. */
   get stalledMs(): number {
-    if (this.askedAt === 0 || this.connection.state !== 'connected') return 0;
+    const { state, epoch } = this.connection;
+    if (this.askedAt === 0 || state !== 'connected' || epoch !== this.epoch) return 0;
     const ms = performance.now() - this.askedAt;
     return ms > STALLED_MS ? ms : 0;
   }
@@ -42,10 +45,17 @@ export class BrokerWatch implements Component {
 
   async start(): Promise<void> {
     this.running = true;
-    this.forget = this.health.add('broker', () => {
+    const ignore = this.connection.onState((state) => {
+      if (state === 'connected') void this.ask();
+    });
+    const remove = this.health.add('broker', () => {
       const ms = this.stalledMs;
       return ms === 0 ? { up: true } : { up: false, message: `no answer from NATS for ${Math.round(ms)} ms` };
     });
+    this.forget = () => {
+      ignore();
+      remove();
+    };
     void this.ask();
   }
 
@@ -56,20 +66,24 @@ export class BrokerWatch implements Component {
   }
 
   private async ask(): Promise<void> {
+    clearTimeout(this.timer);
     this.askedAt = performance.now();
-    const watch = setTimeout(() => this.say(), STALLED_MS);
+    const { epoch } = this.connection;
+    this.epoch = epoch;
+    const watch = setTimeout(() => this.say(), STALLED_MS + 10);
     // A link that breaks meanwhile ends the wait too; the connection's state then says what is wrong.
     await this.connection.flush().catch(() => undefined);
     clearTimeout(watch);
+    if (epoch !== this.connection.epoch) return;
     const tookMs = Math.round(performance.now() - this.askedAt);
     this.askedAt = 0;
-    if (this.said) this.logger.info({ tookMs }, 'broker:answers');
+    if (this.said && this.connection.state === 'connected') this.logger.info({ tookMs }, 'broker:answers');
     this.said = false;
     if (this.running) this.timer = setTimeout(() => void this.ask(), EVERY_MS);
   }
 
   private say(): void {
-    if (!this.running) return;
+    if (!this.running || this.stalledMs === 0) return;
     this.said = true;
     this.logger.warn({ afterMs: STALLED_MS }, 'broker:stalled');
   }
