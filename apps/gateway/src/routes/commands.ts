@@ -43,10 +43,10 @@ function commandRoute(gateway: Gateway, command: Command): ApiRoute {
     answers: answersOf(command, status),
     problems: problemsOf(command),
     handler: async (request, reply) => {
-      const input = read(request);
+      const { given, input } = read(request);
       assertQueues(request.caller, command, input);
       assertConnected(gateway);
-      const result = await callCommand(gateway.connection, command, input, request.caller.name).catch((error: unknown) => {
+      const result = await callCommand(gateway.connection, command, given, request.caller.name).catch((error: unknown) => {
         throw asPrecondition(request, error);
       });
       return answer(command, result, request, reply.code(status));
@@ -60,15 +60,23 @@ interface Places {
   readonly place: 'query' | 'body';
 }
 
+interface Input {
+  /** As the caller wrote it. This is what the service gets: what its schema makes of text would not fit the schema a second time. */
+  readonly given: Record<string, unknown>;
+  /** As the schema reads it. */
+  readonly input: Record<string, unknown>;
+}
+
 /** How the input of a command is put together from a request. */
-function reader(command: Command, { params, rest, place }: Places): (request: FastifyRequest) => Record<string, unknown> {
+function reader(command: Command, { params, rest, place }: Places): (request: FastifyRequest) => Input {
   const { input, http } = command;
   return (request) => {
     const inPath = validate(params, request.params, 'path');
     let given = ((place === 'query' ? request.query : request.body) ?? {}) as Record<string, unknown>;
     if (http.revisions && 'revision' in input.shape && isObject(given)) given = withRevision(request, given);
     if ('idempotency_key' in input.shape && isObject(given)) given = withKey(request, given);
-    return { ...validate(rest, given, place), ...inPath };
+    const checked = validate(rest, given, place);
+    return { given: { ...given, ...(request.params as Record<string, unknown>) }, input: { ...checked, ...inPath } };
   };
 }
 
