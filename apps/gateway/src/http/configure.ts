@@ -49,6 +49,8 @@ function addHooks(fastify: FastifyInstance, { accessLog, gatekeeper, loopback, l
   fastify.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id);
     setSecurityHeaders(request.url, reply);
+    // Nothing here is upgraded to; on such a connection Node no longer reports a next request that is not HTTP.
+    if (request.headers.upgrade !== undefined) reply.header('connection', 'close');
     if (!guarded) return done();
     try {
       guardLoopback(request);
