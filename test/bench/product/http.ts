@@ -1,65 +1,40 @@
-import { spawn } from 'node:child_process';
-import { closeSync, mkdtempSync, openSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { expectCount, type Job, type Measurement } from '../harness/contract.js';
-import { freePort } from '../harness/daemon.js';
+import { createHash } from 'node:crypto';
+import { expectCount, type Job, type Measurement, QUEUE } from '../harness/contract.js';
 import { loadEnqueue } from '../harness/http-measure.js';
+import { startSink } from '../harness/otlp-sink.js';
 import { countMessages, names, newestShape } from '../wire/admin.js';
+import { startGateway } from './gateway-process.js';
 import { openSession } from './session.js';
 
-const MAIN = fileURLToPath(new URL('../../../../apps/gateway/dist/main.js', import.meta.url));
-const START_TIMEOUT_MS = 20_000;
+const KEY = 'jl_a-key-for-the-benchmark';
+const keyLine = `bench sha256:${createHash('sha256').update(KEY).digest('hex')} scopes=produce queues=${QUEUE}`;
 
-/** The gateway as shipped (validation, tracing, access log), its log in a file, under the same load as the bare route. */
+/** What is on: authentication by a hashed key and a rate limit that lets all through. Validation and access log cannot be taken out. */
+const SHIPPED = { JETLANE_API_KEY_HASHES: keyLine, JETLANE_RATE_LIMIT: '1000000/s' };
+/** What can be off is off: no key, no limit, no access lines, no spans. */
+const OFF = { JETLANE_RATE_LIMIT: 'off', JETLANE_RATE_LIMIT_REFUSED: 'off', LOG_LEVEL: 'warn' };
+
+/**
+ * The gateway under the same load as the bare route. Variants: empty for all on and spans sent to a collector; `untraced` for all on
+ * without a collector, as it starts; `off`; `fresh` for all on, and every request on a new connection.
+ */
 export async function run(job: Job): Promise<Measurement> {
   const session = await openSession(job, 'http');
-  const gateway = await startGateway(job);
+  const sink = job.variant === '' ? await startSink() : undefined;
+  const settings = job.variant === 'off' ? OFF : { ...SHIPPED, ...(sink ? { OTEL_EXPORTER_OTLP_ENDPOINT: sink.url } : {}) };
+  const gateway = await startGateway(job, settings);
+  const headers = job.variant === 'off' ? [] : [`authorization: Bearer ${KEY}`];
   try {
-    const { values, accepted } = await loadEnqueue(job, { port: gateway.port, path: '/api/queue/enqueue', pid: gateway.pid });
+    const target = { port: gateway.port, path: '/api/queue/enqueue', pid: gateway.pid, headers, fresh: job.variant === 'fresh' };
+    const { values, accepted } = await loadEnqueue(job, target);
     const { laneStream } = names(job.namespace);
     expectCount('stored tasks', await countMessages(session.observer, laneStream), accepted);
+    if (sink && sink.requests === 0) throw new Error('no span reached the collector: tracing was not on');
     const task = await newestShape(session.observer, laneStream, job.namespace);
     return { values, shapes: task === undefined ? {} : { task } };
   } finally {
     await gateway.stop();
+    await sink?.stop();
     await session.close();
   }
-}
-
-async function startGateway(job: Job) {
-  const folder = mkdtempSync(join(tmpdir(), 'jetlane-bench-gateway-'));
-  const log = openSync(join(folder, 'gateway.log'), 'w');
-  const port = await freePort();
-  const env = { ...process.env, HOST: '127.0.0.1', GATEWAY_PORT: String(port), NATS_URL: job.natsUrl, JETLANE_NAMESPACE: job.namespace };
-  const child = spawn(process.execPath, [MAIN], { env, stdio: ['ignore', log, log] });
-  closeSync(log);
-  const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-  const stop = async () => {
-    child.kill('SIGTERM');
-    await exited;
-    rmSync(folder, { recursive: true, force: true });
-  };
-  // An interrupted benchmark leaves no gateway behind.
-  process.once('exit', () => child.kill('SIGKILL'));
-  try {
-    await untilReady(`http://127.0.0.1:${port}/health/ready`, () => child.exitCode !== null);
-  } catch (error) {
-    await stop();
-    throw error;
-  }
-  return { port, pid: child.pid!, stop };
-}
-
-async function untilReady(url: string, ended: () => boolean): Promise<void> {
-  for (const deadline = performance.now() + START_TIMEOUT_MS; performance.now() < deadline && !ended(); ) {
-    const status = await fetch(url).then(
-      (answer) => answer.status,
-      () => 0,
-    );
-    if (status === 200) return;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  throw new Error(`the gateway did not become ready${ended() ? ': it ended' : ` within ${START_TIMEOUT_MS / 1000} s`}`);
 }
