@@ -10,7 +10,7 @@ let port: number;
 let release: () => void;
 
 beforeEach(async () => {
-  const budget = new BodyBudget(BUDGET);
+  const budget = new BodyBudget(BUDGET, 0);
   app = fastify();
   budget.watch(app);
   const gate = new Promise<void>((resolve) => {

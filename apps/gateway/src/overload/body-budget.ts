@@ -5,6 +5,8 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 const MOST_BYTES = 256 * 1024 * 1024;
 /** What a body counts that does not say its length: most are small, and a large one soon ends. */
 const UNKNOWN_BYTES = 64 * 1024;
+/** Bodies up to this size are not counted: their connections hold as much, and counting is not free. */
+const SMALL_BYTES = 16 * 1024;
 
 type Handler = (request: FastifyRequest, reply: FastifyReply) => Promise<unknown>;
 
@@ -17,13 +19,16 @@ export class BodyBudget {
   private readonly counted = new WeakMap<FastifyRequest, number>();
   private readonly handled = new WeakSet<FastifyRequest>();
 
-  constructor(private readonly mostBytes = MOST_BYTES) {}
+  constructor(
+    private readonly mostBytes = MOST_BYTES,
+    private readonly smallBytes = SMALL_BYTES,
+  ) {}
 
   /** Counts the bodies of a scope's routes. Refuses with JetlaneError `publisher-overloaded`. */
   watch(scope: FastifyInstance): void {
     scope.addHook('onRequest', (request, reply, done) => {
       const bytes = sizeOf(request);
-      if (bytes === 0) return done();
+      if (bytes <= this.smallBytes) return done();
       if (this.held + bytes > this.mostBytes) return done(overloaded());
       this.held += bytes;
       this.counted.set(request, bytes);
@@ -36,15 +41,16 @@ export class BodyBudget {
 
   /** A handler whose body is given back when it has settled. */
   around(handler: Handler): Handler {
-    return async (request, reply) => {
-      if (!this.counted.has(request)) return handler(request, reply);
-      this.handled.add(request);
-      try {
-        return await handler(request, reply);
-      } finally {
-        this.release(request);
-      }
-    };
+    return (request, reply) => (this.counted.has(request) ? this.counting(handler, request, reply) : handler(request, reply));
+  }
+
+  private async counting(handler: Handler, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+    this.handled.add(request);
+    try {
+      return await handler(request, reply);
+    } finally {
+      this.release(request);
+    }
   }
 
   private release(request: FastifyRequest): void {
