@@ -50,7 +50,8 @@ export function readGatewayConfig(env: Environment = process.env): GatewayConfig
   };
 }
 
-function readTlsFiles({ JETLANE_TLS_CERT, JETLANE_TLS_KEY }: Environment): TlsFiles | undefined {
+function readTlsFiles(env: Environment): TlsFiles | undefined {
+  const { JETLANE_TLS_CERT, JETLANE_TLS_KEY } = env;
   if (JETLANE_TLS_CERT && JETLANE_TLS_KEY) return { certFile: JETLANE_TLS_CERT, keyFile: JETLANE_TLS_KEY };
   if (!JETLANE_TLS_CERT && !JETLANE_TLS_KEY) return undefined;
   const missing = JETLANE_TLS_CERT ? 'JETLANE_TLS_KEY' : 'JETLANE_TLS_CERT';
