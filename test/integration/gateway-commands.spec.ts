@@ -27,7 +27,13 @@ const PUT = defineCommand({
   ...common,
   name: 'things.put',
   scope: 'admin',
-  input: z.strictObject({ queue: queueField, text: z.string(), revision: z.int().optional(), idempotency_key: z.string().optional() }),
+  input: z.strictObject({
+    queue: queueField,
+    text: z.string(),
+    about: z.unknown().optional(),
+    revision: z.int().optional(),
+    idempotency_key: z.string().optional(),
+  }),
   output: thing,
   http: { method: 'PUT', path: '/things/{queue}', status: 201, revisions: true },
 });
@@ -136,6 +142,14 @@ describe('a command over HTTP', () => {
     const { status, body: problem } = await ask(method, url, body as object | undefined);
     expect([status, problem.code]).toEqual([400, 'invalid-argument']);
     expect((problem.errors as Json[])[0]?.path).toBe(field);
+    expect(seen).toEqual([]);
+  });
+
+  it('is refused when it nests too deep for those who read it', async () => {
+    const payload = `{"text":"x","about":${'['.repeat(5000)}${']'.repeat(5000)}}`;
+    const headers = { 'content-type': 'application/json' };
+    const answer = await app.inject({ method: 'PUT', url: '/api/v1/things/default', headers, payload });
+    expect([answer.statusCode, answer.json().detail]).toEqual([400, 'body: nested deeper than 100 levels']);
     expect(seen).toEqual([]);
   });
 

@@ -3,7 +3,7 @@ import { COMMANDS, type Command, type ErrorCode, queuesOfInput } from '@jetlane/
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { assertQueue, assertQueueNamed, type Caller, mayUse } from '../access/caller.js';
-import { validate } from '../http/validate.js';
+import { assertDepth, validate } from '../http/validate.js';
 import { idempotencyKey } from './idempotency-key.js';
 import { asPrecondition, tagAnswer, withRevision } from './revisions.js';
 import { type ApiRoute, assertConnected, type Gateway } from './route.js';
@@ -75,6 +75,7 @@ function reader(command: Command, { params, rest, place }: Places): (request: Fa
     let given = ((place === 'query' ? request.query : request.body) ?? {}) as Record<string, unknown>;
     if (http.revisions && 'revision' in input.shape && isObject(given)) given = withRevision(request, given);
     if ('idempotency_key' in input.shape && isObject(given)) given = withKey(request, given);
+    assertDepth(given, place);
     const checked = validate(rest, given, place);
     return { given: { ...given, ...(request.params as Record<string, unknown>) }, input: { ...checked, ...inPath } };
   };
