@@ -25,7 +25,10 @@ declare module 'fastify' {
 const EVERYTHING = heldScopes(SCOPES);
 
 /** Somebody on this machine, where no credentials are set up: may do everything. */
-export const localCaller = (address: string): Caller => ({ name: `http ${address}`, scopes: EVERYTHING });
+export const localCaller = (address: string): Caller => ({ name: `http ${printable(address)}`, scopes: EVERYTHING });
+
+/** A name that others chose (a token's subject, an address that a proxy told), as it may go into headers of NATS and into logs. */
+export const printable = (text: string): string => text.replace(/[^\x20-\x7e]/g, '?').slice(0, 120);
 
 /** True when the caller may use the queue. */
 export const mayUse = ({ queues }: Caller, queue: string): boolean => queues === undefined || queues.has(queue);

@@ -3,7 +3,7 @@ import { type Component, watchFiles } from '@jetlane/nestjs/service';
 import { heldScopes, JetlaneError, SCOPES, type Scope } from '@jetlane/protocol';
 import { createLocalJWKSet, createRemoteJWKSet, errors, type JSONWebKeySet, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jose';
 import type { Logger } from 'pino';
-import type { Caller } from './caller.js';
+import { type Caller, printable } from './caller.js';
 import { hashKey } from './key-line.js';
 
 /** Signature algorithms of key pairs. Those of a shared secret are refused: who could check a token could also make one. */
@@ -151,6 +151,3 @@ const words = (claim: unknown): string[] =>
       : [];
 
 const isScope = (word: string): word is Scope => (SCOPES as readonly string[]).includes(word);
-
-/** It goes into headers of NATS and into logs. */
-const printable = (text: string): string => text.replace(/[^\x20-\x7e]/g, '?').slice(0, 120);
