@@ -8,16 +8,24 @@ const EVERY_MS = 250;
 /** A round trip that takes longer than this means that the broker stands still, ms. Busy ones answer within a tenth of it. */
 const STALLED_MS = 1500;
 
+/** One question to the broker. */
+interface Question {
+  /** `performance.now()` */
+  readonly askedAt: number;
+  /** The link that was asked: an answer that is owed by a former one is owed by nobody. */
+  readonly epoch: number;
+  answered: boolean;
+  /** It has waited too long. */
+  stalled: boolean;
+}
+
 /**
  * Knows within two seconds that the broker does not answer though its connection stands: its host hangs, or the network
  * swallows what is sent. Requests are then refused at once instead of being gathered, and readiness says so. One round trip is
  * under way at a time; the answer to it, however late, is what ends the stall: nobody has to try.
  */
 export class BrokerWatch implements Component {
-  private askedAt = 0;
-  /** Number of the link that was asked: an answer that is owed by a former one is owed by nobody. */
-  private epoch = 0;
-  private said = false;
+  private question: Question | undefined;
   private running = false;
   private timer: NodeJS.Timeout | undefined;
   private forget: () => void = () => undefined;
@@ -30,10 +38,9 @@ export class BrokerWatch implements Component {
 
   /** How long the broker has owed an answer, ms; 0 when it owes none for long enough to matter. */
   get stalledMs(): number {
-    const { state, epoch } = this.connection;
-    if (this.askedAt === 0 || state !== 'connected' || epoch !== this.epoch) return 0;
-    const ms = performance.now() - this.askedAt;
-    return ms > STALLED_MS ? ms : 0;
+    const { question } = this;
+    if (!question?.stalled || question.answered || !this.concerns(question)) return 0;
+    return performance.now() - question.askedAt;
   }
 
   /** @throws JetlaneError `request-timeout` */
@@ -65,26 +72,29 @@ export class BrokerWatch implements Component {
     this.forget();
   }
 
+  private concerns({ epoch }: Question): boolean {
+    return this.connection.state === 'connected' && this.connection.epoch === epoch;
+  }
+
   private async ask(): Promise<void> {
     clearTimeout(this.timer);
-    this.askedAt = performance.now();
-    const { epoch } = this.connection;
-    this.epoch = epoch;
-    const watch = setTimeout(() => this.say(), STALLED_MS + 10);
+    const question: Question = { askedAt: performance.now(), epoch: this.connection.epoch, answered: false, stalled: false };
+    this.question = question;
+    // The answer may lie in the socket while this process was busy itself: it is read before the verdict.
+    const late = setTimeout(() => setImmediate(() => setImmediate(() => this.late(question))), STALLED_MS);
     // A link that breaks meanwhile ends the wait too; the connection's state then says what is wrong.
     await this.connection.flush().catch(() => undefined);
-    clearTimeout(watch);
-    if (epoch !== this.connection.epoch) return;
-    const tookMs = Math.round(performance.now() - this.askedAt);
-    this.askedAt = 0;
-    if (this.said && this.connection.state === 'connected') this.logger.info({ tookMs }, 'broker:answers');
-    this.said = false;
+    clearTimeout(late);
+    question.answered = true;
+    if (question !== this.question) return;
+    if (question.stalled && this.concerns(question))
+      this.logger.info({ tookMs: Math.round(performance.now() - question.askedAt) }, 'broker:answers');
     if (this.running) this.timer = setTimeout(() => void this.ask(), EVERY_MS);
   }
 
-  private say(): void {
-    if (!this.running || this.stalledMs === 0) return;
-    this.said = true;
-    this.logger.warn({ afterMs: STALLED_MS }, 'broker:stalled');
+  private late(question: Question): void {
+    if (!this.running || question.answered || !this.concerns(question)) return;
+    question.stalled = true;
+    this.logger.warn({ afterMs: Math.round(performance.now() - question.askedAt) }, 'broker:stalled');
   }
 }
