@@ -41,7 +41,11 @@ const MOVE = defineCommand({
   ...common,
   name: 'things.move',
   scope: 'operate',
-  input: z.strictObject({ queue: queueField, to_queue: queueField }),
+  input: z.strictObject({
+    queue: queueField,
+    toQueue: queueField.optional(),
+    to: z.array(z.strictObject({ queue_name: queueField })).optional(),
+  }),
   output: z.object({ moved: z.int() }),
   http: { method: 'POST', path: '/things/{queue}/move', status: 202 },
 });
@@ -174,8 +178,10 @@ describe('revisions', () => {
     const good = await ask('PUT', '/things/default', { text: 'next' }, { 'if-match': '"7"' });
     expect([good.status, good.headers.etag, good.body.revision]).toEqual([201, '"8"', 8]);
     const late = await ask('PUT', '/things/default', { text: 'late' }, { 'if-match': '"7"' });
-    expect([late.status, late.body.code]).toEqual([412, 'precondition-failed']);
+    expect([late.status, late.body.code]).toEqual([412, 'revision-conflict']);
     expect((await ask('PUT', '/things/default', { text: 'any' }, { 'if-match': '*' })).status).toBe(201);
+    expect((await ask('PUT', '/things/default', { text: 'new' }, { 'if-none-match': '*' })).status).toBe(409);
+    expect(seen.at(-1)?.input).toMatchObject({ revision: 0 });
   });
 
   it('in the body are a 409 when they lose', async () => {
@@ -228,8 +234,13 @@ describe('a caller who is limited to queues', () => {
   it('may name its own queues only, in every field that names one', async () => {
     expect((await ask('GET', '/things/default')).status).toBe(200);
     expect((await ask('GET', '/things/other')).status).toBe(403);
-    expect((await ask('POST', '/things/default/move', { to_queue: 'default' })).status).toBe(202);
-    expect((await ask('POST', '/things/default/move', { to_queue: 'other' })).status).toBe(403);
+    for (const [queue, status] of [
+      ['default', 202],
+      ['other', 403],
+    ] as const) {
+      expect((await ask('POST', '/things/default/move', { toQueue: queue })).status).toBe(status);
+      expect((await ask('POST', '/things/default/move', { to: [{ queue_name: queue }] })).status).toBe(status);
+    }
   });
 
   it('may not use what concerns all queues, or sees its part where the command says which', async () => {

@@ -73,7 +73,7 @@ function reader(command: Command, { params, rest, place }: Places): (request: Fa
   return (request) => {
     const inPath = validate(params, request.params, 'path');
     let given = ((place === 'query' ? request.query : request.body) ?? {}) as Record<string, unknown>;
-    if (http.revisions && 'revision' in input.shape && isObject(given)) given = withRevision(request, given);
+    if (http.revisions && http.method !== 'GET' && 'revision' in input.shape && isObject(given)) given = withRevision(request, given);
     if ('idempotency_key' in input.shape && isObject(given)) given = withKey(request, given);
     assertDepth(given, place);
     const checked = validate(rest, given, place);
@@ -133,7 +133,7 @@ function answersOf({ http, summary, output }: Command, status: number): ApiRoute
 }
 
 function problemsOf({ http, input, problems }: Command): readonly ErrorCode[] {
-  const conditional = http.revisions && 'revision' in input.shape ? (['wrong-sequence', 'precondition-failed'] as const) : [];
+  const conditional = http.revisions && 'revision' in input.shape ? (['wrong-sequence', 'revision-conflict'] as const) : [];
   const bodies = http.method === 'GET' || http.method === 'DELETE' ? [] : BODY_PROBLEMS;
   return [...new Set([...SERVICE_PROBLEMS, ...bodies, ...conditional, ...problems])];
 }

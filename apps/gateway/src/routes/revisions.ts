@@ -19,9 +19,10 @@ export function ifMatch({ headers }: Headers): number | undefined {
   throw new JetlaneError('invalid-argument', `If-Match: ${message}`, { details: { issues: [{ path: 'If-Match', message }] } });
 }
 
-/** The revision of the input: the field, or `If-Match`. @throws JetlaneError `invalid-argument` when they differ */
+/** The revision of the input: the field, `If-Match`, or 0 for `If-None-Match: *`. @throws JetlaneError `invalid-argument` when they differ */
 export function withRevision(request: Headers, input: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  const revision = ifMatch(request);
+  // Of a change the other condition means: only if there is none yet.
+  const revision = ifMatch(request) ?? (request.headers['if-none-match']?.trim() === '*' ? 0 : undefined);
   if (revision === undefined) return { ...input };
   if (input.revision !== undefined && Number(input.revision) !== revision) {
     const message = 'differs from "revision"; give one of them';
@@ -34,7 +35,7 @@ export function withRevision(request: Headers, input: Readonly<Record<string, un
 export function asPrecondition(request: Headers, error: unknown): unknown {
   const named = request.headers['if-match'] !== undefined;
   if (!named || !(error instanceof JetlaneError) || error.code !== 'wrong-sequence') return error;
-  return new JetlaneError('precondition-failed', error.message, { details: error.details, cause: error });
+  return new JetlaneError('revision-conflict', error.message, { details: error.details, cause: error });
 }
 
 /** Sends the revision of an answer as its entity tag; true when the caller has it already and gets 304 (RFC 9110, 13.1.2). */

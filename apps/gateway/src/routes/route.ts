@@ -28,7 +28,7 @@ export interface RouteAnswer {
 
 /** A route with all that the API description tells of it: one table feeds the router and the document. */
 export interface ApiRoute {
-  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   /** As OpenAPI writes it: `/api/queue/status/{task_id}`. */
   readonly path: string;
   /** As the router takes it, where it differs from `path`. */

@@ -19,7 +19,7 @@ export function heldScopes(given: Iterable<Scope>): ReadonlySet<Scope> {
 
 /** Where a command is found over HTTP. */
 export interface CommandRoute {
-  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   /** As OpenAPI writes it, under `/api/v1`: `/queues/{queue}/pause`. Fields of the input that it names come from the path, the others from the query (GET, DELETE) or the body. */
   readonly path: string;
   /** Default 200. */
@@ -42,7 +42,7 @@ export interface Command<I extends z.ZodObject = z.ZodObject, O extends z.ZodTyp
   readonly scope: Scope;
   /**
    * The queues that an input concerns: a caller who is limited to some queues must be allowed all of them, and at least one must be
-   * named. Default: the fields `queue`, `queue_name` and those that end with `_queue`, and the queue of `task_id`.
+   * named. Default: see {@link queuesOfInput}.
    */
   readonly queuesOf?: (input: z.output<I>) => readonly string[];
   /** The part of an answer that a caller may see who is limited to some queues; with it no queue need be named. */
@@ -66,13 +66,26 @@ export function defineCommand<I extends z.ZodObject, O extends z.ZodType>(comman
   return command;
 }
 
-/** The queues that an input of a command concerns; empty when it names none. */
+/** Fields that hold the name of a queue: `queue`, `queue_name`, `toQueue`, `to_queue`. */
+const QUEUE_FIELD = /^queue(_name)?$|_queue$|Queue$/;
+/** Fields that the caller fills as it likes: what they hold is nobody's queue. */
+const PAYLOAD_FIELDS: ReadonlySet<string> = new Set(['data', 'task_data']);
+
+/**
+ * The queues that an input of a command concerns; empty when it names none. Unless the command says otherwise: the fields `queue`,
+ * `queue_name`, `…Queue` and `…_queue` at any depth but in a payload, and the queues of `task_id`.
+ */
 export function queuesOfInput(command: Pick<Command, 'queuesOf'>, input: Readonly<Record<string, unknown>>): readonly string[] {
-  if (command.queuesOf) return command.queuesOf(input);
-  return Object.entries(input).flatMap(([field, value]) => {
+  return command.queuesOf ? command.queuesOf(input) : queuesNamed(input);
+}
+
+function queuesNamed(input: object): string[] {
+  return Object.entries(input).flatMap(([field, value]: [string, unknown]) => {
+    if (PAYLOAD_FIELDS.has(field)) return [];
+    if (typeof value === 'object' && value !== null) return queuesNamed(value);
     if (typeof value !== 'string') return [];
     if (field === 'task_id') return [value.slice(0, Math.max(0, value.indexOf('.')))];
-    return /^(queue|queue_name|.+_queue)$/.test(field) ? [value] : [];
+    return QUEUE_FIELD.test(field) ? [value] : [];
   });
 }
 
