@@ -145,6 +145,7 @@ const http: Suite = {
     { key: 'fastify-fresh', side: 'fastify/http', variant: 'fresh' },
     { key: 'batch', side: 'product/http-batch' },
     { key: 'many', side: 'product/enqueue', variant: 'many' },
+    { key: 'door', side: 'product/http-door' },
     { key: 'connections', side: 'product/http-connections', share: 0.01 },
   ],
   rows: [
@@ -157,6 +158,8 @@ const http: Suite = {
     { metric: 'NDJSON batch', run: 'batch', ...RATE, against: { enqueueMany: 'many' } },
     { metric: 'NDJSON batch: growth of RSS', run: 'batch', field: 'growth', unit: 'MB' },
     { metric: 'enqueueMany', run: 'many', ...RATE },
+    { metric: 'key, scope and rate limit: CPU of one check', run: 'door', field: 'full', unit: 'us' },
+    { metric: 'key and scope: CPU of one check', run: 'door', field: 'unlimited', unit: 'us' },
     { metric: 'held connections: RSS of the gateway', run: 'connections', field: 'resident', unit: 'MB' },
     { metric: 'held connections: each', run: 'connections', field: 'each', unit: 'KB' },
   ],
