@@ -31,6 +31,8 @@ beforeAll(async () => {
     JETLANE_API_KEYS: 'plain-key',
     JETLANE_API_KEY_HASHES: hashes.join(';'),
     JETLANE_API_KEYS_FILE: file,
+    // Tests ask until a key is known.
+    JETLANE_RATE_LIMIT_REFUSED: 'off',
   });
 });
 
