@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { type Component, watchFiles } from '@jetlane/nestjs/service';
+import { type Component, FileWatch } from '@jetlane/nestjs/service';
 import { heldScopes, JetlaneError } from '@jetlane/protocol';
 import type { Logger } from 'pino';
 import type { Caller } from './caller.js';
@@ -21,7 +21,7 @@ export interface ApiKeysOptions {
 export class ApiKeys implements Component {
   private readonly fixed: ReadonlyMap<string, Caller>;
   private fromFile: ReadonlyMap<string, Caller> = new Map();
-  private stopWatching: () => void = () => undefined;
+  private readonly watch: FileWatch | undefined;
 
   /** @throws JetlaneError `invalid-configuration` */
   constructor(
@@ -30,6 +30,7 @@ export class ApiKeys implements Component {
   ) {
     const plain = options.plain.map((key, index): KeyEntry => ({ name: `key-${index + 1}`, hash: hashKey(key), scopes: ['admin'] }));
     this.fixed = callersOf([...plain, ...parseKeyLines(options.lines, 'JETLANE_API_KEY_HASHES')]);
+    this.watch = options.file ? new FileWatch([options.file]) : undefined;
     this.fromFile = this.readFile();
   }
 
@@ -46,12 +47,11 @@ export class ApiKeys implements Component {
   }
 
   async start(): Promise<void> {
-    const { file } = this.options;
-    if (file) this.stopWatching = watchFiles([file], () => this.reload());
+    this.watch?.start(() => this.reload());
   }
 
   async stop(): Promise<void> {
-    this.stopWatching();
+    this.watch?.stop();
   }
 
   /** A file that cannot be read leaves the keys as they were: half-written ones would lock everybody out. */

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { type Component, watchFiles } from '@jetlane/nestjs/service';
+import { type Component, FileWatch } from '@jetlane/nestjs/service';
 import { heldScopes, JetlaneError, SCOPES, type Scope } from '@jetlane/protocol';
 import { createLocalJWKSet, createRemoteJWKSet, errors, type JSONWebKeySet, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jose';
 import type { Logger } from 'pino';
@@ -44,14 +44,16 @@ interface Remembered {
 export class Tokens implements Component {
   private keys: JWTVerifyGetKey;
   private readonly remembered = new Map<string, Remembered>();
-  private stopWatching: () => void = () => undefined;
+  private readonly watch: FileWatch | undefined;
 
   /** @throws JetlaneError `invalid-configuration` */
   constructor(
     private readonly options: TokensOptions,
     private readonly logger: Pick<Logger, 'info' | 'error'>,
   ) {
-    this.keys = isUrl(options.jwks) ? createRemoteJWKSet(new URL(options.jwks)) : readKeys(options.jwks);
+    const { jwks } = options;
+    this.watch = isUrl(jwks) ? undefined : new FileWatch([jwks]);
+    this.keys = isUrl(jwks) ? createRemoteJWKSet(new URL(jwks)) : readKeys(jwks);
   }
 
   /** The bearer of a token that was checked a moment ago. */
@@ -81,12 +83,11 @@ export class Tokens implements Component {
   }
 
   async start(): Promise<void> {
-    const { jwks } = this.options;
-    if (!isUrl(jwks)) this.stopWatching = watchFiles([jwks], () => this.reload(jwks));
+    this.watch?.start(() => this.reload(this.options.jwks));
   }
 
   async stop(): Promise<void> {
-    this.stopWatching();
+    this.watch?.stop();
   }
 
   private remember(token: string, caller: Caller): void {

@@ -8,4 +8,4 @@ export { createLogger } from './logger.js';
 export { type MetricsSource, ServiceMetrics } from './metrics.js';
 export { type RunningService, runService, startService } from './run-service.js';
 export type { TlsFiles } from './tls.js';
-export { watchFiles } from './watch-files.js';
+export { FileWatch } from './watch-files.js';

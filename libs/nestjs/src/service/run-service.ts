@@ -18,6 +18,7 @@ import { explainStartError } from './start-error.js';
 import { StartingServer } from './starting-server.js';
 import { readTls, reloadTls } from './tls.js';
 import { startTracing } from './tracing.js';
+import { FileWatch } from './watch-files.js';
 
 const SHUTDOWN_TIMEOUT_MS = 25_000;
 const BODY_LIMIT = 1_048_576;
@@ -90,10 +91,12 @@ function exitWithError(error: unknown, config: ServiceConfig, logger: Logger): n
 export async function startService<C extends ServiceConfig>(options: ServiceOptions<C>, givenLogger?: Logger): Promise<RunningService<C>> {
   const config = typeof options.config === 'function' ? options.config() : options.config;
   const logger = givenLogger ?? createLogger(config);
+  const tlsWatch = config.tls && new FileWatch([config.tls.certFile, config.tls.keyFile]);
   const starting = await StartingServer.listen(config);
   const port = starting.port;
   const telemetry = startTelemetry(config);
   const cleanUp = async (): Promise<void> => {
+    tlsWatch?.stop();
     await Promise.all([starting.close(), telemetry.stop()]);
   };
   try {
@@ -102,9 +105,9 @@ export async function startService<C extends ServiceConfig>(options: ServiceOpti
     const app = await startApp(options, context, components);
     await listen(app, starting, { port, host: config.host });
     const url = `${config.tls ? 'https' : 'http'}://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`;
-    const stopReloading = config.tls ? reloadTls(app.getHttpServer(), config.tls, logger) : () => undefined;
+    if (config.tls && tlsWatch) reloadTls(app.getHttpServer(), config.tls, tlsWatch, logger);
     logger.info({ url }, 'service:started');
-    const stop = (): Promise<void> => app.close().finally(stopReloading).finally(cleanUp);
+    const stop = (): Promise<void> => app.close().finally(cleanUp);
     return { context, app, url, stop, abort: () => abortAll(components) };
   } catch (error) {
     await cleanUp();

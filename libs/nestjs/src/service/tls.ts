@@ -3,7 +3,7 @@ import type { Server } from 'node:http';
 import { createSecureContext, Server as TlsServer } from 'node:tls';
 import { JetlaneError } from '@jetlane/protocol';
 import type { Logger } from 'pino';
-import { watchFiles } from './watch-files.js';
+import type { FileWatch } from './watch-files.js';
 
 /** Where the certificate of an HTTP server is. Both files are read again when they change. */
 export interface TlsFiles {
@@ -42,11 +42,11 @@ export function readTls({ certFile, keyFile }: TlsFiles): TlsMaterial {
 
 /**
  * Gives a server its new certificate when the files change; connections that are open keep theirs. Files that do not fit each
- * other (one of the two is written already) leave the old certificate in place until they do. Returns the way to stop.
+ * other (one of the two is written already) leave the old certificate in place until they do.
  */
-export function reloadTls(server: Server, files: TlsFiles, logger: Pick<Logger, 'info' | 'warn'>): () => void {
-  if (!(server instanceof TlsServer)) return () => undefined;
-  return watchFiles([files.certFile, files.keyFile], () => {
+export function reloadTls(server: Server, files: TlsFiles, watch: FileWatch, logger: Pick<Logger, 'info' | 'warn'>): void {
+  if (!(server instanceof TlsServer)) return;
+  watch.start(() => {
     try {
       server.setSecureContext(readTls(files));
       logger.info({ certificate: files.certFile }, 'tls:reloaded');
