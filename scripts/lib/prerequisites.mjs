@@ -5,6 +5,7 @@ import { run, since } from './run.mjs';
 /** Programs that tests need and npm cannot install. */
 const PROGRAMS = [
   { name: 'redis-server', commands: ['redis-server'], package: 'redis-server', tests: 'the comparison with BullMQ (test/bench)' },
+  { name: 'openssl', commands: ['openssl'], package: 'openssl', tests: 'TLS of the gateway (test/integration)' },
   {
     name: 'Chromium',
     commands: ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'],

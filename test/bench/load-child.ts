@@ -1,4 +1,4 @@
-import { LoadConnection } from './harness/http-client.js';
+import { LoadConnection, type OnAnswer } from './harness/http-client.js';
 import type { LoadOrder, LoadReport } from './harness/load.js';
 import { percentile } from './harness/measure.js';
 
@@ -25,8 +25,11 @@ async function load(order: LoadOrder): Promise<LoadReport> {
     return end === 0;
   };
   const request = requestOf(order);
-  const connections = Array.from({ length: order.connections }, () => new LoadConnection(order.port, request, onAnswer));
-  const allClosed = Promise.all(connections.map((connection) => connection.closed));
+  const allClosed = Promise.all(
+    Array.from({ length: order.connections }, () =>
+      order.fresh ? freshConnections(order.port, request, onAnswer) : new LoadConnection(order.port, request, onAnswer).closed,
+    ),
+  );
   setTimeout(() => {
     process.send!({ edge: 'begin' });
     begin = performance.now();
@@ -40,13 +43,26 @@ async function load(order: LoadOrder): Promise<LoadReport> {
   return { ...report, p50: percentile(times, 0.5), p99: percentile(times, 0.99) };
 }
 
-function requestOf({ port, path, body }: LoadOrder): Buffer {
+/** One connection after the other, each for one request, until it is told to end. */
+async function freshConnections(port: number, request: Buffer, onAnswer: OnAnswer): Promise<void> {
+  for (let more = true; more; ) {
+    const opened = performance.now();
+    const connection = new LoadConnection(port, request, (status) => {
+      more = onAnswer(status, performance.now() - opened);
+      return false;
+    });
+    await connection.closed;
+  }
+}
+
+function requestOf({ port, path, body, headers }: LoadOrder): Buffer {
   const head = [
     `POST ${path} HTTP/1.1`,
     `host: 127.0.0.1:${port}`,
     'content-type: application/json',
     // Callers are traced too; the gateway passes it on, so that the stored task has the bytes of the bare route's.
     'traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01',
+    ...headers,
     `content-length: ${Buffer.byteLength(body)}`,
   ];
   return Buffer.from(`${head.join('\r\n')}\r\n\r\n${body}`);

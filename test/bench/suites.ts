@@ -8,7 +8,7 @@ export interface Run {
 }
 
 /** The name that a baseline has in tables and JSON. */
-export type Baseline = 'wire' | 'idle' | 'process' | 'bullmq' | 'fastify' | 'async 3.2.6 cargoQueue' | 'dataloader 2.2.3';
+export type Baseline = 'wire' | 'idle' | 'process' | 'bullmq' | 'fastify' | 'enqueueMany' | 'async 3.2.6 cargoQueue' | 'dataloader 2.2.3';
 
 /** One figure of one run, beside the same figure of other runs. */
 export interface Row {
@@ -124,23 +124,48 @@ const nestProcess: Suite = {
 
 const REQUESTS = { field: 'rate', unit: 'requests/s' };
 
+/** Rate, percentiles and CPU of a server under load. */
+function loaded(metric: string, run: string, against?: Row['against']): Row[] {
+  const beside = against && { against };
+  return [
+    { metric, run, ...REQUESTS, ...beside },
+    { metric: `${metric} p50`, run, field: 'p50', unit: 'ms', ...beside },
+    { metric: `${metric} p99`, run, field: 'p99', unit: 'ms', ...beside },
+    ...cpu(metric, run, against),
+  ];
+}
+
 const http: Suite = {
-  count: [0, 0],
+  // Tasks of the batch; connections are a hundredth of it.
+  count: [1_000_000, 50_000],
   warmup: false,
   needsRedis: false,
   runs: [
     { key: 'gateway', side: 'product/http' },
     { key: 'fastify', side: 'fastify/http' },
+    { key: 'untraced', side: 'product/http', variant: 'untraced' },
+    { key: 'off', side: 'product/http', variant: 'off' },
+    { key: 'fresh', side: 'product/http', variant: 'fresh' },
+    { key: 'fastify-fresh', side: 'fastify/http', variant: 'fresh' },
+    { key: 'batch', side: 'product/http-batch' },
+    { key: 'many', side: 'product/enqueue', variant: 'many' },
+    { key: 'door', side: 'product/http-door' },
+    { key: 'connections', side: 'product/http-connections', share: 0.01 },
   ],
   rows: [
-    { metric: 'gateway enqueue', run: 'gateway', ...REQUESTS, against: { fastify: 'fastify' } },
-    { metric: 'gateway enqueue p50', run: 'gateway', field: 'p50', unit: 'ms', against: { fastify: 'fastify' } },
-    { metric: 'gateway enqueue p99', run: 'gateway', field: 'p99', unit: 'ms', against: { fastify: 'fastify' } },
-    ...cpu('gateway enqueue', 'gateway', { fastify: 'fastify' }),
-    { metric: 'fastify route', run: 'fastify', ...REQUESTS },
-    { metric: 'fastify route p50', run: 'fastify', field: 'p50', unit: 'ms' },
-    { metric: 'fastify route p99', run: 'fastify', field: 'p99', unit: 'ms' },
-    ...cpu('fastify route', 'fastify', undefined),
+    ...loaded('gateway enqueue', 'gateway', { fastify: 'fastify' }),
+    ...loaded('gateway enqueue, no collector', 'untraced', { fastify: 'fastify' }),
+    ...loaded('gateway enqueue, all off', 'off', { fastify: 'fastify' }),
+    ...loaded('fastify route', 'fastify'),
+    ...loaded('gateway, new connections', 'fresh', { fastify: 'fastify-fresh' }),
+    ...loaded('fastify, new connections', 'fastify-fresh'),
+    { metric: 'NDJSON batch', run: 'batch', ...RATE, against: { enqueueMany: 'many' } },
+    { metric: 'NDJSON batch: growth of RSS', run: 'batch', field: 'growth', unit: 'MB' },
+    { metric: 'enqueueMany', run: 'many', ...RATE },
+    { metric: 'key, scope and rate limit: CPU of one check', run: 'door', field: 'full', unit: 'us' },
+    { metric: 'key and scope: CPU of one check', run: 'door', field: 'unlimited', unit: 'us' },
+    { metric: 'held connections: RSS of the gateway', run: 'connections', field: 'resident', unit: 'MB' },
+    { metric: 'held connections: each', run: 'connections', field: 'each', unit: 'KB' },
   ],
 };
 

@@ -164,7 +164,14 @@ describe('redrive and discard', () => {
     const begun = await gateway.post(`${PATH}/redrive`, { filter, rate: 500, lane: 'low' });
     expect([begun.status, begun.body.state]).toEqual([202, 'running']);
     const job = await jobEnded(begun.headers.get('location'));
-    expect(job).toMatchObject({ state: 'completed', moved: 12, failed: 0, filter, rate: 500, by: begun.headers.get('x-request-id') });
+    expect(job).toMatchObject({
+      state: 'completed',
+      moved: 12,
+      failed: 0,
+      filter,
+      rate: 500,
+      by: `http 127.0.0.1, request ${begun.headers.get('x-request-id')}`,
+    });
     expect(((await gateway.get(`${PATH}/jobs`)).body.jobs as Json[]).map(({ job_id }) => job_id)).toContain(job.job_id);
     expect(await status('default.many3')).toMatchObject({ state: 'queued', lane: 'low', hop: 2 });
   });

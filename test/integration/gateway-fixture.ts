@@ -35,10 +35,11 @@ export class GatewayFixture {
 
   static async start(env: Record<string, string> = {}, given?: NatsServer, over: Partial<GatewayConfig> = {}): Promise<GatewayFixture> {
     const nats = given ?? (await startNatsServer());
-    const admin = await connect({ servers: nats.url, namespace: env.JETLANE_NAMESPACE ?? '' });
+    const { JETLANE_NAMESPACE: namespace = '', NATS_USER: user = '', NATS_PASSWORD: password = '' } = env;
+    const admin = await connect({ servers: nats.url, namespace, ...(user ? { user, password } : {}) });
     for (const queue of QUEUES) await ensureQueue(admin, queue);
     const logged: string[] = [];
-    const logger = pino({ level: 'info' }, { write: (line: string) => void logged.push(line) });
+    const logger = pino({ level: env.LOG_LEVEL ?? 'info' }, { write: (line: string) => void logged.push(line) });
     const config = { ...readGatewayConfig({ GATEWAY_PORT: '0', NATS_URL: nats.url, LOG_FORMAT: 'json', ...env }), ...over };
     const service = await startService(gatewayService(config, logger), logger);
     return new GatewayFixture(nats, admin, service, logged);

@@ -10,7 +10,11 @@ const TASK = '{"queue_name":"default","task_type":"noop","task_data":1}\n';
 let gateway: GatewayFixture;
 
 beforeAll(async () => {
-  gateway = await GatewayFixture.start({ JETLANE_API_KEYS: KEY }, undefined, { bodyTimeoutMs: LIMIT_MS });
+  gateway = await GatewayFixture.start({ JETLANE_API_KEYS: KEY }, undefined, {
+    bodyTimeoutMs: LIMIT_MS,
+    headersTimeoutMs: LIMIT_MS,
+    idleTimeoutMs: LIMIT_MS,
+  });
 });
 
 afterAll(() => gateway.stop());
@@ -75,5 +79,52 @@ describe('slow bodies', () => {
   it('that end in time are served, also on a connection that was used before', async () => {
     const task = { queue_name: 'default', task_type: 'noop', task_data: 1 };
     for (let i = 0; i < 3; i++) expect((await gateway.enqueue(task, { 'x-api-key': KEY })).status).toBe(202);
+  });
+});
+
+/** Opens a connection, says `first`, then one byte every 50 ms of `then`; resolves with what was answered when the gateway cut it. */
+async function hold(first: string, then = ''): Promise<{ answer: string; tookMs: number }> {
+  const socket = connect(gateway.port, '127.0.0.1');
+  let answer = '';
+  socket.on('data', (data) => {
+    answer += data.toString();
+  });
+  socket.on('error', () => undefined);
+  await once(socket, 'connect');
+  const begin = performance.now();
+  socket.write(first);
+  let sent = 0;
+  const timer = setInterval(() => sent < then.length && socket.writable && socket.write(then[sent++]!), 50);
+  const cut = await waitUntil(() => socket.destroyed || socket.readableEnded, { timeoutMs: 15_000 });
+  clearInterval(timer);
+  socket.destroy();
+  expect(cut, 'the gateway cuts the connection').toBe(true);
+  return { answer, tookMs: performance.now() - begin };
+}
+
+describe('connections', () => {
+  const request = 'GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n';
+
+  it('that send their headers byte by byte are cut', async () => {
+    const { answer, tookMs } = await hold('GET /health/live HTTP/1.1\r\n', `X-Slow: ${'a'.repeat(1000)}`);
+    expect(answer).toMatch(/^HTTP\/1\.1 408 /);
+    expect(tookMs).toBeGreaterThan(LIMIT_MS / 2);
+  });
+
+  it('that send nothing after their first line of headers are cut', async () => {
+    expect((await hold('GET / HT')).answer).toMatch(/^HTTP\/1\.1 408 /);
+  });
+
+  it('that rest after an answer are closed', async () => {
+    const { answer, tookMs } = await hold(request);
+    expect(answer).toMatch(/^HTTP\/1\.1 200 /);
+    expect(answer).not.toContain('408');
+    expect(tookMs).toBeGreaterThan(LIMIT_MS / 2);
+  });
+
+  it('by the hundred do not keep others from being served', async () => {
+    const slow = Array.from({ length: 300 }, () => hold('POST /api/queue/enqueue HTTP/1.1\r\nHost: localhost\r\nX-A', 'aaa'));
+    expect((await fetch(`${gateway.url}/health/live`)).status).toBe(200);
+    for (const { answer } of await Promise.all(slow)) expect(answer).toMatch(/^HTTP\/1\.1 408 /);
   });
 });

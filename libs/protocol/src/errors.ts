@@ -27,6 +27,7 @@ export const ERROR_CODES = {
   'queue-full': { status: 429, retryable: true, title: 'The queue has reached its depth or byte limit' },
   'too-many-jobs': { status: 429, retryable: true, title: 'As many jobs run as may run at a time' },
   'too-many-streams': { status: 503, retryable: true, title: 'As many event streams are open as may be at a time' },
+  'rate-limited': { status: 429, retryable: true, title: 'The caller sends more requests than it may' },
   'publisher-overloaded': { status: 503, retryable: true, title: 'Too many publishes are waiting for the server' },
   'publish-timeout': {
     status: 503,

@@ -15,6 +15,8 @@ export {
   type CommandRequest,
   type CommandRoute,
   defineCommand,
+  heldScopes,
+  queuesOfInput,
   SCOPES,
   type Scope,
 } from './commands/command.js';

@@ -13,7 +13,10 @@ interface EnqueueBody {
   priority: string;
 }
 
-/** A bare Fastify route in front of the bare publisher: no schema, no log, no tracing; the answer waits for the PubAck. */
+/**
+ * A bare Fastify route in front of the bare publisher: no schema, no log, no tracing; the answer waits for the PubAck. Variant
+ * `fresh`: every request on a new connection.
+ */
 export async function run(job: Job): Promise<Measurement> {
   const link = await WireLink.open(job.natsUrl, 'bench-fastify');
   await provision(link, job.namespace);
@@ -28,7 +31,7 @@ export async function run(job: Job): Promise<Measurement> {
   });
   await app.listen({ port: 0, host: '127.0.0.1' });
   const { port } = app.server.address() as { port: number };
-  const { values, accepted } = await loadEnqueue(job, { port, path: '/enqueue', pid: process.pid });
+  const { values, accepted } = await loadEnqueue(job, { port, path: '/enqueue', pid: process.pid, fresh: job.variant === 'fresh' });
   await app.close();
   expectCount('stored tasks', await countMessages(link, laneStream), accepted);
   const task = await newestShape(link, laneStream, job.namespace);

@@ -43,7 +43,8 @@ export class LoadConnection {
     const status = Number(this.pending.slice(9, 12));
     this.pending = '';
     if (this.onAnswer(status, performance.now() - this.sentAt)) this.send();
-    else this.socket.destroy();
+    // A reset leaves no port waiting: new connections by the thousand would run out of them.
+    else this.socket.resetAndDestroy();
   }
 }
 

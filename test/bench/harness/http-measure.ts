@@ -14,10 +14,26 @@ export interface Loaded extends Measurement {
   accepted: number;
 }
 
+export interface Target {
+  port: number;
+  path: string;
+  pid: number;
+  /** Default: keep-alive connections. */
+  fresh?: boolean;
+  headers?: readonly string[];
+}
+
 /** Loads a server that is up, measuring its own CPU and the nats-server's; any answer but 202 is an error. */
-export async function loadEnqueue(job: Job, target: { port: number; path: string; pid: number }): Promise<Loaded> {
+export async function loadEnqueue(job: Job, target: Target): Promise<Loaded> {
   const cpu = { client: 0, server: 0 };
-  const order = { port: target.port, path: target.path, body: enqueueBody, connections: CONNECTIONS };
+  const order = {
+    port: target.port,
+    path: target.path,
+    body: enqueueBody,
+    connections: CONNECTIONS,
+    fresh: target.fresh ?? false,
+    headers: target.headers ?? [],
+  };
   const report = await runLoad({ ...order, warmupMs: job.durationMs / 2, durationMs: job.durationMs }, (edge) => {
     const sign = edge === 'begin' ? -1 : 1;
     cpu.client += sign * cpuMillis(target.pid);

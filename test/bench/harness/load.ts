@@ -7,6 +7,10 @@ export interface LoadOrder {
   path: string;
   body: string;
   connections: number;
+  /** Every request on a connection of its own. */
+  fresh: boolean;
+  /** Lines of headers beside those of every request. */
+  headers: readonly string[];
   warmupMs: number;
   durationMs: number;
 }

@@ -15,6 +15,15 @@ export function cpuMillis(pid: number): number {
   }
 }
 
+/** Resident memory of a process in MB; NaN where there is no /proc or no such process. */
+export function residentMegabytes(pid: number): number {
+  try {
+    return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1]) / 1024;
+  } catch {
+    return Number.NaN;
+  }
+}
+
 /** Measures wall time and the CPU of this process and of a server from its creation until `stop`. */
 export class Stopwatch {
   private readonly startedAt = performance.now();

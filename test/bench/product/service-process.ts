@@ -9,8 +9,8 @@ import { freePort } from '../harness/daemon.js';
 const ROOT = fileURLToPath(new URL('../../../..', import.meta.url));
 const START_TIMEOUT_MS = 20_000;
 
-/** A service as shipped, in a process of its own, its log and its files in a folder that goes with it. */
-export async function startService(job: Job, service: string, portVariable: string) {
+/** A service as shipped, in a process of its own, its log and its files in a folder that goes with it. @param settings environment, over that of this process */
+export async function startService(job: Job, service: string, portVariable: string, settings: Readonly<Record<string, string>> = {}) {
   const folder = mkdtempSync(join(tmpdir(), `jetlane-bench-${service}-`));
   const log = openSync(join(folder, 'service.log'), 'w');
   const port = await freePort();
@@ -23,6 +23,7 @@ export async function startService(job: Job, service: string, portVariable: stri
       JETLANE_NAMESPACE: job.namespace,
       JETLANE_DATA_DIR: folder,
     },
+    ...settings,
   };
   const child = spawn(process.execPath, [join(ROOT, 'apps', service, 'dist/main.js')], { env, stdio: ['ignore', log, log] });
   closeSync(log);

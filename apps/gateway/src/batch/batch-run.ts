@@ -1,5 +1,6 @@
 import type { NewTask, Receipt, TaskClient } from '@jetlane/client';
 import { type ErrorCode, JetlaneError } from '@jetlane/protocol';
+import { assertQueue, type Caller } from '../access/caller.js';
 import { parseJson } from '../http/json-body.js';
 import { knownError } from '../http/problem.js';
 import { newTask, readTask } from '../routes/enqueue.js';
@@ -39,6 +40,7 @@ export class BatchRun {
 
   constructor(
     private readonly client: TaskClient,
+    private readonly caller: Caller,
     private readonly listener: BatchListener = {},
     /** Called before each task is taken: the place for back-pressure from the answer. */
     private readonly ready: () => Promise<void> | undefined = () => undefined,
@@ -81,6 +83,7 @@ export class BatchRun {
       if (!text)
         throw new JetlaneError('payload-too-large', 'the task is larger than 1 MiB; store large data elsewhere and send a reference');
       const task = readTask(parseJson(text));
+      assertQueue(this.caller, task.queue_name);
       return { queue: task.queue_name, ...newTask(task) };
     } catch (error) {
       this.fail(line, error);

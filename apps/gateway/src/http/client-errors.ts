@@ -1,4 +1,4 @@
-import type { Server } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { PROBLEM_CONTENT_TYPE } from './problem.js';
 
@@ -6,21 +6,13 @@ interface ParserError extends Error {
   readonly code?: string;
 }
 
-/** Answers requests that the HTTP parser refuses (no route sees them) in the form of all other errors. */
+/** Answers requests that the HTTP server refuses by itself (no route sees them) in the form of all other errors. */
 export function answerClientErrors(server: Server): void {
   server.removeAllListeners('clientError');
   server.on('clientError', (error: ParserError, socket: Duplex) => {
     if (error.code === 'ECONNRESET' || !socket.writable) return socket.destroy();
     const [status, reason, detail] = describe(error.code);
-    const title = 'The request does not fit its schema';
-    const body = JSON.stringify({
-      type: 'urn:jetlane:problem:invalid-argument',
-      title,
-      status,
-      code: 'invalid-argument',
-      detail,
-      retryable: false,
-    });
+    const body = problemText(status, detail);
     const head = [
       `HTTP/1.1 ${status} ${reason}`,
       `Content-Type: ${PROBLEM_CONTENT_TYPE}`,
@@ -31,6 +23,16 @@ export function answerClientErrors(server: Server): void {
     socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
     return socket;
   });
+  server.on('checkExpectation', (_request: IncomingMessage, response: ServerResponse) => {
+    const headers = { 'content-type': PROBLEM_CONTENT_TYPE, 'x-content-type-options': 'nosniff', connection: 'close' };
+    response.writeHead(417, headers).end(problemText(417, 'the header Expect may only say 100-continue'));
+  });
+}
+
+function problemText(status: number, detail: string): string {
+  const title = 'The request does not fit its schema';
+  const code = 'invalid-argument';
+  return JSON.stringify({ type: `urn:jetlane:problem:${code}`, title, status, code, detail, retryable: false });
 }
 
 function describe(code: string | undefined): [status: number, reason: string, detail: string] {

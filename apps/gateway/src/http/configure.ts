@@ -1,9 +1,11 @@
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
+import type { Caller } from '../access/caller.js';
+import type { Gatekeeper } from '../access/gatekeeper.js';
+import type { BodyBudget } from '../overload/body-budget.js';
 import type { ApiRoute } from '../routes/route.js';
 import { logAccess } from './access-log.js';
-import { authentication } from './authentication.js';
 import { readJsonBodies, refuseEncodings, streamBodies } from './bodies.js';
 import { BodyDeadline } from './body-deadline.js';
 import { answerClientErrors } from './client-errors.js';
@@ -17,7 +19,8 @@ export interface HttpOptions {
   readonly routes: readonly ApiRoute[];
   readonly logger: Logger;
   readonly accessLog: Logger;
-  readonly apiKeys: readonly string[];
+  readonly gatekeeper: Gatekeeper;
+  readonly bodies: BodyBudget;
   /** Longest time that the body of a request may take, ms; not of a route that streams. */
   readonly bodyTimeoutMs: number;
   /** The server is bound to a loopback address. */
@@ -40,12 +43,14 @@ export function configureHttp(app: NestFastifyApplication, options: HttpOptions)
 const streamingUrls = (routes: readonly ApiRoute[]): Set<string> =>
   new Set(routes.filter(({ streams }) => streams).map(({ url, path }) => url ?? path));
 
-function addHooks(fastify: FastifyInstance, { accessLog, apiKeys, loopback, logger }: HttpOptions): void {
+function addHooks(fastify: FastifyInstance, { accessLog, gatekeeper, loopback, logger }: HttpOptions): void {
   // A key is what no foreign page has; and a proxy in front, which makes keys necessary, may pass on its own name.
-  const guarded = loopback && apiKeys.length === 0;
+  const guarded = loopback && !gatekeeper.closed;
   fastify.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id);
     setSecurityHeaders(request.url, reply);
+    // Nothing here is upgraded to; on such a connection Node no longer reports a next request that is not HTTP.
+    if (request.headers.upgrade !== undefined) reply.header('connection', 'close');
     if (!guarded) return done();
     try {
       guardLoopback(request);
@@ -68,16 +73,15 @@ function addRoutes(
 ): void {
   readBodies(scope);
   scope.setErrorHandler((error, request, reply) => sendProblem(error, request, reply, options.logger));
-  const authenticate = authentication(options.apiKeys);
-  scope.addHook('onRequest', (request, _reply, done) => {
-    try {
-      authenticate?.(request);
-      refuseEncodings(request);
-      done();
-    } catch (error) {
-      done(error as Error);
-    }
+  scope.decorateRequest('caller', null as unknown as Caller);
+  scope.addHook('onRequest', async (request, reply) => {
+    await options.gatekeeper.admit(request, reply);
+    refuseEncodings(request);
   });
-  for (const { method, path, url, handler } of options.routes.filter(mine))
-    scope.route({ method, url: url ?? path, handler, exposeHeadRoute: false });
+  // Streamed bodies are never held as a whole.
+  if (readBodies === readJsonBodies) options.bodies.watch(scope);
+  for (const { method, path, url, scope: needed, handler } of options.routes.filter(mine)) {
+    const counted = options.bodies.around(handler);
+    scope.route({ method, url: url ?? path, handler: counted, exposeHeadRoute: false, config: { scope: needed } });
+  }
 }

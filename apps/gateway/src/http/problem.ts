@@ -116,5 +116,7 @@ function fieldsOf(error: JetlaneError): FieldProblem[] {
 /** Seconds after which a retry makes sense, for the header `Retry-After`; `undefined` for errors that do not pass. */
 export function retryAfter(error: JetlaneError): number | undefined {
   const { status } = ERROR_CODES[error.code];
+  const { retryAfterSeconds } = error.details;
+  if (typeof retryAfterSeconds === 'number') return retryAfterSeconds;
   return status === 429 || status === 503 ? 1 : undefined;
 }

@@ -6,7 +6,7 @@ import type { ApiRoute, RouteAnswer } from '../routes/route.js';
 type JsonSchema = Record<string, unknown>;
 
 /** Codes that every route of the API may answer. */
-const COMMON: readonly ErrorCode[] = ['unauthorized', 'forbidden', 'internal'];
+const COMMON: readonly ErrorCode[] = ['unauthorized', 'forbidden', 'rate-limited', 'service-unavailable', 'internal'];
 
 const codes = Object.keys(ERROR_CODES) as [ErrorCode, ...ErrorCode[]];
 const problemSchema = z
@@ -63,7 +63,7 @@ export function openApiDocument(routes: readonly ApiRoute[], needsKey: boolean):
 }
 
 function operation(route: ApiRoute, schemas: Record<string, JsonSchema>): JsonSchema {
-  const { operationId, tag, summary, description } = route;
+  const { operationId, tag, scope, summary, description } = route;
   const content = Object.entries(route.body ?? {}).map(([type, { schema, example }]) => [
     type,
     { schema: jsonSchema(schema, 'input'), ...(example === undefined ? {} : { example }) },
@@ -72,14 +72,14 @@ function operation(route: ApiRoute, schemas: Record<string, JsonSchema>): JsonSc
     operationId,
     tags: [tag],
     summary,
-    description,
-    parameters: [...parameters(route.params, 'path'), ...parameters(route.query, 'query')],
+    description: `${description}\n\nScope: \`${scope}\`.`,
+    parameters: [...parameters(route.params, 'path'), ...parameters(route.query, 'query'), ...parameters(route.headers, 'header')],
     ...(route.body ? { requestBody: { required: !route.bodyOptional, content: Object.fromEntries(content) } } : {}),
     responses: { ...answers(route, schemas), ...problems([...route.problems, ...COMMON]) },
   };
 }
 
-function parameters(schema: z.ZodObject | undefined, place: 'path' | 'query'): JsonSchema[] {
+function parameters(schema: z.ZodObject | undefined, place: 'path' | 'query' | 'header'): JsonSchema[] {
   if (!schema) return [];
   const { properties = {}, required = [] } = jsonSchema(schema, 'input') as {
     properties?: Record<string, JsonSchema>;
@@ -99,7 +99,8 @@ function answers(route: ApiRoute, schemas: Record<string, JsonSchema>): JsonSche
     const content = Object.fromEntries(
       list.map((answer) => [answer.contentType ?? 'application/json', { schema: named(answer, schemas) }]),
     );
-    return [status, { description: list.map(({ description }) => description).join(' '), content }];
+    const bare = Number(status) === 304;
+    return [status, { description: list.map(({ description }) => description).join(' '), ...(bare ? {} : { content }) }];
   });
   return Object.fromEntries(entries) as JsonSchema;
 }

@@ -7,6 +7,7 @@ import { BatchRun, type BatchSummary } from '../batch/batch-run.js';
 import { LineStream } from '../batch/line-stream.js';
 import { NdjsonSplitter } from '../batch/ndjson-splitter.js';
 import { ReadTexts } from '../batch/read-texts.js';
+import { refuseIdempotencyKey } from './idempotency-key.js';
 import { type ApiRoute, assertConnected, type Gateway } from './route.js';
 import { receiptSchema, receiptView } from './task-view.js';
 
@@ -31,6 +32,7 @@ export function batchRoute(gateway: Gateway): ApiRoute {
     method: 'POST',
     path: '/api/queue/enqueue/batch',
     operationId: 'enqueueBatch',
+    scope: 'produce',
     tag: 'tasks',
     summary: 'Enqueue many tasks',
     description:
@@ -48,13 +50,14 @@ export function batchRoute(gateway: Gateway): ApiRoute {
         { description: 'A line per task, then the summary.', schema: lineSchema, contentType: NDJSON },
       ],
     },
-    problems: ['invalid-json', 'unsupported-media-type', 'not-connected'],
+    problems: ['invalid-argument', 'invalid-json', 'unsupported-media-type', 'not-connected', 'request-timeout'],
     streams: true,
     handler: async (request, reply) => {
+      refuseIdempotencyKey(request, 'give every task of the batch its own "task_id"');
       assertConnected(gateway);
       const isNdjson = (request.headers['content-type'] ?? '').startsWith(NDJSON);
       const source = new ReadTexts(readableOf(request), isNdjson ? new NdjsonSplitter() : new ArraySplitter());
-      if ((request.headers.accept ?? '').includes(NDJSON)) return streamLines(gateway, source, reply);
+      if ((request.headers.accept ?? '').includes(NDJSON)) return streamLines(gateway, source, request, reply);
       return summarize(gateway, source, request, reply);
     },
   };
@@ -71,7 +74,7 @@ async function summarize(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<BatchSummary | undefined> {
-  const run = new BatchRun(gateway.client, { stored: (_line, receipt) => gateway.counter.stored(receipt) });
+  const run = new BatchRun(gateway.client, request.caller, { stored: (_line, receipt) => gateway.counter.stored(receipt) });
   const summary = await run.run(source);
   if (source.ending === 'aborted') {
     gateway.logger.info({ request: request.id, accepted: summary.accepted, failed: summary.failed }, 'batch:aborted');
@@ -88,12 +91,13 @@ async function summarize(
 }
 
 /** Answers line by line while the body is still being read; a caller that does not read its answers is not read either. */
-async function streamLines(gateway: Gateway, source: ReadTexts, reply: FastifyReply): Promise<FastifyReply> {
+async function streamLines(gateway: Gateway, source: ReadTexts, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   const lines = new LineStream();
   reply.code(202).header('content-type', NDJSON).header('x-accel-buffering', 'no');
   void reply.send(lines.stream);
   const run = new BatchRun(
     gateway.client,
+    request.caller,
     {
       stored: (line, receipt) => {
         gateway.counter.stored(receipt);

@@ -1,16 +1,23 @@
 import { callCommand } from '@jetlane/nestjs/service';
-import { COMMANDS, type Command, JetlaneError } from '@jetlane/protocol';
+import { COMMANDS, type Command, type ErrorCode, queuesOfInput } from '@jetlane/protocol';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import { validate } from '../http/validate.js';
+import { assertQueue, assertQueueNamed, type Caller, mayUse } from '../access/caller.js';
+import { assertDepth, validate } from '../http/validate.js';
+import { idempotencyKey } from './idempotency-key.js';
+import { asPrecondition, tagAnswer, withRevision } from './revisions.js';
 import { type ApiRoute, assertConnected, type Gateway } from './route.js';
 
 const PREFIX = '/api/v1';
-const SERVICE_PROBLEMS = ['invalid-argument', 'not-connected', 'service-unavailable', 'request-timeout'] as const;
+const SERVICE_PROBLEMS: readonly ErrorCode[] = [
+  ...(['invalid-argument', 'not-connected', 'service-unavailable', 'request-timeout'] as const),
+  ...(['jetstream-api', 'payload-too-large', 'no-responders', 'publish-timeout'] as const),
+];
+const BODY_PROBLEMS = ['invalid-json', 'unsupported-media-type', 'publisher-overloaded'] as const;
 
 /** A route for every command of the registry: its input comes from the path, the query or the body, by the names of its fields. */
-export function commandRoutes(gateway: Gateway): ApiRoute[] {
-  return COMMANDS.map((command) => commandRoute(gateway, command));
+export function commandRoutes(gateway: Gateway, commands: readonly Command[] = COMMANDS): ApiRoute[] {
+  return commands.map((command) => commandRoute(gateway, command));
 }
 
 function commandRoute(gateway: Gateway, command: Command): ApiRoute {
@@ -19,57 +26,117 @@ function commandRoute(gateway: Gateway, command: Command): ApiRoute {
   const { params, rest } = split(command.input, inPath);
   const fromQuery = method === 'GET' || method === 'DELETE';
   const empty = Object.keys(rest.shape).length === 0;
+  const place = fromQuery || empty ? 'query' : 'body';
+  const read = reader(command, { params, rest, place });
   return {
     method,
     path: PREFIX + path,
     url: PREFIX + path.replace(/\{(\w+)\}/g, ':$1'),
     operationId: operationId(command.name),
     tag: command.tag,
+    scope: command.scope,
     summary: command.summary,
     description: command.description,
     ...(inPath.length > 0 ? { params } : {}),
-    ...(fromQuery || empty
-      ? { query: rest }
-      : { body: { 'application/json': { schema: rest } }, ...(rest.safeParse({}).success ? { bodyOptional: true as const } : {}) }),
-    answers: { [status]: [{ description: command.summary, schema: command.output }] },
-    problems: [...SERVICE_PROBLEMS, ...command.problems],
+    ...(place === 'query' ? { query: rest } : { body: { 'application/json': { schema: rest } }, ...bodyOptional(rest) }),
+    ...headersOf(command),
+    answers: answersOf(command, status),
+    problems: problemsOf(command),
     handler: async (request, reply) => {
-      const given = fromQuery || empty ? validate(rest, request.query, 'query') : validate(rest, request.body ?? {}, 'body');
-      const input = { ...given, ...validate(params, request.params, 'path'), ...(command.http.revisions ? ifMatch(request) : {}) };
+      const { given, input } = read(request);
+      assertQueues(request.caller, command, input);
       assertConnected(gateway);
-      const result = await callCommand(gateway.connection, command, input, callerOf(request));
-      return answer(command, result, reply.code(status));
+      const result = await callCommand(gateway.connection, command, given, request.caller.name).catch((error: unknown) => {
+        throw asPrecondition(request, error);
+      });
+      return answer(command, result, request, reply.code(status));
     },
   };
 }
 
+interface Places {
+  readonly params: z.ZodObject;
+  readonly rest: z.ZodObject;
+  readonly place: 'query' | 'body';
+}
+
+interface Input {
+  /** As the caller wrote it. This is what the service gets: what its schema makes of text would not fit the schema a second time. */
+  readonly given: Record<string, unknown>;
+  /** As the schema reads it. */
+  readonly input: Record<string, unknown>;
+}
+
+/** How the input of a command is put together from a request. */
+function reader(command: Command, { params, rest, place }: Places): (request: FastifyRequest) => Input {
+  const { input, http } = command;
+  return (request) => {
+    const inPath = validate(params, request.params, 'path');
+    let given = ((place === 'query' ? request.query : request.body) ?? {}) as Record<string, unknown>;
+    if (http.revisions && http.method !== 'GET' && 'revision' in input.shape && isObject(given)) given = withRevision(request, given);
+    if ('idempotency_key' in input.shape && isObject(given)) given = withKey(request, given);
+    assertDepth(given, place);
+    const checked = validate(rest, given, place);
+    return { given: { ...given, ...(request.params as Record<string, unknown>) }, input: { ...checked, ...inPath } };
+  };
+}
+
+const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null && !Array.isArray(value);
+
+function withKey(request: FastifyRequest, given: Record<string, unknown>): Record<string, unknown> {
+  const { idempotency_key: inBody } = given;
+  if (inBody !== undefined && typeof inBody !== 'string') return given;
+  const key = idempotencyKey(request, inBody);
+  return key === undefined ? given : { ...given, idempotency_key: key };
+}
+
+/** @throws JetlaneError `forbidden` */
+function assertQueues(caller: Caller, command: Command, input: Readonly<Record<string, unknown>>): void {
+  if (caller.queues === undefined) return;
+  const named = queuesOfInput(command, input);
+  for (const queue of named) assertQueue(caller, queue);
+  if (named.length === 0 && !command.visible) assertQueueNamed(caller, undefined, 'queue');
+}
+
+function answer(command: Command, result: unknown, request: FastifyRequest, reply: FastifyReply): unknown {
+  const { caller } = request;
+  const named = caller.queues && command.visible ? command.visible(result, (queue) => mayUse(caller, queue)) : result;
+  const revision = (named as { revision?: unknown } | null)?.revision;
+  if (!command.http.revisions || typeof revision !== 'number' || !tagAnswer(request, reply, revision)) return named;
+  void reply.code(304).send();
+  return reply;
+}
+
 /** The fields that the path names, and the others. */
-function split({ shape }: z.ZodObject, inPath: readonly string[]): { params: z.ZodObject; rest: z.ZodObject } {
+function split({ shape }: z.ZodObject, inPath: readonly string[]): Pick<Places, 'params' | 'rest'> {
   const of = (inside: boolean) => Object.fromEntries(Object.entries(shape).filter(([name]) => inPath.includes(name) === inside));
   return { params: z.object(of(true)), rest: z.strictObject(of(false)) };
 }
 
+/** A body without a required field may be left out. */
+const bodyOptional = (rest: z.ZodObject): { bodyOptional?: true } => (rest.safeParse({}).success ? { bodyOptional: true } : {});
+
+function headersOf({ http, input }: Command): { headers?: z.ZodObject } {
+  const shape: Record<string, z.ZodType> = {};
+  if (http.revisions && http.method === 'GET')
+    shape['If-None-Match'] = z.string().optional().describe('`ETag` that is known: 304 when it still holds.');
+  if (http.revisions && 'revision' in input.shape)
+    shape['If-Match'] = z.string().optional().describe('`ETag` of the record that the change is meant for: 412 when it is another by now.');
+  if ('idempotency_key' in input.shape) shape['Idempotency-Key'] = z.string().optional().describe('As the field `idempotency_key`.');
+  return Object.keys(shape).length > 0 ? { headers: z.object(shape) } : {};
+}
+
+function answersOf({ http, summary, output }: Command, status: number): ApiRoute['answers'] {
+  const unchanged: ApiRoute['answers'] =
+    http.revisions && http.method === 'GET' ? { 304: [{ description: 'As `If-None-Match` says.', schema: z.never() }] } : {};
+  return { [status]: [{ description: summary, schema: output }], ...unchanged };
+}
+
+function problemsOf({ http, input, problems }: Command): readonly ErrorCode[] {
+  const conditional = http.revisions && 'revision' in input.shape ? (['wrong-sequence', 'revision-conflict'] as const) : [];
+  const bodies = http.method === 'GET' || http.method === 'DELETE' ? [] : BODY_PROBLEMS;
+  return [...new Set([...SERVICE_PROBLEMS, ...bodies, ...conditional, ...problems])];
+}
+
 /** `queues.list` → `queuesList` */
 const operationId = (name: string): string => name.replace(/[.-](\w)/g, (_, letter: string) => letter.toUpperCase());
-
-/**
- * The revision that `If-Match` names; it wins over the body's.
- * @throws JetlaneError `invalid-argument` for what is no ETag of ours
- */
-function ifMatch({ headers, method }: FastifyRequest): { revision?: number } {
-  const given = headers['if-match'];
-  if (given === undefined || given === '*' || method === 'GET') return {};
-  const [, revision] = /^"(\d{1,15})"$/.exec(given.trim()) ?? [];
-  if (revision !== undefined) return { revision: Number(revision) };
-  throw new JetlaneError('invalid-argument', 'expected If-Match to be the ETag of a definition, as in "17"', {
-    details: { field: 'If-Match' },
-  });
-}
-
-const callerOf = (request: FastifyRequest): string => `http ${request.ip}`;
-
-function answer(command: Command, result: unknown, reply: FastifyReply): unknown {
-  const revision = (result as { revision?: number } | null)?.revision;
-  if (command.http.revisions && revision !== undefined) reply.header('etag', `"${revision}"`);
-  return result;
-}

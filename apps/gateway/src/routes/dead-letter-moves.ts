@@ -1,6 +1,7 @@
 import { discardSchema, JetlaneError, type RedriveInput, redriveSchema } from '@jetlane/protocol';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import { assertQueueNamed, assertTask, type Caller } from '../access/caller.js';
 import type { FieldProblem } from '../http/problem.js';
 import { assertDepth, validate } from '../http/validate.js';
 import { filterOf, filterSchema, jobSchema, jobView, letterView, previewSchema } from './dead-letter-view.js';
@@ -52,6 +53,7 @@ export function deadLetterMoveRoutes(gateway: Gateway): ApiRoute[] {
       method: 'POST',
       path: `${DEAD_LETTERS}/redrive`,
       operationId: 'redriveDeadLetters',
+      scope: 'operate',
       tag: 'dead-letters',
       summary: 'Send dead letters back to their lanes',
       description:
@@ -73,6 +75,7 @@ export function deadLetterMoveRoutes(gateway: Gateway): ApiRoute[] {
       method: 'POST',
       path: `${DEAD_LETTERS}/discard`,
       operationId: 'discardDeadLetters',
+      scope: 'operate',
       tag: 'dead-letters',
       summary: 'Throw dead letters away',
       description:
@@ -90,6 +93,7 @@ export function deadLetterMoveRoutes(gateway: Gateway): ApiRoute[] {
       path: `${DEAD_LETTERS}/{task_id}`,
       url: `${DEAD_LETTERS}/*`,
       operationId: 'discardDeadLetter',
+      scope: 'operate',
       tag: 'dead-letters',
       summary: 'Throw one dead letter away',
       description: 'For good. The status of the task stays `dead`.',
@@ -98,8 +102,9 @@ export function deadLetterMoveRoutes(gateway: Gateway): ApiRoute[] {
       problems: [...SERVICE_PROBLEMS, 'dead-letter-not-found'],
       handler: async (request) => {
         const id = (request.params as { '*': string })['*'];
+        assertTask(request.caller, id);
         assertConnected(gateway);
-        await gateway.client.deadLetters.discard(id, { by: request.id });
+        await gateway.client.deadLetters.discard(id, { by: askedBy(request) });
         return { task_id: id, discarded: true };
       },
     },
@@ -112,32 +117,44 @@ async function redrive(gateway: Gateway, request: FastifyRequest, reply: Fastify
   const edits = { ...(Object.hasOwn(body, 'task_data') ? { data: task_data } : {}), ...defined({ base64, contentType: content_type }) };
   const input = checked(redriveSchema, { ...command(body), ...defined({ lane: body.lane }), ...edits });
   assertDepth(task_data, 'task_data');
+  assertSelection(request.caller, input);
   assertConnected(gateway);
   const { deadLetters } = gateway.client;
   const { id, filter, lane, rate, after, all, dryRun } = input;
   if (id === undefined) {
-    const options = defined({ lane, rate, after, all, by: request.id });
+    const options = defined({ lane, rate, after, all, by: askedBy(request) });
     if (dryRun) return preview(await deadLetters.previewRedriveAll(filter ?? {}, options));
     return accept(reply, await deadLetters.redriveAll(filter ?? {}, options));
   }
-  const options = { ...defined({ lane, by: request.id }), ...payloadOf(input) };
+  const options = { ...defined({ lane, by: askedBy(request) }), ...payloadOf(input) };
   const { dryRun: dry_run, id: redriven, ...answer } = await deadLetters[dryRun ? 'previewRedrive' : 'redrive'](id, options);
   return { task_id: redriven, ...answer, ...defined({ dry_run }) };
 }
 
 async function discard(gateway: Gateway, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
-  const { id, filter, rate, after, all, dryRun } = checked(discardSchema, command(validate(discardBody, request.body, 'body')));
+  const input = checked(discardSchema, command(validate(discardBody, request.body, 'body')));
+  assertSelection(request.caller, input);
   assertConnected(gateway);
+  const { id, filter, rate, after, all, dryRun } = input;
   const { deadLetters } = gateway.client;
   if (id === undefined) {
-    const options = defined({ rate, after, all, by: request.id });
+    const options = defined({ rate, after, all, by: askedBy(request) });
     if (dryRun) return preview(await deadLetters.previewDiscardAll(filter ?? {}, options));
     return accept(reply, await deadLetters.discardAll(filter ?? {}, options));
   }
   // Throws when there is none.
   if (dryRun) return { task_id: (await deadLetters.get(id)).id, discarded: false, dry_run: true };
-  return { task_id: (await deadLetters.discard(id, { by: request.id })).id, discarded: true };
+  return { task_id: (await deadLetters.discard(id, { by: askedBy(request) })).id, discarded: true };
 }
+
+/** @throws JetlaneError `forbidden` */
+function assertSelection(caller: Caller, { id, filter }: Pick<RedriveInput, 'id' | 'filter'>): void {
+  if (id === undefined) assertQueueNamed(caller, filter?.queue, 'filter.queue_name');
+  else assertTask(caller, id);
+}
+
+/** Who asks, for the log of the service and for the job. */
+const askedBy = ({ caller, id }: FastifyRequest): string => `${caller.name}, request ${id}`;
 
 function accept(reply: FastifyReply, job: Parameters<typeof jobView>[0]): unknown {
   reply.code(202).header('location', `${DEAD_LETTERS}/jobs/${job.id}`);

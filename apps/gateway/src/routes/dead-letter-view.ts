@@ -89,7 +89,7 @@ export const jobSchema = z
     updated_at: ms,
     error: z.object({ code: z.string(), detail: z.string() }).optional().describe('Why it stopped or failed.'),
     failures: z.array(z.object({ task_id: z.string(), code: z.string(), detail: z.string() })).describe('The first failures.'),
-    by: z.string().optional().describe('Id of the request that began it.'),
+    by: z.string().optional().describe('Who began it, and with which request.'),
   })
   .meta({ id: 'DeadLetterJob' });
 

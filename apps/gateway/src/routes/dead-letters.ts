@@ -2,6 +2,7 @@ import type { DeadLetterDetail } from '@jetlane/protocol';
 import { DEAD_LETTER_LIMITS, JetlaneError } from '@jetlane/protocol';
 import type { FastifyReply } from 'fastify';
 import { z } from 'zod';
+import { assertQueueNamed, assertTask } from '../access/caller.js';
 import { LineStream } from '../batch/line-stream.js';
 import { validate } from '../http/validate.js';
 import { type ApiFilter, detailSchema, detailView, filterOf, filterShape, letterView, pageSchema } from './dead-letter-view.js';
@@ -34,6 +35,7 @@ export function deadLetterRoutes(gateway: Gateway): ApiRoute[] {
       ...common,
       path: DEAD_LETTERS,
       operationId: 'listDeadLetters',
+      scope: 'read',
       summary: 'List dead letters',
       description:
         'Oldest first. All conditions must hold. What a page reads is bounded (10,000 dead letters): with a filter of type, fingerprint or reason it may be empty and still have a `cursor` to go on with.',
@@ -41,6 +43,7 @@ export function deadLetterRoutes(gateway: Gateway): ApiRoute[] {
       answers: { 200: [{ description: 'A page.', schema: pageSchema }] },
       handler: async (request) => {
         const { limit, cursor, ...filter } = validate(listQuery, request.query, 'query');
+        assertQueueNamed(request.caller, filter.queue_name, 'queue_name');
         assertConnected(gateway);
         const page = await gateway.client.deadLetters.list(filterOf(filter), {
           limit: limit ?? DEAD_LETTER_LIMITS.page,
@@ -53,6 +56,7 @@ export function deadLetterRoutes(gateway: Gateway): ApiRoute[] {
       ...common,
       path: `${DEAD_LETTERS}/export`,
       operationId: 'exportDeadLetters',
+      scope: 'read',
       summary: 'Export dead letters as NDJSON',
       description:
         'A line per dead letter, payload included, oldest first, read as fast as you take them. The last line is `{"summary":{…}}`; with `complete: false` it says what went wrong and the `cursor` to go on with. Without that line the export was cut off.',
@@ -60,6 +64,7 @@ export function deadLetterRoutes(gateway: Gateway): ApiRoute[] {
       answers: { 200: [{ description: 'A line per dead letter, then the summary.', schema: detailSchema, contentType: NDJSON }] },
       handler: async (request, reply) => {
         const { cursor, ...filter } = validate(exportQuery, request.query, 'query');
+        assertQueueNamed(request.caller, filter.queue_name, 'queue_name');
         assertConnected(gateway);
         return streamExport(gateway, filter, cursor ?? 0, reply);
       },
@@ -70,6 +75,7 @@ export function deadLetterRoutes(gateway: Gateway): ApiRoute[] {
       // As for status: named parameters are cut off at 100 characters.
       url: `${DEAD_LETTERS}/*`,
       operationId: 'getDeadLetter',
+      scope: 'read',
       summary: 'Show a dead letter',
       description: 'With its payload and with the stacks of its errors.',
       params,
@@ -77,6 +83,7 @@ export function deadLetterRoutes(gateway: Gateway): ApiRoute[] {
       answers: { 200: [{ description: 'The dead letter.', schema: detailSchema }] },
       handler: async (request) => {
         const id = (request.params as { '*': string })['*'];
+        assertTask(request.caller, id);
         assertConnected(gateway);
         return detailView(await gateway.client.deadLetters.get(id));
       },

@@ -2,7 +2,9 @@ import type { NewTask, Receipt } from '@jetlane/client';
 import { type EnqueueRequest, enqueueRequestSchema, isFinal, JetlaneError, toMs } from '@jetlane/protocol';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import { assertQueue } from '../access/caller.js';
 import { assertDepth, validate } from '../http/validate.js';
+import { idempotencyHeaders, idempotencyKey } from './idempotency-key.js';
 import { type ApiRoute, assertConnected, type Gateway } from './route.js';
 import { outcomeSchema, receiptSchema, receiptView, taskView } from './task-view.js';
 
@@ -61,9 +63,11 @@ export async function answerEnqueue(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<unknown> {
+  assertQueue(request.caller, task.queue_name);
   assertConnected(gateway);
   const waitMs = request.url.includes('?') ? validate(waitQuery, request.query, 'query').wait : 0;
-  const receipt = await gateway.client.enqueue(task.queue_name, newTask(task, request.headers));
+  const task_id = idempotencyKey(request, task.task_id);
+  const receipt = await gateway.client.enqueue(task.queue_name, newTask({ ...task, task_id }, request.headers));
   gateway.counter.stored(receipt);
   if (waitMs > 0) {
     const outcome = await awaitOutcome(gateway, receipt, waitMs, reply);
@@ -108,6 +112,7 @@ export const ENQUEUE_PROBLEMS: ApiRoute['problems'] = [
   'no-responders',
   'not-connected',
   'connection-closed',
+  'request-timeout',
   'publish-refused',
 ];
 
@@ -117,11 +122,13 @@ export function enqueueRoute(gateway: Gateway): ApiRoute {
     method: 'POST',
     path: '/api/queue/enqueue',
     operationId: 'enqueue',
+    scope: 'produce',
     tag: 'tasks',
     summary: 'Enqueue a task',
     description:
-      'Answers when the task is durably stored. `task_id` is an idempotency key: the same request twice gives the first task with `duplicate: true`. A `traceparent` header is passed on to the task.',
+      'Answers when the task is durably stored. `task_id`, or the header `Idempotency-Key`, is an idempotency key: the same request twice gives the first task with `duplicate: true`. A `traceparent` header is passed on to the task.',
     query: waitQuery,
+    headers: idempotencyHeaders,
     body: {
       'application/json': {
         schema: enqueueRequestSchema,

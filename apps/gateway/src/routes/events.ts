@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import { isQueueName, JetlaneError, parseTaskId } from '@jetlane/protocol';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import { assertQueueNamed, assertTask } from '../access/caller.js';
 import { eventStream } from '../events/event-stream.js';
 import { validate } from '../http/validate.js';
 import { type ApiRoute, assertConnected, type Gateway } from './route.js';
@@ -36,6 +37,7 @@ export function eventsRoute(gateway: Gateway): ApiRoute {
   return {
     method: 'GET',
     path: '/api/v1/events',
+    scope: 'read',
     operationId: 'events',
     tag: 'tasks',
     summary: 'Follow queues and tasks live',
@@ -45,6 +47,8 @@ export function eventsRoute(gateway: Gateway): ApiRoute {
     problems: ['invalid-argument', 'unknown-queue', 'too-many-streams', 'not-connected', 'request-timeout', 'jetstream-api'],
     handler: async (request, reply) => {
       const wanted = validate(query, request.query, 'query');
+      if (wanted.task !== undefined) assertTask(request.caller, wanted.task);
+      if (wanted.task === undefined || wanted.queue !== undefined) assertQueueNamed(request.caller, wanted.queue, 'queue');
       const after = lastEventId(request);
       assertConnected(gateway);
       if (wanted.queue !== undefined) await gateway.client.definition(wanted.queue);

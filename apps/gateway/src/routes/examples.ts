@@ -2,6 +2,7 @@ import { enqueueRequestSchema } from '@jetlane/protocol';
 import { z } from 'zod';
 import { validate } from '../http/validate.js';
 import { answerEnqueue, ENQUEUE_ANSWERS, ENQUEUE_PROBLEMS, waitQuery } from './enqueue.js';
+import { idempotencyHeaders } from './idempotency-key.js';
 import type { ApiRoute, Gateway } from './route.js';
 
 const { queue_name, priority, delay, task_id } = enqueueRequestSchema.shape;
@@ -95,10 +96,12 @@ function exampleRoute(gateway: Gateway, { path, operationId, summary, taskType, 
     method: 'POST',
     path: `/api/queue/example/${path}`,
     operationId,
+    scope: 'produce',
     tag: 'examples',
     summary,
     description: `Enqueues a \`${taskType}\` task. Default queue \`${queue}\`, default priority ${lane.toUpperCase()}.`,
     query: waitQuery,
+    headers: idempotencyHeaders,
     body: { 'application/json': { schema, example } },
     answers: ENQUEUE_ANSWERS,
     problems: ENQUEUE_PROBLEMS,

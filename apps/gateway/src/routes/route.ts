@@ -1,16 +1,18 @@
 import type { TaskClient } from '@jetlane/client';
 import type { Connection } from '@jetlane/jetstream';
-import { type ErrorCode, JetlaneError } from '@jetlane/protocol';
+import { type ErrorCode, JetlaneError, type Scope } from '@jetlane/protocol';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 import type { z } from 'zod';
 import type { EnqueueCounter } from '../enqueue-counter.js';
+import type { BrokerWatch } from '../overload/broker-watch.js';
 import type { StatsSource } from '../stats/source.js';
 
 /** What routes work with. */
 export interface Gateway {
   readonly client: TaskClient;
   readonly connection: Connection;
+  readonly broker: BrokerWatch;
   readonly stats: StatsSource;
   readonly counter: EnqueueCounter;
   readonly logger: Logger;
@@ -35,10 +37,14 @@ export interface ApiRoute {
   readonly url?: string;
   readonly operationId: string;
   readonly tag: string;
+  /** Scope that the caller needs. */
+  readonly scope: Scope;
   readonly summary: string;
   readonly description: string;
   readonly params?: z.ZodObject;
   readonly query?: z.ZodObject;
+  /** Headers that it reads, by their names. */
+  readonly headers?: z.ZodObject;
   /** Bodies by content type. */
   readonly body?: Readonly<Record<string, { readonly schema: z.ZodType; readonly example?: unknown }>>;
   /** It may be left out. */
@@ -52,11 +58,11 @@ export interface ApiRoute {
 }
 
 /**
- * Refuses at once what would wait for a broker that is away: callers hold a connection open meanwhile.
- * @throws JetlaneError `not-connected`
+ * Refuses at once what would wait for a broker that is away or stands still: callers hold a connection open meanwhile.
+ * @throws JetlaneError `not-connected`, `request-timeout`
  */
-export function assertConnected({ connection }: Pick<Gateway, 'connection'>): void {
-  if (connection.state === 'connected') return;
+export function assertConnected({ connection, broker }: Pick<Gateway, 'connection' | 'broker'>): void {
+  if (connection.state === 'connected') return broker.assertAnswering();
   throw new JetlaneError(
     'not-connected',
     'the gateway has no connection to NATS at this moment and is rebuilding it; nothing was stored, try again',

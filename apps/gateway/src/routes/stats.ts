@@ -1,5 +1,6 @@
 import { isQueueName, JetlaneError, UnknownQueueError } from '@jetlane/protocol';
 import { z } from 'zod';
+import { assertQueue, mayUse } from '../access/caller.js';
 import { statsSchema } from '../stats/view.js';
 import { type ApiRoute, assertConnected, type Gateway } from './route.js';
 
@@ -19,12 +20,14 @@ export function statsRoutes(gateway: Gateway): ApiRoute[] {
       ...common,
       path: '/api/queue/stats',
       operationId: 'stats',
+      scope: 'read',
       summary: 'Figures of all queues',
       description,
       problems: ['not-connected', 'request-timeout', 'jetstream-api'],
-      handler: async () => {
+      handler: async ({ caller }) => {
         assertConnected(gateway);
-        return gateway.stats.read();
+        const stats = await gateway.stats.read();
+        return caller.queues ? { ...stats, queues: stats.queues.filter(({ queue_name }) => mayUse(caller, queue_name)) } : stats;
       },
     },
     {
@@ -32,12 +35,14 @@ export function statsRoutes(gateway: Gateway): ApiRoute[] {
       path: '/api/queue/stats/{queue_name}',
       url: '/api/queue/stats/:queue_name',
       operationId: 'queueStats',
+      scope: 'read',
       summary: 'Figures of one queue',
       description,
       params: z.object({ queue_name: z.string() }),
       problems: ['invalid-argument', 'unknown-queue', 'not-connected', 'request-timeout', 'jetstream-api'],
       handler: async (request) => {
         const { queue_name } = request.params as { queue_name: string };
+        assertQueue(request.caller, queue_name);
         return readQueue(gateway, queue_name);
       },
     },

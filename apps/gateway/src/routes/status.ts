@@ -1,5 +1,5 @@
-import { parseTaskId } from '@jetlane/protocol';
 import { z } from 'zod';
+import { assertTask } from '../access/caller.js';
 import { type ApiRoute, assertConnected, type Gateway } from './route.js';
 import { taskSchema, taskView } from './task-view.js';
 
@@ -13,6 +13,7 @@ export function statusRoute(gateway: Gateway): ApiRoute {
     // The router cuts named parameters off at 100 characters; a task id may have 193.
     url: '/api/queue/status/*',
     operationId: 'status',
+    scope: 'read',
     tag: 'tasks',
     summary: 'Look a task up',
     description:
@@ -22,7 +23,7 @@ export function statusRoute(gateway: Gateway): ApiRoute {
     problems: ['invalid-argument', 'task-not-found', 'not-connected', 'request-timeout', 'no-responders', 'jetstream-api'],
     handler: async (request) => {
       const id = (request.params as { '*': string })['*'];
-      parseTaskId(id);
+      assertTask(request.caller, id);
       assertConnected(gateway);
       return taskView(await gateway.client.status(id));
     },

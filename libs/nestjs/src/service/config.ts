@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import { type ConnectOptions } from '@jetlane/jetstream';
 import { JetlaneError, Names } from '@jetlane/protocol';
 import { z } from 'zod';
+import type { TlsFiles } from './tls.js';
 
 /** Settings that every service of the platform has. */
 export interface ServiceConfig {
@@ -24,6 +25,8 @@ export interface ServiceConfig {
   readonly pool?: { readonly min: number; readonly max: number };
   /** What the operator should know about the environment: variables of an earlier system, with their successors. */
   readonly notices?: readonly string[];
+  /** The HTTP server speaks TLS with this certificate. Default: plain HTTP. */
+  readonly tls?: TlsFiles;
 }
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
@@ -155,7 +158,7 @@ export function assertCredentials(config: Pick<ServiceConfig, 'host' | 'apiKeys'
   if (isLoopback(config.host) || config.apiKeys.length > 0) return;
   throw new JetlaneError(
     'invalid-configuration',
-    `HOST=${config.host} lets other machines in, but JETLANE_API_KEYS names no key; set JETLANE_API_KEYS (comma separated), or HOST=127.0.0.1`,
+    `HOST=${config.host} lets other machines in, but JETLANE_API_KEYS names no key; set JETLANE_API_KEYS (comma separated), JETLANE_API_KEYS_FILE or JETLANE_JWT_JWKS, or HOST=127.0.0.1`,
     { details: { issues: [{ variable: 'JETLANE_API_KEYS', message: 'needed when HOST is not a loopback address' }] } },
   );
 }

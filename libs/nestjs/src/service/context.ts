@@ -29,6 +29,15 @@ export interface ServiceContext<C extends ServiceConfig = ServiceConfig> {
   readonly metrics: ServiceMetrics;
 }
 
+/** Options of the Fastify server that a service may set. */
+export type FastifyOptions = Pick<
+  FastifyServerOptions,
+  'frameworkErrors' | 'requestTimeout' | 'keepAliveTimeout' | 'routerOptions' | 'trustProxy'
+> & {
+  /** Headers of a request must be complete within this time, ms. Default 30,000. */
+  readonly headersTimeout?: number;
+};
+
 /** A service of the platform. */
 export interface ServiceOptions<C extends ServiceConfig = ServiceConfig> {
   /** The settings, or what reads them: then wrong settings are told like any other error at the start. */
@@ -49,7 +58,7 @@ export interface ServiceOptions<C extends ServiceConfig = ServiceConfig> {
   /** Longest request body in bytes. Default 1 MiB. */
   readonly bodyLimit?: number;
   /** Further options of the Fastify server, such as `frameworkErrors`; `requestTimeout: 0` lets bodies take any time. */
-  readonly fastify?: Pick<FastifyServerOptions, 'frameworkErrors' | 'requestTimeout' | 'routerOptions'>;
+  readonly fastify?: FastifyOptions | ((config: C) => FastifyOptions);
   /** The service checks `Host` itself. Default false: on a loopback address only hosts that name this machine are served. */
   readonly guardsHost?: boolean;
 }

@@ -7,3 +7,5 @@ export { namesThisMachine } from './host-guard.js';
 export { createLogger } from './logger.js';
 export { type MetricsSource, ServiceMetrics } from './metrics.js';
 export { type RunningService, runService, startService } from './run-service.js';
+export type { TlsFiles } from './tls.js';
+export { FileWatch } from './watch-files.js';

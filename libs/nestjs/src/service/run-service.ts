@@ -17,7 +17,9 @@ import { serviceModule } from './service.module.js';
 import { ShutdownOnSignal } from './shutdown.js';
 import { explainStartError } from './start-error.js';
 import { StartingServer } from './starting-server.js';
+import { readTls, reloadTls } from './tls.js';
 import { startTracing } from './tracing.js';
+import { FileWatch } from './watch-files.js';
 
 const SHUTDOWN_TIMEOUT_MS = 25_000;
 const BODY_LIMIT = 1_048_576;
@@ -29,9 +31,11 @@ const TIMEOUTS = {
   keepAliveTimeout: 72_000,
   /** A whole request with its body. */
   requestTimeout: 30_000,
-  /** Headers, also the first ones of a new connection. Node looks at these limits every 30 s unless told. */
-  http: { headersTimeout: 30_000, connectionsCheckingInterval: 5_000 },
 } as const;
+/** Headers, also the first ones of a new connection. */
+const HEADERS_TIMEOUT_MS = 30_000;
+/** Node looks at its limits every 30 s unless told. */
+const CHECK_MS = 5_000;
 
 /** A service that runs. */
 export interface RunningService<C extends ServiceConfig = ServiceConfig> {
@@ -89,10 +93,12 @@ export async function startService<C extends ServiceConfig>(options: ServiceOpti
   const config = typeof options.config === 'function' ? options.config() : options.config;
   const logger = givenLogger ?? createLogger(config);
   for (const notice of config.notices ?? []) logger.warn({ notice }, 'configuration:outdated');
+  const tlsWatch = config.tls && new FileWatch([config.tls.certFile, config.tls.keyFile]);
   const starting = await StartingServer.listen(config);
   const port = starting.port;
   const telemetry = startTelemetry(config);
   const cleanUp = async (): Promise<void> => {
+    tlsWatch?.stop();
     await Promise.all([starting.close(), telemetry.stop()]);
   };
   try {
@@ -100,9 +106,11 @@ export async function startService<C extends ServiceConfig>(options: ServiceOpti
     const components = await createComponents(options, context);
     const app = await startApp(options, context, components);
     await listen(app, starting, { port, host: config.host });
-    const url = `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`;
+    const url = `${config.tls ? 'https' : 'http'}://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`;
+    if (config.tls && tlsWatch) reloadTls(app.getHttpServer(), config.tls, tlsWatch, logger);
     logger.info({ url }, 'service:started');
-    return { context, app, url, stop: () => app.close().finally(cleanUp), abort: () => abortAll(components) };
+    const stop = (): Promise<void> => app.close().finally(cleanUp);
+    return { context, app, url, stop, abort: () => abortAll(components) };
   } catch (error) {
     await cleanUp();
     throw error;
@@ -148,6 +156,18 @@ async function createComponents<C extends ServiceConfig>(options: ServiceOptions
   }
 }
 
+function serverOptions<C extends ServiceConfig>({ bodyLimit = BODY_LIMIT, fastify }: ServiceOptions<C>, config: C) {
+  const { headersTimeout = HEADERS_TIMEOUT_MS, ...given } = (typeof fastify === 'function' ? fastify(config) : fastify) ?? {};
+  const limits = { headersTimeout, connectionsCheckingInterval: Math.min(CHECK_MS, headersTimeout / 2) };
+  return {
+    bodyLimit,
+    forceCloseConnections: 'idle',
+    ...TIMEOUTS,
+    ...given,
+    ...(config.tls ? { https: { ...readTls(config.tls), ...limits } } : { http: limits }),
+  } as const;
+}
+
 function abortAll(components: readonly Component[]): boolean {
   for (const component of components) component.abort?.();
   return components.some(({ abort }) => abort !== undefined);
@@ -165,8 +185,7 @@ async function startApp<C extends ServiceConfig>(
   let app: NestFastifyApplication | undefined;
   try {
     const module = serviceModule(context, components, options.module?.(context));
-    const bodyLimit = options.bodyLimit ?? BODY_LIMIT;
-    const adapter = new FastifyAdapter({ bodyLimit, forceCloseConnections: 'idle', ...TIMEOUTS, ...options.fastify });
+    const adapter = new FastifyAdapter(serverOptions(options, context.config));
     app = await NestFactory.create<NestFastifyApplication>(module, adapter, {
       logger: new NestLogger(context.logger),
       abortOnError: false,

@@ -1,5 +1,7 @@
-import { createServer, type Server } from 'node:http';
+import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { ServiceConfig } from './config.js';
+import { readTls } from './tls.js';
 
 /**
  * Answers on the service's port until the application does: `/health/live` with 200, everything else with 503. So a process
@@ -9,8 +11,8 @@ export class StartingServer {
   private constructor(private readonly server: Server) {}
 
   /** @throws the listen error, as in `EADDRINUSE` */
-  static listen({ host, port }: Pick<ServiceConfig, 'host' | 'port'>): Promise<StartingServer> {
-    const server = createServer((request, response) => {
+  static listen({ host, port, tls }: Pick<ServiceConfig, 'host' | 'port' | 'tls'>): Promise<StartingServer> {
+    const answer: RequestListener = (request, response) => {
       const live = request.url === '/health/live';
       response.writeHead(live ? 200 : 503, {
         'content-type': 'application/json',
@@ -18,7 +20,8 @@ export class StartingServer {
         ...(live ? {} : { 'retry-after': '1' }),
       });
       response.end(JSON.stringify(live ? { status: 'ok', info: {}, error: {}, details: {} } : { status: 'starting' }));
-    });
+    };
+    const server = tls ? createTlsServer(readTls(tls), answer) : createServer(answer);
     return new Promise((resolve, reject) => {
       server.once('error', reject);
       server.listen(port, host, () => resolve(new StartingServer(server)));

@@ -1,10 +1,22 @@
 import type { z } from 'zod';
 import type { ErrorCode } from '../errors.js';
 
-/** What a caller must be allowed to do, from least to most; each holds the ones before it but `produce`, which stands alone. */
+/** What a caller must be allowed to do. `operate` holds `read`, `admin` holds all; `produce` holds nothing else. */
 export const SCOPES = ['produce', 'read', 'operate', 'admin'] as const;
 /** One of {@link SCOPES}. */
 export type Scope = (typeof SCOPES)[number];
+
+const HOLDS: Readonly<Record<Scope, readonly Scope[]>> = {
+  produce: ['produce'],
+  read: ['read'],
+  operate: ['operate', 'read'],
+  admin: SCOPES,
+};
+
+/** All scopes that the given ones hold. */
+export function heldScopes(given: Iterable<Scope>): ReadonlySet<Scope> {
+  return new Set([...given].flatMap((scope) => HOLDS[scope]));
+}
 
 /** Where a command is found over HTTP. */
 export interface CommandRoute {
@@ -27,8 +39,15 @@ export interface Command<I extends z.ZodObject = z.ZodObject, O extends z.ZodTyp
   readonly tag: string;
   readonly summary: string;
   readonly description: string;
-  /** Scope that the caller needs. An input with a field `queue` concerns that queue only. */
+  /** Scope that the caller needs. */
   readonly scope: Scope;
+  /**
+   * The queues that an input concerns: a caller who is limited to some queues must be allowed all of them, and at least one must be
+   * named. Default: see {@link queuesOfInput}.
+   */
+  readonly queuesOf?: (input: z.output<I>) => readonly string[];
+  /** The part of an answer that a caller may see who is limited to some queues; with it no queue need be named. */
+  readonly visible?: (output: z.output<O>, allows: (queue: string) => boolean) => z.output<O>;
   readonly input: I;
   readonly output: O;
   /** Codes that it may answer beside `invalid-argument`, `unauthorized`, `forbidden`, `service-unavailable` and `internal`. */
@@ -48,6 +67,29 @@ export type CommandOutput<C extends Command> = z.output<C['output']>;
 /** Keeps the types of a command's schemas. */
 export function defineCommand<I extends z.ZodObject, O extends z.ZodType>(command: Command<I, O>): Command<I, O> {
   return command;
+}
+
+/** Fields that hold the name of a queue: `queue`, `queue_name`, `toQueue`, `to_queue`. */
+const QUEUE_FIELD = /^queue(_name)?$|_queue$|Queue$/;
+/** Fields that the caller fills as it likes: what they hold is nobody's queue. */
+const PAYLOAD_FIELDS: ReadonlySet<string> = new Set(['data', 'task_data']);
+
+/**
+ * The queues that an input of a command concerns; empty when it names none. Unless the command says otherwise: the fields `queue`,
+ * `queue_name`, `…Queue` and `…_queue` at any depth but in a payload, and the queues of `task_id`.
+ */
+export function queuesOfInput(command: Pick<Command, 'queuesOf'>, input: Readonly<Record<string, unknown>>): readonly string[] {
+  return command.queuesOf ? command.queuesOf(input) : queuesNamed(input);
+}
+
+function queuesNamed(input: object): string[] {
+  return Object.entries(input).flatMap(([field, value]: [string, unknown]) => {
+    if (PAYLOAD_FIELDS.has(field)) return [];
+    if (typeof value === 'object' && value !== null) return queuesNamed(value);
+    if (typeof value !== 'string') return [];
+    if (field === 'task_id') return [value.slice(0, Math.max(0, value.indexOf('.')))];
+    return QUEUE_FIELD.test(field) ? [value] : [];
+  });
 }
 
 /** Header that names the caller of a command, for the audit: a key's name, a token's subject, a host. */

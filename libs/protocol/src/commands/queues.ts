@@ -49,6 +49,7 @@ export const QUEUE_COMMANDS = {
     scope: 'read',
     input: z.strictObject({}),
     output: z.object({ items: z.array(storedDefinitionSchema) }),
+    visible: ({ items }, allows) => ({ items: items.filter(({ definition }) => allows(definition.name)) }),
     problems: [],
     http: { method: 'GET', path: '/queues' },
   }),
