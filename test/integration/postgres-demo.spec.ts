@@ -116,6 +116,9 @@ describe('npm run demo', () => {
   });
 
   it('says so when there is no gateway', async () => {
-    expect(await demo('http://127.0.0.1:1', '--stall', '1')).toMatchObject({ code: 2, output: expect.stringContaining('no Jetlane gateway answers') });
+    expect(await demo('http://127.0.0.1:1', '--stall', '1')).toMatchObject({
+      code: 2,
+      output: expect.stringContaining('no Jetlane gateway answers'),
+    });
   });
 });
