@@ -36,8 +36,8 @@ export class Gateway {
         `no Jetlane gateway answers at ${this.url.origin}; start the platform with "npm start", or name another one with --url`,
         2,
       );
-    await this.#patiently(() => this.#call('GET', '/health/live'), GREETING_MS, missing);
-    await this.#patiently(() => this.#call('GET', '/api/queue/stats'), GREETING_MS);
+    await this.#patiently(() => this.#call('GET', '/health/live'), Math.min(GREETING_MS, this.patienceMs), missing);
+    await this.#patiently(() => this.#call('GET', '/api/queue/stats'), Math.min(GREETING_MS, this.patienceMs));
   }
 
   /**

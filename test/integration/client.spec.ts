@@ -5,6 +5,7 @@ import {
   headerValue,
   type JetlaneError,
   LANES,
+  type Lane,
   parseRetryHeader,
   parseTaskHeaders,
   type QueueDefinition,
@@ -262,8 +263,8 @@ describe('enqueueMany', () => {
   });
 
   it.each([
-    ['one lane', () => 'normal'],
-    ['two lanes in turn', (n: number) => (n % 2 ? 'high' : 'normal')],
+    ['one lane', (): Lane => 'normal'],
+    ['two lanes in turn', (n: number): Lane => (n % 2 ? 'high' : 'normal')],
   ] as const)('beyond the depth of %s, exactly as many are accepted as fit, and exactly those are stored', async (_what, laneOf) => {
     const queue = `deep-${_what.length}`;
     await ensureQueue(all.connection, { name: queue, maxDepth: 10 });

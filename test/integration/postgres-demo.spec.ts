@@ -2,7 +2,6 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Database } from '@jetlane/postgres';
 import { type PostgresServer, startPostgres, waitUntil } from '@jetlane/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -84,7 +83,7 @@ describe('npm run demo', () => {
     const running = demo(url, '--tasks', '3000');
     await halfway();
     gateway?.halt();
-    await sleep(2000);
+    expect(await waitUntil(() => (gateway?.unanswered ?? 0) > 1, { timeoutMs: 30_000 }), 'it goes on asking').toBe(true);
     gateway?.work();
     expect(await running).toMatchObject({ code: 0, output: expect.stringContaining('RIGHT') });
   });
@@ -117,6 +116,9 @@ describe('npm run demo', () => {
   });
 
   it('says so when there is no gateway', async () => {
-    expect(await demo('http://127.0.0.1:1')).toMatchObject({ code: 2, output: expect.stringContaining('no Jetlane gateway answers') });
+    expect(await demo('http://127.0.0.1:1', '--stall', '1')).toMatchObject({
+      code: 2,
+      output: expect.stringContaining('no Jetlane gateway answers'),
+    });
   });
 });

@@ -1,9 +1,12 @@
+import { EventEmitter, once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createInterface } from 'node:readline';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { createHandlers, type Database } from '@jetlane/postgres';
 import { taskContext } from './postgres-fixture.js';
+
+/** How long a caller of a single task waits for its result. */
+const WAIT_MS = 1000;
 
 interface Line {
   readonly task_type: string;
@@ -38,7 +41,11 @@ export interface Faults {
  */
 export class FaultyGateway {
   readonly tasks = new Map<string, Task>();
+  /** How many callers waited for a task in vain. */
+  unanswered = 0;
   readonly #waiting: Task[] = [];
+  /** `work`: there may be something to do; `<key>`: the task has ended. */
+  readonly #news = new EventEmitter().setMaxListeners(0);
   readonly #server = createServer((request, response) => void this.#route(request, response));
   #working = true;
   #seen = 0;
@@ -62,6 +69,7 @@ export class FaultyGateway {
 
   halt(): void {
     this.#working = false;
+    this.#news.emit('work');
   }
 
   async stop(): Promise<void> {
@@ -73,7 +81,7 @@ export class FaultyGateway {
   async #worker(handlers: ReturnType<typeof createHandlers>): Promise<void> {
     while (this.#working) {
       const task = this.#waiting.shift();
-      if (!task) await sleep(2);
+      if (!task) await once(this.#news, 'work');
       else await this.#run(handlers, task);
     }
   }
@@ -82,12 +90,15 @@ export class FaultyGateway {
     const nth = task.task_type === 'credit_purchase' ? ++this.#seen : 1;
     if (this.faults.loseEvery && nth % this.faults.loseEvery === 0) {
       Object.assign(task, { state: 'dead', error: { message: 'lost on purpose' } });
-      return;
+      return void this.#news.emit(task.key);
     }
     const run = async () => await handlers[task.task_type]?.(task.task_data, taskContext(task.task_type, { key: task.key }));
     const results = await Promise.all(Array.from({ length: this.faults.repeatEvery && nth % this.faults.repeatEvery === 0 ? 2 : 1 }, run));
     if (!this.#working) this.#waiting.push(task);
-    else Object.assign(task, { state: 'completed', result: results[0] });
+    else {
+      Object.assign(task, { state: 'completed', result: results[0] });
+      this.#news.emit(task.key);
+    }
   }
 
   async #route(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -127,7 +138,8 @@ export class FaultyGateway {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const task = this.#add(JSON.parse(Buffer.concat(chunks).toString()) as Line, true);
-    for (let i = 0; i < 100 && task?.state === 'queued'; i++) await sleep(10);
+    const patience = { signal: AbortSignal.timeout(WAIT_MS) };
+    if (task?.state === 'queued') await once(this.#news, task.key, patience).catch(() => this.unanswered++);
     return { task_id: `high_priority.${task?.key}`, state: task?.state, ...(task?.result !== undefined && { result: task.result }) };
   }
 
@@ -138,6 +150,7 @@ export class FaultyGateway {
     this.tasks.set(key, task);
     if (first) this.#waiting.unshift(task);
     else this.#waiting.push(task);
+    this.#news.emit('work');
     return task;
   }
 }

@@ -1,6 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { createDatabase, type Database, InboxJanitor, isDatabaseAway, migrate, purgeInbox, withInbox } from '@jetlane/postgres';
-import { type PostgresServer, startPostgres } from '@jetlane/testing';
+import { type PostgresServer, startPostgres, waitUntil } from '@jetlane/testing';
 import { sql } from 'kysely';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 
@@ -76,7 +75,7 @@ describe('withInbox', () => {
   });
 
   it('runs a task once under 20 concurrent runs, and all get its result', async () => {
-    const db = await database({ maxConnections: 20 });
+    const db = await database({ maxConnections: 21 });
     const task = taskContext('bonus');
     let runs = 0;
     const results = await Promise.all(
@@ -84,7 +83,7 @@ describe('withInbox', () => {
         withInbox(db, { ...task, attempt: i + 1 }, async (trx) => {
           runs++;
           const row = await addTen(trx);
-          await sleep(20);
+          await waitsForLock(db);
           return row;
         }),
       ),
@@ -174,7 +173,7 @@ describe('withInbox', () => {
       const task = taskContext('bonus');
       const slowly = async (trx: Database) => {
         const row = await addTen(trx);
-        await sleep(100);
+        await waitsForLock(first);
         return row;
       };
       const results = await Promise.all(Array.from({ length: 5 }, () => withInbox(db, task, slowly)));
@@ -260,10 +259,7 @@ describe('purge', () => {
 });
 
 async function waitsForLock(db: Database): Promise<void> {
-  for (let round = 0; round < 200; round++) {
-    const { rows } = await sql`select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()`.execute(db);
-    if (rows.length > 0) return;
-    await sleep(10);
-  }
-  throw new Error('nobody waits for a lock');
+  const waiting = sql`select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()`;
+  const somebody = async () => (await waiting.execute(db)).rows.length > 0;
+  expect(await waitUntil(somebody, { timeoutMs: 30_000, everyMs: 10 }), 'somebody waits for a lock').toBe(true);
 }

@@ -1,7 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { TaskClient } from '@jetlane/client';
-import { type RunningService, startService } from '@jetlane/nestjs/service';
+import { type RunningService, type ServiceContext, startService } from '@jetlane/nestjs/service';
 import { type NatsServer, type PostgresServer, startNatsServer, startPostgres, waitUntil } from '@jetlane/testing';
+import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { readWorkerConfig, type WorkerHostConfig } from '../../apps/worker/src/config.js';
 import { WorkerHost } from '../../apps/worker/src/worker-host.js';
@@ -10,6 +10,8 @@ import { emptyDatabase } from './postgres-fixture.js';
 let nats: NatsServer;
 let postgres: PostgresServer;
 const services: RunningService<WorkerHostConfig>[] = [];
+/** What the hosts logged. */
+const logged: string[] = [];
 
 beforeAll(async () => {
   [nats, postgres] = await Promise.all([startNatsServer(), startPostgres()]);
@@ -22,11 +24,10 @@ afterAll(async () => {
 });
 
 async function startHost(databaseUrl: string, namespace: string) {
-  const env = { NATS_URL: nats.url, JETLANE_NAMESPACE: namespace, DATABASE_URL: databaseUrl, WORKER_PORT: '0', LOG_LEVEL: 'silent' };
-  const service = await startService<WorkerHostConfig>({
-    config: readWorkerConfig(env),
-    components: (context) => [new WorkerHost(context)],
-  });
+  const env = { NATS_URL: nats.url, JETLANE_NAMESPACE: namespace, DATABASE_URL: databaseUrl, WORKER_PORT: '0' };
+  const logger = pino({}, { write: (line: string) => logged.push(line) });
+  const options = { config: readWorkerConfig(env), components: (context: ServiceContext<WorkerHostConfig>) => [new WorkerHost(context)] };
+  const service = await startService<WorkerHostConfig>(options, logger);
   services.push(service);
   return { service, client: new TaskClient(service.context.connection) };
 }
@@ -75,7 +76,7 @@ describe('the worker host', () => {
     const late = await startPostgres({ durable: true });
     await killAndWait(late);
     const starting = startHost(late.url, 'host-late');
-    await sleep(1500);
+    expect(await waitUntil(() => logged.some((line) => line.includes('database:awaited')), { timeoutMs: 30_000 })).toBe(true);
     await late.start();
     const { client, service } = await starting;
     const first = await client.enqueue('default', { type: 'credit_purchase', data: { user_id: 'u', amount: 1 } });

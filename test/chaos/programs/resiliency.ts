@@ -1,4 +1,5 @@
 import { connect } from '@jetlane/jetstream';
+import { Queues } from '../../../apps/resiliency/src/queues.js';
 import { Resiliency } from '../../../apps/resiliency/src/resiliency.js';
 import { Sweeper } from '../../../apps/resiliency/src/sweeper.js';
 import type { ResiliencyInput } from './inputs.js';
@@ -12,5 +13,7 @@ if (off.has('sweeper')) Sweeper.prototype.start = () => undefined;
 const connection = await connect({ servers: input.url, namespace: input.namespace, replicas: input.replicas });
 switchOffInConnection(connection, off);
 endWithParent();
-await new Resiliency(connection, { log: { warn: () => undefined } }).start();
+const queues = new Queues(connection);
+await queues.start();
+await new Resiliency(connection, { queues, log: { warn: () => undefined } }).start();
 say('started');
