@@ -77,6 +77,7 @@ export class TaskEvents {
     private position: number,
   ) {}
 
+  /** Begins behind `after`, or with what happens from now on. @throws JetlaneError `invalid-argument` where `id` is no id; `request-timeout`, `not-connected` */
   static async open(connection: Connection, head: RecordHead, { queue, id, after }: TaskEventOptions): Promise<TaskEvents> {
     const { names } = connection;
     const task = id === undefined ? undefined : parseTaskId(id);

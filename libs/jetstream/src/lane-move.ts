@@ -26,8 +26,10 @@ const KEPT_ID = 'Moved-Msg-Id';
 /** In the side stream's metadata: until when somebody had paused the lane, ISO 8601. */
 const PAUSED_UNTIL = 'jetlane-paused-until';
 
+/** Steps of a move, in their order: each is told of when it is done and confirmed by the server. */
 export type MoveStep = 'side' | 'held' | 'sealed' | 'copied' | 'deleted' | 'made' | 'filled' | 'open';
 
+/** How a lane is moved to another storage. */
 export interface MoveOptions {
   /** How long workers may take to finish what they hold; then it is given up, and the lane goes on as it was. Default 10 s. */
   readonly drainMs?: number;

@@ -2,6 +2,7 @@ import type { Connection } from './connection.js';
 import type { StoredMessage } from './stored.js';
 import { directGetBatch } from './stored-batch.js';
 
+/** Which messages of a stream to read from its end. */
 export interface BackRequest {
   /** Only messages whose subject matches. */
   readonly subject: string;

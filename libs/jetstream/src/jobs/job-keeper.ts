@@ -4,6 +4,7 @@ import type { Connection } from '../connection.js';
 import { JobRun, type JobRunOptions } from './job-run.js';
 import { type Job, JobStore, type JobVersion, type StoredJob } from './job-store.js';
 
+/** What the jobs do, where they are stored, and when one counts as left behind. */
 export interface JobKeeperOptions<J extends Job> extends Omit<JobRunOptions<J>, 'runner'> {
   /** Full name of the bucket that holds the jobs. */
   readonly bucket: string;
@@ -31,6 +32,7 @@ export class JobKeeper<J extends Job> {
     private readonly options: JobKeeperOptions<J>,
   ) {}
 
+  /** Opens the bucket, creating it when it is missing, and from then on takes over jobs that stand still. @throws JetlaneError `jetstream-api`, `not-connected` */
   async start(): Promise<void> {
     this.store = await JobStore.open<J>(this.connection, this.options.bucket);
     const { ready, stop } = await this.store.watch(({ key, value, revision }) => {
@@ -52,7 +54,7 @@ export class JobKeeper<J extends Job> {
     await Promise.all([...this.running.values()].map(({ done }) => done));
   }
 
-  /** @throws JetlaneError `too-many-jobs` */
+  /** Checks that another job may run: 20 may at once, of all processes together. @throws JetlaneError `too-many-jobs` */
   async assertRoom(): Promise<void> {
     const others = (await this.opened().all()).filter(({ job }) => job.state === 'running').length;
     if (others >= MOST_RUNNING)
@@ -80,7 +82,7 @@ export class JobKeeper<J extends Job> {
     return publicJob(job);
   }
 
-  /** @throws JetlaneError `job-not-found` */
+  /** A job as it was stored last, which is up to a second old. @throws JetlaneError `job-not-found` */
   async get(id: string): Promise<J> {
     const found = isJobId(id) ? await this.opened().get(id) : undefined;
     if (!found) throw unknownJob(id);

@@ -2,8 +2,11 @@ import { JetlaneError } from '@jetlane/protocol';
 import type { Connection } from '../connection.js';
 import type { Job, JobStore, JobVersion, StoredJob } from './job-store.js';
 
+/** Where jobs tell of their begin, end and failures; a pino logger fits. */
 export interface JobLog {
+  /** A job began or ended. @param event as in `dead-letters:job-ended` */
   info(facts: object, event: string): void;
+  /** A job failed, or its progress could not be written. */
   warn(facts: object, event: string): void;
 }
 
@@ -93,6 +96,7 @@ export class JobRun<J extends Job> {
     this.current = { ...this.current, ...progress };
   }
 
+  /** Ends the job; stored when the work returns. @param error why it failed: its message is kept, and its code where it is a JetlaneError */
   end(state: Job['state'], error?: unknown): void {
     const code = error instanceof JetlaneError ? error.code : 'internal';
     this.current = { ...this.current, state, ...(error === undefined ? {} : { error: { code, message: messageOf(error) } }) };

@@ -19,6 +19,7 @@ export class FileWatch {
     this.timer = setInterval(() => void this.look(onChange), EVERY_MS).unref();
   }
 
+  /** Looks no more; a look that is under way may still call back. */
   stop(): void {
     clearInterval(this.timer);
   }

@@ -15,6 +15,7 @@ export const auditEntrySchema = z
     error: z.object({ code: z.string(), message: z.string() }).optional().describe('Why it failed.'),
   })
   .meta({ id: 'AuditEntry' });
+/** One action of an operator, as `audit.list` gives it; times in ms since 1970. */
 export type AuditItem = z.infer<typeof auditEntrySchema>;
 
 const word = z.string().min(1).max(300).optional();

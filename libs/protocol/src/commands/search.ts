@@ -10,6 +10,7 @@ const ms = z.number().describe('Milliseconds since 1970.');
 
 /** States that a search can find, in the order in which a list goes through them. */
 export const LISTED_STATES = ['running', 'queued', 'scheduled', 'retrying', 'completed', 'cancelled', 'dead'] as const;
+/** A state that a search can find. */
 export type ListedState = (typeof LISTED_STATES)[number];
 
 const words = (text: string): string[] => text.split(',').map((word) => word.trim());
@@ -52,6 +53,7 @@ export const taskEntrySchema = z
     worker: z.string().optional(),
   })
   .meta({ id: 'TaskEntry' });
+/** One task of a list or an event; times in ms since 1970, those that are not known are missing. */
 export type TaskEntry = z.output<typeof taskEntrySchema>;
 
 /** How far the projection of finished tasks is. */
@@ -68,6 +70,7 @@ export const projectionSchema = z
     cost_ms: z.number().describe('Time that the process spent on taking them in.'),
   })
   .meta({ id: 'Projection' });
+/** How far the projection of finished tasks is, as `search.status` gives it; times in ms, sizes in bytes. */
 export type ProjectionStatus = z.output<typeof projectionSchema>;
 
 const listOutput = z.object({

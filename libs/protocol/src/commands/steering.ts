@@ -35,6 +35,7 @@ export const queuePauseSchema = z
     reason: z.string().optional(),
   })
   .meta({ id: 'QueuePause' });
+/** Whether a queue is paused, until when, and who said so; times in ms since 1970. */
 export type QueuePause = z.infer<typeof queuePauseSchema>;
 
 const selection = {
@@ -66,6 +67,7 @@ export const taskSelectionSchema = z.object({
   ids: z.array(z.string()).optional(),
   scheduled: z.boolean().optional().describe('Timers too: delayed tasks and retries.'),
 });
+/** Which tasks of a queue a job is about; without any condition all of them. */
 export type TaskSelection = z.infer<typeof taskSelectionSchema>;
 
 /** Work on a whole queue, as it goes. It covers what stood when it began. */
@@ -99,6 +101,7 @@ export const queueJobSchema = z
     by: z.string().optional(),
   })
   .meta({ id: 'QueueJob' });
+/** Work on a whole queue, as it goes; times in ms since 1970, `rate` in tasks a second. */
 export type QueueJob = z.infer<typeof queueJobSchema>;
 
 /** What a job would do. */
@@ -119,6 +122,7 @@ export const queuePreviewSchema = z
     ),
   })
   .meta({ id: 'QueuePreview' });
+/** What a job would do: the answer to a dry run. */
 export type QueuePreview = z.infer<typeof queuePreviewSchema>;
 
 const jobOrPreview = z.union([queueJobSchema, queuePreviewSchema]);

@@ -47,7 +47,9 @@ export const workerDetailSchema = workerViewSchema
   .extend({ tasks: z.array(runningSchema).describe('What it runs now, 1,000 at most.') })
   .meta({ id: 'WorkerDetail' });
 
+/** A worker as its last heartbeat showed it; times in ms since 1970, memory in MiB, shares from 0 to 1. */
 export type WorkerView = z.output<typeof workerViewSchema>;
+/** A worker with up to 1,000 of the tasks that it runs. */
 export type WorkerDetail = z.output<typeof workerDetailSchema>;
 
 /** Commands about workers. */
