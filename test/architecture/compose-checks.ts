@@ -87,6 +87,9 @@ const NOT_PASSED = {
   NATS_TLS_CA: 'the network of the containers is not open to others',
   NATS_TLS_CERT: 'as above',
   NATS_TLS_KEY: 'as above',
+  JETLANE_TLS_CERT: 'health check and Prometheus ask the gateway over HTTP; a proxy in front of it ends TLS',
+  JETLANE_TLS_KEY: 'as above',
+  JETLANE_DATA_DIR: 'JETLANE_SEARCH_DIR says where, and no service keeps anything else',
   JETLANE_NAMESPACE: 'the NATS cluster is for this installation alone',
   NO_COLOR: 'logs are JSON',
 };
@@ -147,8 +150,12 @@ const publishedPortsAreLocal: Check = (d) => {
 const volumesAreDeclared: Check = (d) => {
   const mounts = entries(d).flatMap(([name, { volumes = [] }]) => volumes.map((mount) => ({ name, source: mount.split(':')[0] ?? '' })));
   const declared = Object.keys(d.compose.volumes);
-  const named = mounts.filter(({ source }) => !source.startsWith('.'));
+  const named = mounts.filter(({ source }) => !/^[./]/.test(source));
   return [
+    // A volume without a name is the container's own, and belongs to whom the image says.
+    ...mounts
+      .filter(({ source }) => source.startsWith('/') && !d.dockerfile.includes(`install -d -o node -g node -m 0700 ${source}\n`))
+      .map(({ name, source }) => `${name} cannot write to ${source}: the image does not give it to its user`),
     ...named.filter(({ source }) => !declared.includes(source)).map(({ name, source }) => `${name} mounts the undeclared volume ${source}`),
     ...declared.filter((volume) => !named.some(({ source }) => source === volume)).map((volume) => `volume ${volume} is mounted by nobody`),
     ...named

@@ -66,6 +66,7 @@ export const BREAKAGES: readonly Breakage[] = [
   ['volumesAreDeclared', 'by nobody', (d) => void Object.assign(d.compose.volumes, { spare: null })],
   ['volumesAreDeclared', 'shares', edit('nats-2', { volumes: ['nats-1-data:/data'] })],
   ['volumesAreDeclared', 'missing', edit('prometheus', { volumes: ['./deploy/prom:/etc/prometheus:ro', 'prometheus-data:/prometheus'] })],
+  ['volumesAreDeclared', 'cannot write', rewrite('dockerfile', 'install -d -o node -g node', 'mkdir -p')],
   ['dependenciesWait', 'is no service', edit('grafana', { depends_on: { prom: { condition: 'service_healthy' } } })],
   ['dependenciesWait', 'healthy', edit('grafana', { depends_on: { prometheus: { condition: 'service_started' } } })],
   ['dependenciesWait', 'for NATS', edit('scheduler', { depends_on: {} })],
