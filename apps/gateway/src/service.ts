@@ -46,6 +46,7 @@ export function gatewayService(
       ...(access.trustedProxies.length > 0 ? { trustProxy: [...access.trustedProxies] } : {}),
     }),
     guardsHost: true,
+    activeSpans: false,
     components: (context) => {
       const { producers, keys, tokens, broker } = partsOf(context);
       const streams = { start: async () => undefined, stop: async () => closing.abort() };

@@ -51,6 +51,11 @@ export interface ServiceOptions<C extends ServiceConfig = ServiceConfig> {
    * Default false.
    */
   readonly readsEvents?: boolean;
+  /**
+   * Spans can be the active ones, for what runs inside a handler. A service that gives every span its parent needs none, and is spared what following
+   * every promise costs. Default true.
+   */
+  readonly activeSpans?: boolean;
   /** Hooks, native routes, pipes and filters; called before the application is initialised. */
   readonly configureApp?: (app: NestFastifyApplication, context: ServiceContext<C>) => void | Promise<void>;
   /** How long a graceful stop may take, in ms. Default 25,000. */

@@ -96,7 +96,7 @@ export async function startService<C extends ServiceConfig>(options: ServiceOpti
   const tlsWatch = config.tls && new FileWatch([config.tls.certFile, config.tls.keyFile]);
   const starting = await StartingServer.listen(config);
   const port = starting.port;
-  const telemetry = startTelemetry(config);
+  const telemetry = startTelemetry(config, options.activeSpans ?? true);
   const cleanUp = async (): Promise<void> => {
     tlsWatch?.stop();
     await Promise.all([starting.close(), telemetry.stop()]);
@@ -117,8 +117,8 @@ export async function startService<C extends ServiceConfig>(options: ServiceOpti
   }
 }
 
-function startTelemetry(config: ServiceConfig): { metrics: ServiceMetrics; stop: () => Promise<void> } {
-  const stopTracing = startTracing(config);
+function startTelemetry(config: ServiceConfig, activeSpans: boolean): { metrics: ServiceMetrics; stop: () => Promise<void> } {
+  const stopTracing = startTracing(config, activeSpans);
   const metrics = new ServiceMetrics(config.name);
   const stopRuntime = observeRuntime(metrics.meter);
   const stop = async (): Promise<void> => {
