@@ -3,7 +3,7 @@ import { WORKER_COMMANDS, type WorkerView } from '@jetlane/protocol';
 import { Worker } from '@jetlane/worker';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { LiveWorkersComponent } from '../../apps/queue-manager/src/live/live-component.js';
-import { TcpProxy } from '../support/tcp-proxy.js';
+import { LinkProxy } from '../support/link-proxy.js';
 import { eventually, Installation } from './services-fixture.js';
 
 let site: Installation;
@@ -72,7 +72,7 @@ describe('live view of workers', () => {
   it('a worker whose link is dead is lost, for every queue-manager, also for one that starts after it fell silent', async () => {
     const first = await manager();
     const second = await manager();
-    const proxy = await TcpProxy.open(Number(new URL(site.server.url).port));
+    const proxy = await LinkProxy.open(site.server.url);
     try {
       await startWorker('silent', 'q', await site.link(proxy.url));
       await startWorker('well');

@@ -3,7 +3,7 @@ import { type Connection, consumerState, openQueueBucket } from '@jetlane/jetstr
 import { LANES, type Lane, type QueueDefinition, type QueueJob, type QueuePreview } from '@jetlane/protocol';
 import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest';
 import { Steering, type SteeringOptions } from '../../apps/queue-manager/src/steering/steering.js';
-import { CuttingProxy } from '../support/cutting-proxy.js';
+import { LinkProxy } from '../support/link-proxy.js';
 import { eventually, Installation, keepingLog } from './services-fixture.js';
 
 export let site: Installation;
@@ -111,11 +111,12 @@ export const statesOf = (keys: readonly string[], of = queue): Promise<(string |
 
 /** Starts a job on a copy whose link is cut at a step, with a survivor beside it that finishes the job. */
 export async function cutAt(when: 'before' | 'after', subject: RegExp, begin: () => Promise<{ id: string }>) {
-  const proxy = await CuttingProxy.open(site.server.url, { when, subject, nth: 23 });
+  const proxy = await LinkProxy.open(site.server.url);
+  const cut = proxy.cutAt({ when, subject, nth: 23 });
   const link = await site.link(proxy.url);
   const dying = await startSteering({}, link);
   const job = await begin();
-  await proxy.done;
+  await cut;
   forget(dying);
   await startSteering({ takeOverMs: 1000 });
   const done = await ended(job as Parameters<typeof ended>[0], 30_000);

@@ -3,7 +3,7 @@ import { LANES } from '@jetlane/protocol';
 import { Worker } from '@jetlane/worker';
 import { describe, expect, it } from 'vitest';
 import { QueueManager } from '../../apps/queue-manager/src/queue-manager.js';
-import { CuttingProxy } from '../support/cutting-proxy.js';
+import { LinkProxy } from '../support/link-proxy.js';
 import { eventually } from './services-fixture.js';
 import { admin, enqueueAll, forget, keysOf, log, pausedLanes, queue, site, startSteering, useSteering } from './steer-fixture.js';
 
@@ -73,11 +73,12 @@ describe('a paused queue', () => {
   });
 
   it.each(['before', 'after'] as const)('by a copy that dies %s it has paused the first lane is finished by another', async (when) => {
-    const proxy = await CuttingProxy.open(site.server.url, { when, subject: /CONSUMER\.PAUSE/ });
+    const proxy = await LinkProxy.open(site.server.url);
+    const cut = proxy.cutAt({ when, subject: /CONSUMER\.PAUSE/ });
     const link = await site.link(proxy.url);
     const dying = await startSteering({ roundMs: 600_000 }, link);
     admin.queues.pause({ queue }).catch(() => undefined);
-    await proxy.done;
+    await cut;
     forget(dying);
     await link.close();
     expect((await pausedLanes()).length).toBeLessThan(4);
