@@ -42,6 +42,9 @@ const LOOK_MS = 100;
 
 async function define(connection: Connection, definition: QueueDefinition): Promise<QueueDefinition | undefined> {
   const bucket = await openQueueBucket(connection);
+  // Looked for before it is made: workers and producers may not define queues, and need not where one is defined.
+  const stored = await bucket.get(definition.name);
+  if (stored) return stored.value;
   if (await bucket.create(definition.name, definition)) return definition;
   for (let looks = 1; ; looks++) {
     const found = await bucket.get(definition.name);
