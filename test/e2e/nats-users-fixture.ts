@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { type IncomingMessage, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -55,6 +57,20 @@ export class UsersSite {
     this.gateway = `http://127.0.0.1:${ports[PLATFORM.indexOf('gateway')]}`;
   }
 
+  /** Follows an event stream of the gateway, on a connection of its own. */
+  async listen(path: string): Promise<{ text(): string; close(): void }> {
+    const asked = request(this.gateway + path, { agent: false }).end();
+    const [response] = (await once(asked, 'response')) as [IncomingMessage];
+    if (response.statusCode !== 200) throw new Error(`${path}: ${response.statusCode}`);
+    let text = '';
+    response.setEncoding('utf8').on('data', (chunk: string) => {
+      text += chunk;
+    });
+    // Closing it ends it in the middle.
+    response.on('error', () => undefined);
+    return { text: () => text, close: () => void response.destroy() };
+  }
+
   /** What the server logged about permissions. */
   violations(): string[] {
     return readFileSync(this.nats.logFile, 'utf8')
@@ -77,6 +93,7 @@ export class UsersSite {
         JETLANE_NAMESPACE: NAMESPACE,
         NATS_NKEY_SEED: this.seed(name),
         NATS_INBOX_PREFIX: inboxPrefix(name, NAMESPACE),
+        JETLANE_SEARCH_DIR: join(this.dir, 'search'),
         [portEnv]: String(port),
       });
       this.children.push(child);

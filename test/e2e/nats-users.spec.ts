@@ -1,6 +1,7 @@
 import { TaskClient } from '@jetlane/client';
 import {
   type Connection,
+  callCommand,
   callService,
   consumerState,
   type Delivery,
@@ -9,12 +10,13 @@ import {
   type PullEnd,
   purgeSubject,
 } from '@jetlane/jetstream';
-import { COMMANDS, FatalError } from '@jetlane/protocol';
+import { COMMANDS, FatalError, SEARCH_COMMANDS, WORKER_COMMANDS } from '@jetlane/protocol';
 import { type TaskContext, Worker } from '@jetlane/worker';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readPermissions } from '../../scripts/lib/nats-users.mjs';
 import { eventually } from '../support/wait-until.js';
 import { UsersSite } from './nats-users-fixture.js';
+import { FORBIDDEN } from './nats-users-forbidden.js';
 
 type Json = Record<string, unknown>;
 const PATIENCE = { timeoutMs: 60_000, everyMs: 25 };
@@ -69,6 +71,7 @@ async function call(method: string, path: string, body?: unknown): Promise<{ sta
 
 const enqueue = (task_type: string, more: Json = {}, query = '') =>
   call('POST', `/api/queue/enqueue${query}`, { queue_name: 'default', task_type, task_data: { n: 1 }, ...more });
+const itemsOf = async (path: string) => (await call('GET', path)).body.items as Json[];
 const stateOf = async (id: string) => (await call('GET', `/api/queue/status/${id}`)).body.state;
 const becomes = (id: string, state: string) => eventually(`${id} is ${state}`, async () => (await stateOf(id)) === state, PATIENCE);
 
@@ -119,93 +122,56 @@ describe('the whole path, each process under its own user', () => {
     for (const { key } of many) expect(await producer.result(`limited.${key}`, { timeout: '60s' })).toMatchObject({ state: 'completed' });
   });
 
+  it('operators: pause, resume, what runs where, and events', async () => {
+    const events = await site.listen('/api/v1/events?queue=default');
+    expect(await call('POST', '/api/v1/queues/default/pause', { reason: 'works' })).toMatchObject({ body: { paused: true } });
+    const id = String((await enqueue('echo')).body.task_id);
+    expect(await stateOf(id)).toBe('queued');
+    expect(await itemsOf('/api/v1/tasks?queue=default&state=queued')).toMatchObject([{ id }]);
+    expect(await call('POST', '/api/v1/queues/default/resume')).toMatchObject({ body: { paused: false } });
+    await becomes(id, 'completed');
+    await eventually('its event', () => events.text().includes(`"${id}"`), PATIENCE);
+    events.close();
+    const listed = async () => (await itemsOf('/api/v1/tasks?queue=default&state=completed')).some((item) => item.id === id);
+    await eventually('it is listed as finished', listed, PATIENCE);
+    const queues = async () => (await itemsOf('/api/v1/workers')).map(({ queue }) => queue);
+    await eventually('both workers are listed', async () => (await queues()).join() === 'default,limited', PATIENCE);
+  });
+
+  it('operators: a purge, another storage, the end of a queue, and the audit of it', async () => {
+    expect(await call('PUT', '/api/v1/queues/steered', {})).toMatchObject({ status: 200 });
+    const fill = async () => {
+      for (let n = 0; n < 3; n++) await enqueue('echo', { queue_name: 'steered' });
+    };
+    await fill();
+    const purge = await call('POST', '/api/v1/queues/steered/purge', { all: true });
+    const job = async () => (await call('GET', `/api/v1/jobs/${purge.body.id}`)).body;
+    await eventually('the purge has ended', async () => (await job()).state !== 'running', PATIENCE);
+    expect(await job()).toMatchObject({ state: 'completed', done: 3 });
+    await fill();
+    expect(await call('PATCH', '/api/v1/queues/steered', { storage: 'memory' })).toMatchObject({ status: 200 });
+    const manager = await site.connect('queue-manager');
+    const { streams } = await manager.admin();
+    const lane = () => streams.info(manager.names.lane('steered', 'normal').stream).catch(() => undefined);
+    const moved = async () => (await lane())?.config.storage === 'memory' && (await lane())?.state.messages === 3;
+    await eventually('the lane has moved, with its tasks', moved, PATIENCE);
+    expect(await call('DELETE', '/api/v1/queues/steered?force=true')).toMatchObject({ body: { dropped: 3 } });
+    const audit = async (query: string) => (await itemsOf(`/api/v1/audit?${query}`)).map(({ command }) => command);
+    expect(await audit('target=steered')).toEqual(['queues.delete', 'queues.patch', 'queues.purge', 'queues.put']);
+    // Facts about dead letters come as events of the resiliency service.
+    await eventually('the redrive is audited', async () => (await audit('')).includes('dead-letters.redriven'), PATIENCE);
+  });
+
+  it('dashboard: asks what only reads', async () => {
+    const link = await site.connect('dashboard');
+    expect(await callCommand(link, WORKER_COMMANDS.list, { limit: 200 }, 'page')).toMatchObject({ total: 2 });
+    expect((await callCommand(link, SEARCH_COMMANDS.tasks, { limit: 50 }, 'page')).items).not.toEqual([]);
+  });
+
   it('and the server refused nobody anything', () => {
     expect(site.violations()).toEqual([]);
   });
 });
-
-/** Subjects that a user must not publish to, and those that it must not listen on. */
-const FORBIDDEN: Record<string, { readonly publish: readonly string[]; readonly listen: readonly string[] }> = {
-  producer: {
-    publish: [
-      'acme.dead.default.k',
-      'acme.cancels.default',
-      'acme.heartbeats.default.w',
-      'acme.metrics.default.w',
-      'acme.svc.resiliency.discard',
-      'acme.svc.queue-manager.reconcile',
-      'tasks.default.high.k',
-      'other.tasks.default.high.k',
-      '_INBOX.acme_gateway.x',
-      '$KV.acme_queues.default',
-      '$KV.acme_limits.default.w',
-      '$JS.ACK.acme_tasks_default_high.acme_workers.1.1.1.1.0',
-      '$JS.API.CONSUMER.MSG.NEXT.acme_tasks_default_high.acme_workers',
-      '$JS.API.CONSUMER.CREATE.acme_tasks_default_high.spy',
-      '$JS.API.CONSUMER.DELETE.acme_tasks_default_high.acme_workers',
-      '$JS.API.STREAM.CREATE.mine',
-      '$JS.API.STREAM.UPDATE.acme_tasks_default_high',
-      '$JS.API.STREAM.DELETE.acme_tasks_default_high',
-      '$JS.API.STREAM.PURGE.acme_tasks_default_high',
-      '$JS.API.STREAM.MSG.DELETE.acme_tasks_default_high',
-      '$JS.API.STREAM.MSG.GET.KV_acme_audit',
-      '$JS.API.STREAM.SNAPSHOT.acme_tasks_default_high',
-      '$SYS.REQ.SERVER.PING',
-    ],
-    listen: [
-      'acme.tasks.>',
-      'acme.dead.>',
-      'acme.svc.>',
-      'acme.svc.resiliency.list',
-      'acme.events.>',
-      'acme.metrics.>',
-      '_INBOX.>',
-      '_INBOX.acme_worker.>',
-      '$JS.ACK.>',
-      '>',
-    ],
-  },
-  worker: {
-    publish: [
-      'acme.cancels.default',
-      'acme.svc.resiliency.redrive',
-      'tasks.default.high.k',
-      '$KV.acme_queues.default',
-      '$JS.ACK.acme_schedules.acme_scheduler.1.1.1.1.0',
-      '$JS.API.CONSUMER.MSG.NEXT.acme_schedules.acme_scheduler',
-      '$JS.API.CONSUMER.CREATE.acme_tasks_default_high.spy',
-      '$JS.API.STREAM.CREATE.mine',
-      '$JS.API.STREAM.DELETE.acme_tasks_default_high',
-      '$JS.API.STREAM.PURGE.acme_tasks_default_high',
-      '$JS.API.STREAM.MSG.DELETE.acme_tasks_default_high',
-    ],
-    listen: ['acme.tasks.>', 'acme.states.>', 'acme.svc.>', '_INBOX.acme_gateway.>', '$JS.ACK.>', '>'],
-  },
-  gateway: {
-    publish: ['tasks.default.high.k', 'other.states.default.k', '$SYS.REQ.SERVER.PING'],
-    listen: ['_INBOX.acme_worker.>', 'acme.tasks.>', 'other.svc.>', '>'],
-  },
-  dashboard: {
-    publish: [
-      'acme.tasks.default.high.k',
-      'acme.schedules.default.k',
-      'acme.states.default.k',
-      'acme.dead.default.k',
-      'acme.cancels.default',
-      'acme.svc.resiliency.redrive',
-      'acme.svc.resiliency.discard',
-      'acme.svc.resiliency.cancel',
-      'acme.svc.queue-manager.reconcile',
-      '$KV.acme_queues.default',
-      '$JS.ACK.acme_tasks_default_high.acme_workers.1.1.1.1.0',
-      '$JS.API.CONSUMER.MSG.NEXT.acme_tasks_default_high.acme_workers',
-      '$JS.API.STREAM.DELETE.acme_tasks_default_high',
-      '$JS.API.STREAM.PURGE.acme_tasks_default_high',
-      '$JS.API.STREAM.MSG.GET.acme_tasks_default_high',
-    ],
-    listen: ['acme.tasks.>', 'acme.dead.>', 'acme.svc.>', '_INBOX.acme_gateway.>', '>'],
-  },
-};
 
 /** What the server refused of a deed. */
 async function refusedOf(connection: Connection, deed: () => unknown): Promise<string[]> {
@@ -270,6 +236,11 @@ describe('what each user must not do', () => {
     await expect(producer.cancel(later.id)).rejects.toMatchObject(denied);
   });
 
+  it('a worker removes the oldest records, where a queue keeps only so many', async () => {
+    const worker = await site.connect('worker');
+    expect(await purgeSubject(worker, worker.names.taskStates, worker.names.state('held', '*'), 1)).toBe(0);
+  });
+
   it('a user on an inbox that is not its own cannot connect', async () => {
     await expect(site.connect('producer', 'gateway')).rejects.toMatchObject({
       code: 'permission-denied',
@@ -277,8 +248,10 @@ describe('what each user must not do', () => {
     });
   });
 
-  it('no command that changes something is allowed to anybody but the services', async () => {
+  it('no command that changes something is allowed to anybody but the services, and all that reads to a dashboard', async () => {
     const { roles } = await readPermissions();
+    const reading = COMMANDS.filter(({ scope }) => scope === 'read').map(({ service, name }) => `{ns.}svc.${service}.${name}`);
+    expect(roles.dashboard!.publish).toEqual(expect.arrayContaining(reading));
     const allowed = Object.entries(roles).flatMap(([name, { publish }]) => (name === 'service' ? [] : publish));
     const changing = COMMANDS.filter(({ scope }) => scope !== 'read').map(({ service, name }) => `{ns.}svc.${service}.${name}`);
     expect(allowed.filter((subject) => changing.includes(subject))).toEqual([]);
