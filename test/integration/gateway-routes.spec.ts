@@ -240,7 +240,6 @@ describe('documentation', () => {
       '/api/v1/dead-letters/discard',
       '/api/v1/dead-letters/jobs',
       '/api/v1/dead-letters/jobs/{job_id}',
-      ...new Set(COMMANDS.map(({ http }) => `/api/v1${http.path}`)),
       '/api/v1/events',
       '/api/queue/example/credit-purchase',
       '/api/queue/example/user-registration',
