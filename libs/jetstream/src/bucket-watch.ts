@@ -33,7 +33,15 @@ export class BucketWatch {
   ) {
     const look = () => void this.look();
     this.timer = setInterval(look, LOOK_MS).unref();
-    this.stopListening = connection.subscribe(`$JS.EVENT.ADVISORY.STREAM.DELETED.KV_${bucket}`, look);
+    const stopAdvisories = connection.subscribe(`$JS.EVENT.ADVISORY.STREAM.DELETED.KV_${bucket}`, look);
+    // Left open, the client's watch would go on looking for heartbeats, and print an error for each that a closed connection does not bring.
+    const stopStates = connection.onState((state) => {
+      if (state === 'closed') this.stop();
+    });
+    this.stopListening = () => {
+      stopStates();
+      if (connection.state !== 'closed') stopAdvisories();
+    };
   }
 
   /** Resolves with a promise that resolves after the present values. */
@@ -57,7 +65,7 @@ export class BucketWatch {
   stop(): void {
     this.stopped = true;
     clearInterval(this.timer);
-    if (this.connection.state !== 'closed') this.stopListening();
+    this.stopListening();
     this.iterator?.stop();
   }
 
