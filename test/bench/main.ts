@@ -1,5 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { chart } from './harness/chart.js';
 import type { Daemon } from './harness/daemon.js';
 import { figureOf, type Line, linesOf } from './harness/figures.js';
 import { type BenchOptions, parseOptions, usage } from './harness/options.js';
@@ -54,9 +55,19 @@ async function measure(options: BenchOptions, servers: Servers): Promise<void> {
   process.stdout.write(`\n${table(lines)}\n`);
   if (options.quick) notes.push('quick run: it shows that the suites work; its figures are no measurement');
   for (const note of notes) process.stdout.write(`\n! ${note}\n`);
-  if (options.json === undefined) return;
-  await mkdir(dirname(options.json), { recursive: true });
-  await writeFile(options.json, `${JSON.stringify(lines.map(figureOf), null, 2)}\n`);
+  if (options.chart !== undefined) await write(options.chart, drawPickups(lines));
+  if (options.json !== undefined) await write(options.json, `${JSON.stringify(lines.map(figureOf), null, 2)}\n`);
+}
+
+const drawPickups = (lines: Line[]): string =>
+  chart(
+    'From sending a high task to the start of its handler: 50 slots, 10 ms handler, flood = 50,000 low tasks a second',
+    lines.filter(({ suite, baseline }) => suite === 'priority' && (baseline === null || baseline === 'wire' || baseline === 'idle')),
+  );
+
+async function write(file: string, text: string): Promise<void> {
+  await mkdir(dirname(file), { recursive: true });
+  await writeFile(file, text);
 }
 
 main().catch((error: unknown) => {

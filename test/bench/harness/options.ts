@@ -8,6 +8,7 @@ export interface BenchOptions {
   baselines: boolean;
   rounds: number;
   json?: string;
+  chart?: string;
 }
 
 export const usage = `usage: npm run bench -- [options]
@@ -16,6 +17,7 @@ export const usage = `usage: npm run bench -- [options]
   --quick        a few seconds per suite, to see that it works; its figures are no measurement
   --baselines    measure the baselines only, without building or running the product
   --json FILE    also write the figures to FILE
+  --chart FILE   also draw the pickup times of suite priority, as SVG
 `;
 
 /** Reads the command line. @throws Error that names the option at fault */
@@ -28,12 +30,20 @@ export function parseOptions(args: string[]): BenchOptions {
       quick: { type: 'boolean', default: false },
       baselines: { type: 'boolean', default: false },
       json: { type: 'string' },
+      chart: { type: 'string' },
     },
   });
   const rounds = Number(values.rounds ?? (values.quick ? 1 : 5));
   if (!Number.isInteger(rounds) || rounds < 1) throw new Error(`--rounds expects a whole number from 1, got "${values.rounds}"`);
-  const { quick, baselines, json } = values;
-  return { suites: values.suite.split(',').map(suiteName), quick, baselines, rounds, ...(json === undefined ? {} : { json }) };
+  const { quick, baselines, json, chart } = values;
+  return {
+    suites: values.suite.split(',').map(suiteName),
+    quick,
+    baselines,
+    rounds,
+    ...(json === undefined ? {} : { json }),
+    ...(chart === undefined ? {} : { chart }),
+  };
 }
 
 function suiteName(name: string): SuiteName {
