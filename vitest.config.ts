@@ -29,7 +29,8 @@ export default defineConfig({
           retry,
           testTimeout: 60_000,
           hookTimeout: 60_000,
-          fileParallelism: false,
+          // Every file has a server of its own, and mostly waits.
+          maxWorkers: 2,
           sequence: { groupOrder: 1 },
         },
       },
