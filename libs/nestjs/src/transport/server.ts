@@ -3,6 +3,7 @@ import { JetlaneError, toMs } from '@jetlane/protocol';
 import { type CustomTransportStrategy, type MessageHandler, Server } from '@nestjs/microservices';
 import { finalError } from '../handlers/final-error.js';
 import { checkReaderOptions } from '../module/check-options.js';
+import { nestLog } from '../module/nest-log.js';
 import { errorText, resultText } from './answer.js';
 import { JetStreamContext, type MessageFacts } from './context.js';
 import { EventReader } from './event-reader.js';
@@ -141,12 +142,21 @@ export class JetStreamServer extends Server implements CustomTransportStrategy {
     } catch (error) {
       text = errorText(error);
     }
+    this.send(connection, message.reply, text);
+  }
+
+  /** Never throws: nobody waits for an answer on this side. */
+  private send(connection: Connection, reply: string, text: string): void {
     try {
-      connection.send(message.reply, text);
+      connection.send(reply, text);
     } catch (error) {
       // Larger than the server takes: the caller must hear something.
       const why = `the answer of ${Buffer.byteLength(text)} bytes cannot be sent: ${(error as Error).message}; ask for less`;
-      connection.send(message.reply, errorText(new JetlaneError('payload-too-large', why)));
+      try {
+        connection.send(reply, errorText(new JetlaneError('payload-too-large', why)));
+      } catch (again) {
+        nestLog.warn({ service: this.options.service, error: String(again) }, 'reply:failed');
+      }
     }
   }
 
@@ -155,10 +165,14 @@ export class JetStreamServer extends Server implements CustomTransportStrategy {
     const context = new JetStreamContext(facts);
     let result: unknown;
     const run = async () => {
-      result = await withTrace(facts.headers, () => runUnmasked(async () => handler(data, context)));
+      try {
+        result = await withTrace(facts.headers, () => runUnmasked(async () => handler(data, context)));
+      } catch (error) {
+        throw finalError(error);
+      }
     };
     await new Promise<void>((resolve, reject) => {
-      this.onProcessingStartHook(this.transportId, context, () => run().then(resolve, (error: unknown) => reject(finalError(error))));
+      this.onProcessingStartHook(this.transportId, context, () => run().then(resolve, reject));
     }).finally(() => this.onProcessingEndHook?.(this.transportId, context));
     return result;
   }
