@@ -1,4 +1,4 @@
-import type { Connection, CoreMessage, Delivery } from '@jetlane/jetstream';
+import { type Connection, type CoreMessage, type Delivery, isReplySubject } from '@jetlane/jetstream';
 import { JetlaneError, toMs } from '@jetlane/protocol';
 import { type CustomTransportStrategy, type MessageHandler, Server } from '@nestjs/microservices';
 import { finalError } from '../handlers/final-error.js';
@@ -16,6 +16,8 @@ import { withTrace } from './trace.js';
 import { runUnmasked } from './unmasked.js';
 
 const SERVICE = /^[A-Za-z0-9_-]{1,64}$/;
+/** Longest part of a stranger's subject in the log. */
+const LONGEST_SHOWN = 256;
 
 /** Identifies this transport, as in `@EventPattern('x', JETSTREAM)` of a hybrid application with several. */
 export const JETSTREAM = Symbol('jetlane:jetstream');
@@ -121,13 +123,20 @@ export class JetStreamServer extends Server implements CustomTransportStrategy {
   private serve(connection: Connection, pattern: string, handler: Handler): void {
     const base = this.requestSubject(connection, '');
     const take = (message: CoreMessage) => {
-      if (!message.reply) return;
+      if (!message.reply || !this.mayAnswer(connection, message)) return;
       const answer = this.answer(connection, message, handler, message.subject.slice(base.length)).finally(() =>
         this.answering.delete(answer),
       );
       this.answering.add(answer);
     };
     this.unsubscribers.push(connection.subscribe(base + subjectOf(pattern, 'allowed'), take, this.options.service));
+  }
+
+  /** What asks for its answer elsewhere is not run at all: whoever sent it wants this service's rights. */
+  private mayAnswer(connection: Connection, { subject, reply }: CoreMessage): boolean {
+    if (isReplySubject(connection, reply)) return true;
+    nestLog.warn({ service: this.options.service, request: subject, reply: reply.slice(0, LONGEST_SHOWN) }, 'reply:refused');
+    return false;
   }
 
   private requestSubject({ names }: Connection, pattern: string): string {
