@@ -1,5 +1,6 @@
 import { type Connection, deleteMessage, directGetNext, type StoredMessage } from '@jetlane/jetstream';
-import { encodeHeaders, HEADER, headerValue, stripServerHeaders, withHeaders } from '@jetlane/protocol';
+import { encodeHeaders, HEADER, headerValue, withHeaders } from '@jetlane/protocol';
+import { eventBody, eventHeaders, readEventHeaders } from './dead-event.js';
 
 /** An event that a reader gave up. */
 export interface DeadEvent {
@@ -12,6 +13,8 @@ export interface DeadEvent {
   /** Place in the stream of dead events. */
   readonly sequence: number;
   readonly data: Uint8Array;
+  /** The body was too large to be kept beside the headers: `data` is empty, and a redrive takes it from the stream of events while that has it. */
+  readonly bodyCut: boolean;
 }
 
 /** Which dead events. */
@@ -36,16 +39,12 @@ export async function redriveDeadEvents(connection: Connection, filter: DeadEven
   const found = await find(connection, filter);
   for (const stored of found) {
     const { reader, subject, sequence } = describe(connection, stored);
-    const headers = withHeaders(stripServerHeaders(stored.headers), {
-      [HEADER.msgId]: `${names.deadEvents}:${sequence}`,
-      [HEADER.deadReason]: undefined,
-      [HEADER.deadError]: undefined,
-      'Event-Subject': undefined,
-      'Event-Attempts': undefined,
-    });
+    const data = await eventBody(connection, stored);
+    if (!data) continue;
+    const headers = withHeaders(eventHeaders(stored.headers), { [HEADER.msgId]: `${names.deadEvents}:${sequence}` });
     // A crash before the publish leaves the dead event; one between the two leaves both, and the next redrive is a duplicate of this one
     // within two minutes, later a second run; one after the delete leaves the event with its reader.
-    await connection.publish(names.redrivenEvent(reader, subject), stored.data, encodeHeaders(headers));
+    await connection.publish(names.redrivenEvent(reader, subject), data, encodeHeaders(headers));
     await deleteMessage(connection, names.deadEvents, sequence);
   }
   return found.length;
@@ -67,10 +66,9 @@ function describe({ names }: Connection, { subject, headers, sequence, data }: S
   const error = headerValue(headers, HEADER.deadError);
   return {
     reader: names.tokens(subject)[0] ?? '',
-    subject: headerValue(headers, 'Event-Subject') ?? '',
+    ...readEventHeaders(headers),
     reason: headerValue(headers, HEADER.deadReason),
     error: error === undefined ? undefined : (JSON.parse(error) as DeadEvent['error']),
-    attempts: Number(headerValue(headers, 'Event-Attempts') ?? 0),
     sequence,
     data,
   };

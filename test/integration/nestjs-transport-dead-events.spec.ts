@@ -1,0 +1,53 @@
+import { type DeadEvent, listDeadEvents, redriveDeadEvents } from '@jetlane/nestjs/transport';
+import { encodeHeaders, FatalError } from '@jetlane/protocol';
+import { Controller } from '@nestjs/common';
+import { EventPattern, Payload } from '@nestjs/microservices';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { TransportSite } from './nestjs-transport-fixture.js';
+import { eventually } from './services-fixture.js';
+
+let site: TransportSite;
+beforeAll(async () => {
+  site = await TransportSite.open('transport-dead');
+});
+afterAll(() => site.close());
+
+describe('an event as large as the server takes', () => {
+  it('is buried with less beside it, or without its body, and redriven whole', async () => {
+    let broken = true;
+    const seen: number[] = [];
+    @Controller()
+    class Large {
+      @EventPattern<string>('large.*')
+      run(@Payload() text: string) {
+        if (broken) throw new FatalError('m'.repeat(900));
+        seen.push(text.length);
+      }
+    }
+    await site.serve('large', [Large]);
+    const most = site.connection.raw().info!.max_payload;
+    const emit = (name: string, size: number, headers?: Uint8Array) =>
+      site.connection.publish(site.connection.names.event(`large.${name}`), `"${'x'.repeat(size - 2)}"`, headers);
+    await emit('fits', 100, encodeHeaders([['Tenant', 'acme']]));
+    await emit('headers', most - 600);
+    await emit('body', most - 100);
+    await eventually('all are dead', async () => (await listDeadEvents(site.connection)).length === 3);
+    const dead = Object.fromEntries((await listDeadEvents(site.connection)).map((event) => [event.subject, event]));
+    expect(facts(dead['large.fits']!)).toEqual({ attempts: 1, reason: 'fatal', size: 100, message: 900, bodyCut: false });
+    expect(facts(dead['large.headers']!)).toEqual({ attempts: 1, reason: 'fatal', size: most - 600, message: 0, bodyCut: false });
+    expect(facts(dead['large.body']!)).toEqual({ attempts: 1, reason: 'fatal', size: 0, message: 0, bodyCut: true });
+    broken = false;
+    await redriveDeadEvents(site.connection);
+    await eventually('all are handled', () => seen.length === 3);
+    expect(seen.sort((a, b) => a - b)).toEqual([98, most - 602, most - 102]);
+    expect(await listDeadEvents(site.connection)).toEqual([]);
+  });
+});
+
+const facts = ({ attempts, reason, data, error, bodyCut }: DeadEvent) => ({
+  attempts,
+  reason,
+  size: data.length,
+  message: error?.message.length,
+  bodyCut,
+});
