@@ -3,7 +3,7 @@ import { encodeHeaders, FatalError } from '@jetlane/protocol';
 import { Controller } from '@nestjs/common';
 import { EventPattern, Payload } from '@nestjs/microservices';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { TransportSite } from './nestjs-transport-fixture.js';
+import { strategyOf, TransportSite } from './nestjs-transport-fixture.js';
 import { eventually } from './services-fixture.js';
 
 let site: TransportSite;
@@ -41,6 +41,51 @@ describe('an event as large as the server takes', () => {
     await eventually('all are handled', () => seen.length === 3);
     expect(seen.sort((a, b) => a - b)).toEqual([98, most - 602, most - 102]);
     expect(await listDeadEvents(site.connection)).toEqual([]);
+  });
+});
+
+describe('a redrive', () => {
+  let broken = true;
+  const seen: string[] = [];
+  @Controller()
+  class Mixed {
+    @EventPattern<string>('mixed.now', { broadcast: true })
+    all() {
+      if (broken) throw new FatalError('not now');
+      seen.push('broadcast');
+    }
+
+    @EventPattern<string>('mixed.>')
+    one() {
+      if (broken) throw new FatalError('not now');
+      seen.push('shared');
+    }
+  }
+
+  it('reaches a broadcast reader while its process runs', async () => {
+    const app = await site.serve('mixed', [Mixed]);
+    const gone = await site.serve('gone', [Mixed]);
+    await site.emit('mixed.now', {});
+    await eventually('all four are dead', async () => (await listDeadEvents(site.connection)).length === 4);
+    await gone.close();
+    broken = false;
+    for (const { reader } of strategyOf(app).health()) {
+      expect(await redriveDeadEvents(site.connection, { reader })).toEqual({ redriven: 1, left: [] });
+    }
+    await eventually('both are handled', () => seen.length === 2);
+    expect(seen.sort()).toEqual(['broadcast', 'shared']);
+  });
+
+  it('leaves what has lost its reader, and what comes behind it is redriven', async () => {
+    const [first, second] = await listDeadEvents(site.connection);
+    const shared = [first!, second!].find(({ reader }) => reader.startsWith('gone-mixed_all'))!;
+    const broadcast = first === shared ? second! : first!;
+    const left = { reader: broadcast.reader, sequence: broadcast.sequence, why: 'no-reader' };
+    expect(await redriveDeadEvents(site.connection)).toEqual({ redriven: 1, left: [left] });
+    expect(await listDeadEvents(site.connection)).toEqual([broadcast]);
+    expect(await listDeadEvents(site.connection, { after: broadcast.sequence })).toEqual([]);
+    await site.serve('gone', [Mixed]);
+    await eventually('the shared reader has found it', () => seen.length === 3);
   });
 });
 

@@ -3,6 +3,9 @@ import { type Duration, JetlaneError, toMs } from '@jetlane/protocol';
 
 const NANOS = 1_000_000;
 const STREAM_EXISTS = 10058;
+/** Of a consumer, of a stream. */
+const NOT_FOUND: readonly unknown[] = [10014, 10059];
+const READER = /^[A-Za-z0-9_-]+$/;
 /** A reader that is silent for so long gets its events taken away; handlers that run extend it. */
 export const EVENT_LEASE_MS = 30_000;
 /** How long a process may be gone before the server forgets its broadcast reader. */
@@ -48,12 +51,28 @@ export async function ensureReader(connection: Connection, { name, pattern, broa
     ack_wait: EVENT_LEASE_MS * NANOS,
     max_deliver: -1,
     max_ack_pending: MOST_UNSETTLED,
-    filter_subjects: [names.event(pattern), ...(broadcast ? [] : [names.redrivenEvent(name, '>')])],
+    filter_subjects: [names.event(pattern), names.redrivenEvent(name, '>')],
     ...(broadcast ? { inactive_threshold: BROADCAST_MEMORY_MS * NANOS, num_replicas: 1, mem_storage: true } : {}),
   };
   await consumers.add(names.events, config).catch((error: unknown) => {
     throw apiError(`reader "${name}"`, error);
   });
+}
+
+/**
+ * Whether a reader gets what is sent again to it. A broadcast reader whose process is gone does not, though the server remembers it for a
+ * while: it must be asking for events now.
+ */
+export async function hearsRedriven(connection: Connection, name: string): Promise<boolean> {
+  const { names } = connection;
+  if (!READER.test(name)) return false;
+  const { consumers } = await connection.admin();
+  const info = await consumers.info(names.events, name).catch((error: unknown) => {
+    if (NOT_FOUND.includes((error as { code?: unknown }).code)) return undefined;
+    throw apiError(`redrive to reader "${name}"`, error);
+  });
+  if (!info?.config.filter_subjects?.includes(names.redrivenEvent(name, '>'))) return false;
+  return !info.config.inactive_threshold || info.num_waiting > 0;
 }
 
 /** Deletes a reader that only this process used. */
