@@ -89,6 +89,43 @@ describe('a redrive', () => {
   });
 });
 
+describe('what a stranger wrote into the stream of dead events', () => {
+  it('is listed as unreadable and blocks nobody', async () => {
+    let broken = true;
+    @Controller()
+    class Patient {
+      @EventPattern<string>('patient')
+      run() {
+        if (broken) throw new FatalError('not now');
+      }
+    }
+    const app = await site.serve('patient', [Patient]);
+    const [{ reader } = { reader: '' }] = strategyOf(app).health();
+    const write = (sequence: number, headers: [string, string][]) =>
+      site.connection.publish(site.connection.names.deadEvent(reader, sequence), '{}', encodeHeaders(headers));
+    await write(900_001, [
+      ['Task-Dead-Error', '{"name"'],
+      ['Event-Subject', 'patient'],
+    ]);
+    await write(900_002, [['Task-Dead-Reason', 'fatal']]);
+    await write(900_003, [
+      ['Event-Subject', 'a b.*'],
+      ['Event-Attempts', 'many'],
+    ]);
+    await write(900_004, [
+      ['Event-Subject', 'patient'],
+      ['Task-Dead-Error', 'null'],
+    ]);
+    await site.emit('patient', {});
+    await eventually('the event is dead', async () => (await listDeadEvents(site.connection, { reader })).length === 5);
+    const dead = await listDeadEvents(site.connection, { reader });
+    expect(dead.map(({ reason, attempts }) => [reason, attempts])).toEqual([...Array(4).fill(['unreadable', 0]), ['fatal', 1]]);
+    broken = false;
+    const left = [dead[1]!, dead[2]!].map(({ sequence }) => ({ reader, sequence, why: 'unreadable' }));
+    expect(await redriveDeadEvents(site.connection, { reader })).toEqual({ redriven: 3, left });
+  });
+});
+
 const facts = ({ attempts, reason, data, error, bodyCut }: DeadEvent) => ({
   attempts,
   reason,

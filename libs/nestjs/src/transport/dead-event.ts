@@ -82,12 +82,39 @@ function nameOnly(error: string): string {
 const ascii = (value: object): string => JSON.stringify(value).replace(/[^\x20-\x7e]/g, escapeCharacter);
 const escapeCharacter = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
 
-/** What the headers of a dead event tell. */
-export const readEventHeaders = (headers: readonly HeaderPair[]) => ({
-  subject: headerValue(headers, EVENT.subject) ?? '',
-  attempts: Number(headerValue(headers, EVENT.attempts) ?? 0),
-  bodyCut: headerValue(headers, EVENT.bodyCut) !== undefined,
-});
+/** An error as a dead event keeps it. */
+export interface DeadEventError {
+  readonly name: string;
+  readonly message: string;
+  readonly code?: string;
+}
+
+/** What the headers of a dead event tell. What anybody may have written there is `unreadable` when it makes no sense. */
+export function readEventHeaders(headers: readonly HeaderPair[]) {
+  const subject = headerValue(headers, EVENT.subject) ?? '';
+  const written = headerValue(headers, HEADER.deadError);
+  const error = written === undefined ? undefined : readError(written);
+  const readable = isPlain(subject) && (written === undefined || error !== undefined);
+  return {
+    subject,
+    reason: readable ? headerValue(headers, HEADER.deadReason) : 'unreadable',
+    error,
+    attempts: Number(headerValue(headers, EVENT.attempts)) || 0,
+    bodyCut: headerValue(headers, EVENT.bodyCut) !== undefined,
+  };
+}
+
+/** Whether an event can be published there. */
+export const isPlain = (subject: string): boolean => subject.split('.').every((token) => /^[^\s\p{Cc}*>]+$/u.test(token));
+
+function readError(text: string): DeadEventError | undefined {
+  try {
+    const error = JSON.parse(text) as Partial<DeadEventError> | null;
+    return typeof error?.name === 'string' && typeof error.message === 'string' ? (error as DeadEventError) : undefined;
+  } catch {
+    return undefined;
+  }
+}
 
 /** The event's own headers again. */
 export const eventHeaders = (headers: readonly HeaderPair[]): HeaderPair[] =>

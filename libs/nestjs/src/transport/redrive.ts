@@ -1,6 +1,6 @@
 import { type Connection, deleteMessage, directGetNext, type StoredMessage } from '@jetlane/jetstream';
-import { encodeHeaders, HEADER, headerValue, withHeaders } from '@jetlane/protocol';
-import { eventBody, eventHeaders, isTooLarge, readEventHeaders } from './dead-event.js';
+import { encodeHeaders, HEADER, withHeaders } from '@jetlane/protocol';
+import { type DeadEventError, eventBody, eventHeaders, isPlain, isTooLarge, readEventHeaders } from './dead-event.js';
 import { hearsRedriven } from './provision.js';
 
 /** An event that a reader gave up. */
@@ -8,8 +8,9 @@ export interface DeadEvent {
   /** Name of the reader: service, pattern and a hash. */
   readonly reader: string;
   readonly subject: string;
+  /** Why it was given up; `unreadable` for what is no dead event of a reader. */
   readonly reason: string | undefined;
-  readonly error: { readonly name: string; readonly message: string; readonly code?: string } | undefined;
+  readonly error: DeadEventError | undefined;
   readonly attempts: number;
   /** Place in the stream of dead events. */
   readonly sequence: number;
@@ -38,8 +39,11 @@ export interface LeftEvent {
   readonly reader: string;
   /** Place in the stream of dead events. */
   readonly sequence: number;
-  /** `no-reader`: nobody would get it; `body-gone`: it was cut, and the stream of events has forgotten it; `too-large`: it does not fit any more. */
-  readonly why: 'no-reader' | 'body-gone' | 'too-large';
+  /**
+   * `no-reader`: nobody would get it; `body-gone`: it was cut, and the stream of events has forgotten it; `too-large`: it does not fit any more; `unreadable`:
+   * it names no event.
+   */
+  readonly why: 'no-reader' | 'unreadable' | 'body-gone' | 'too-large';
 }
 
 /** What a redrive did. */
@@ -71,6 +75,7 @@ export async function redriveDeadEvents(connection: Connection, filter: DeadEven
 /** @returns why it was left; undefined when it was not */
 async function redrive(connection: Connection, stored: StoredMessage, { reader, subject, sequence }: DeadEvent) {
   const { names } = connection;
+  if (!isPlain(subject)) return 'unreadable';
   const data = await eventBody(connection, stored);
   if (!data) return 'body-gone';
   const headers = withHeaders(eventHeaders(stored.headers), { [HEADER.msgId]: `${names.deadEvents}:${sequence}` });
@@ -99,14 +104,9 @@ async function find(connection: Connection, { reader = '*', limit = 100, after =
   return found;
 }
 
-function describe({ names }: Connection, { subject, headers, sequence, data }: StoredMessage): DeadEvent {
-  const error = headerValue(headers, HEADER.deadError);
-  return {
-    reader: names.tokens(subject)[0] ?? '',
-    ...readEventHeaders(headers),
-    reason: headerValue(headers, HEADER.deadReason),
-    error: error === undefined ? undefined : (JSON.parse(error) as DeadEvent['error']),
-    sequence,
-    data,
-  };
-}
+const describe = ({ names }: Connection, { subject, headers, sequence, data }: StoredMessage): DeadEvent => ({
+  reader: names.tokens(subject)[0] ?? '',
+  ...readEventHeaders(headers),
+  sequence,
+  data,
+});
