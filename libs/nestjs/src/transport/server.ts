@@ -35,12 +35,15 @@ export class JetStreamServer extends Server implements CustomTransportStrategy {
   override readonly propagatesEventHandlerErrors = true;
   private readonly link: Link;
   private connection: Connection | undefined;
+  private readonly graceMs: number;
   private starting: Promise<void> | undefined;
+  /** The last start or stop that is under way: they follow each other, and never overlap. */
+  private turn: Promise<void> | undefined;
   private readers: EventReader[] = [];
   private unsubscribers: (() => void)[] = [];
   private readonly answering = new Set<Promise<void>>();
 
-  /** @throws JetlaneError `invalid-configuration` for a name that cannot be one */
+  /** @throws JetlaneError `invalid-configuration` for a name that cannot be one, `invalid-argument` for a time that cannot be read */
   constructor(private readonly options: JetStreamServerOptions) {
     super();
     if (!SERVICE.test(options.service)) {
@@ -50,32 +53,31 @@ export class JetStreamServer extends Server implements CustomTransportStrategy {
         { details: { field: 'service' } },
       );
     }
+    this.graceMs = toMs(options.shutdownTimeout ?? '10s', 'shutdownTimeout');
     this.link = new Link(options);
   }
 
-  /** Called by Nest when the application is initialised. A server that listens already goes on; one that was closed starts anew. */
+  /** Called by Nest when the application is initialised. A server that listens already goes on; one that closes starts anew when it has. */
   listen(callback: (error?: unknown) => void): void {
-    this.starting ??= this.start();
-    this.starting.then(
-      () => callback(),
-      (error: unknown) => this.close().then(() => callback(error)),
-    );
+    this.starting ??= this.begin();
+    this.starting.then(() => callback(), callback);
+  }
+
+  /** A start that fails is forgotten, so that the next one tries again. */
+  private begin(): Promise<void> {
+    const starting = this.inTurn(() => this.start());
+    starting.catch(() => {
+      if (this.starting === starting) this.starting = undefined;
+    });
+    return starting;
   }
 
   /** Called by Nest. Takes no more, waits for what runs until the deadline, and closes the connection if it opened it. May be called twice. */
-  async close(): Promise<void> {
-    const graceMs = toMs(this.options.shutdownTimeout ?? '10s', 'shutdownTimeout');
-    const { starting } = this;
+  close(): Promise<void> {
     this.starting = undefined;
     this.unsubscribe();
     // Whatever a start that is still under way brings up is taken down too.
-    await starting?.catch(() => undefined);
-    this.unsubscribe();
-    const answers = Promise.all(this.answering);
-    await Promise.all([...this.readers.splice(0).map((reader) => reader.stop(graceMs)), within(graceMs, answers)]);
-    if (this.connection?.state === 'connected') await this.connection.flush();
-    this.connection = undefined;
-    await this.link.close();
+    return this.inTurn(() => this.stop());
   }
 
   /** Events of a transport are told by `status`. */
@@ -93,8 +95,29 @@ export class JetStreamServer extends Server implements CustomTransportStrategy {
     return this.readers.map((reader) => ({ reader: reader.name, ...reader.health() }));
   }
 
-  /** With a given connection and no events it listens before it returns. */
+  /** Runs a step behind the one before; at once when there is none. */
+  private inTurn(step: () => Promise<void>): Promise<void> {
+    const run = this.turn ? this.turn.then(step) : step();
+    const turn = run
+      .catch(() => undefined)
+      .then(() => {
+        if (this.turn === turn) this.turn = undefined;
+      });
+    this.turn = turn;
+    return run;
+  }
+
   private async start(): Promise<void> {
+    try {
+      await this.bringUp();
+    } catch (error) {
+      await this.stop().catch(() => undefined);
+      throw error;
+    }
+  }
+
+  /** With a given connection and no events it listens before it returns. */
+  private async bringUp(): Promise<void> {
     const connection = this.options.connection ?? (await this.link.open());
     this.connection = connection;
     const handlers = [...(this.messageHandlers as Map<string, Handler>)];
@@ -102,9 +125,20 @@ export class JetStreamServer extends Server implements CustomTransportStrategy {
     const events = handlers.filter(([, { isEventHandler }]) => isEventHandler);
     if (events.length > 0) await ensureEventStreams(connection, this.options.keepEvents);
     this.readers = events.map(([pattern, handler]) => this.readerOf(connection, pattern, handler));
-    await Promise.all(this.readers.map((reader) => reader.start()));
+    // All are waited for: one that comes up behind the failure of another could not be stopped.
+    const started = await Promise.allSettled(this.readers.map((reader) => reader.start()));
+    for (const one of started) if (one.status === 'rejected') throw one.reason;
     if (connection.state === 'connected') await connection.flush();
     this._status$.next('connected' as never);
+  }
+
+  private async stop(): Promise<void> {
+    this.unsubscribe();
+    const answers = Promise.all(this.answering);
+    await Promise.all([...this.readers.splice(0).map((reader) => reader.stop(this.graceMs)), within(this.graceMs, answers)]);
+    if (this.connection?.state === 'connected') await this.connection.flush();
+    this.connection = undefined;
+    await this.link.close();
   }
 
   private unsubscribe(): void {
