@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { rejection } from '../support/wait-until.js';
 import { TransportSite } from './nestjs-transport-fixture.js';
 import { eventually } from './services-fixture.js';
+import { deferred } from './worker-fixture.js';
 
 let site: TransportSite;
 beforeAll(async () => {
@@ -100,5 +101,30 @@ describe('a request whose answer shall go elsewhere', () => {
     expect(heard.sort()).toEqual([...places].sort());
     stop();
     await link.close();
+  });
+});
+
+describe('a server with as many requests in hand as it may have', () => {
+  it('answers the next one at once, that it may come again', async () => {
+    const go = deferred();
+    let running = 0;
+    @Controller()
+    class Full {
+      @MessagePattern('full')
+      async full() {
+        running++;
+        await go.promise;
+        return 'done';
+      }
+    }
+    await site.serve('full', [Full], { requestConcurrency: 2 });
+    const inHand = [site.ask('full', {}), site.ask('full', {})];
+    await eventually('both run', () => running === 2);
+    expect(await rejection(site.ask('full', {}))).toMatchObject({ code: 'service-unavailable', retryable: true });
+    go.resolve();
+    expect(await Promise.all(inHand)).toEqual(['done', 'done']);
+    expect(await site.ask('full', {})).toBe('done');
+    expect(running).toBe(3);
+    expect(await rejection(site.serve('fuller', [], { requestConcurrency: 0 }))).toMatchObject({ code: 'invalid-configuration' });
   });
 });

@@ -31,6 +31,11 @@ export interface JetStreamServerOptions extends TransportLink, ReaderOptions {
    * Default false: they are patterns that any service may answer, on `rpc.<pattern>`.
    */
   readonly commands?: boolean;
+  /**
+   * Requests handled at once, over all patterns of this server. What comes beyond is answered at once with `service-unavailable`, which is
+   * retryable; a handler that never ends keeps its place. Default 512.
+   */
+  readonly requestConcurrency?: number;
   /** How long handlers may go on when the application closes. Default 10s. */
   readonly shutdownTimeout?: Duration;
   /** How long the stream keeps events, when this process is the first to need it. Default 7d. */

@@ -2,7 +2,7 @@ import { type Connection, type CoreMessage, type Delivery, isReplySubject } from
 import { JetlaneError, toMs } from '@jetlane/protocol';
 import { type CustomTransportStrategy, type MessageHandler, Server } from '@nestjs/microservices';
 import { finalError } from '../handlers/final-error.js';
-import { checkReaderOptions } from '../module/check-options.js';
+import { checkReaderOptions, checkServerOptions } from '../module/check-options.js';
 import { nestLog } from '../module/nest-log.js';
 import { errorText, resultText } from './answer.js';
 import { JetStreamContext, type MessageFacts } from './context.js';
@@ -16,6 +16,7 @@ import { withTrace } from './trace.js';
 import { runUnmasked } from './unmasked.js';
 
 const SERVICE = /^[A-Za-z0-9_-]{1,64}$/;
+const DEFAULT_REQUESTS = 512;
 /** Longest part of a stranger's subject in the log. */
 const LONGEST_SHOWN = 256;
 
@@ -36,6 +37,7 @@ export class JetStreamServer extends Server implements CustomTransportStrategy {
   private readonly link: Link;
   private connection: Connection | undefined;
   private readonly graceMs: number;
+  private readonly most: number;
   private starting: Promise<void> | undefined;
   /** The last start or stop that is under way: they follow each other, and never overlap. */
   private turn: Promise<void> | undefined;
@@ -43,7 +45,7 @@ export class JetStreamServer extends Server implements CustomTransportStrategy {
   private unsubscribers: (() => void)[] = [];
   private readonly answering = new Set<Promise<void>>();
 
-  /** @throws JetlaneError `invalid-configuration` for a name that cannot be one, `invalid-argument` for a time that cannot be read */
+  /** @throws JetlaneError `invalid-configuration` for a name or a number that cannot be one, `invalid-argument` for a time that cannot be read */
   constructor(private readonly options: JetStreamServerOptions) {
     super();
     if (!SERVICE.test(options.service)) {
@@ -53,6 +55,8 @@ export class JetStreamServer extends Server implements CustomTransportStrategy {
         { details: { field: 'service' } },
       );
     }
+    checkServerOptions(options, `service "${options.service}"`);
+    this.most = options.requestConcurrency ?? DEFAULT_REQUESTS;
     this.graceMs = toMs(options.shutdownTimeout ?? '10s', 'shutdownTimeout');
     this.link = new Link(options);
   }
@@ -158,12 +162,18 @@ export class JetStreamServer extends Server implements CustomTransportStrategy {
     const base = this.requestSubject(connection, '');
     const take = (message: CoreMessage) => {
       if (!message.reply || !this.mayAnswer(connection, message)) return;
+      if (this.answering.size >= this.most) return this.send(connection, message.reply, this.overloaded());
       const answer = this.answer(connection, message, handler, message.subject.slice(base.length)).finally(() =>
         this.answering.delete(answer),
       );
       this.answering.add(answer);
     };
     this.unsubscribers.push(connection.subscribe(base + subjectOf(pattern, 'allowed'), take, this.options.service));
+  }
+
+  private overloaded(): string {
+    const why = `service "${this.options.service}" answers ${this.most} requests already (requestConcurrency); try again later`;
+    return errorText(new JetlaneError('service-unavailable', why));
   }
 
   /** What asks for its answer elsewhere is not run at all: whoever sent it wants this service's rights. */
