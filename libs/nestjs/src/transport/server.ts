@@ -127,7 +127,7 @@ export class JetStreamServer extends Server implements CustomTransportStrategy {
     const handlers = [...(this.messageHandlers as Map<string, Handler>)];
     for (const [pattern, handler] of handlers) if (!handler.isEventHandler) this.serve(connection, pattern, handler);
     const events = handlers.filter(([, { isEventHandler }]) => isEventHandler);
-    if (events.length > 0) await ensureEventStreams(connection, this.options.keepEvents);
+    if (events.length > 0) await ensureEventStreams(connection, this.options);
     this.readers = events.map(([pattern, handler]) => this.readerOf(connection, pattern, handler));
     // All are waited for: one that comes up behind the failure of another could not be stopped.
     const started = await Promise.allSettled(this.readers.map((reader) => reader.start()));
