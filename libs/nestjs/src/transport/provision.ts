@@ -45,7 +45,7 @@ function boundsOf({ keepEvents = '7d', keepEventBytes = EVENT_BYTES }: KeptEvent
   return { max_age: toMs(keepEvents, 'keepEvents') * NANOS, max_bytes: keepEventBytes || -1 };
 }
 
-async function ensure(connection: Connection, name: string, config: StreamBounds): Promise<void> {
+async function ensure<C extends StreamBounds>(connection: Connection, name: string, config: C): Promise<void> {
   const { streams } = await connection.admin();
   const standing = await streams.info(name).catch((error: unknown) => {
     if (!NOT_FOUND.includes(codeOf(error))) throw error;

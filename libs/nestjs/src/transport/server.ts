@@ -162,7 +162,7 @@ export class JetStreamServer extends Server implements CustomTransportStrategy {
     const base = this.requestSubject(connection, '');
     const take = (message: CoreMessage) => {
       if (!message.reply || !this.mayAnswer(connection, message)) return;
-      if (this.answering.size >= this.most) return this.send(connection, message.reply, this.overloaded());
+      if (this.answering.size >= this.most) return this.reply(connection, message.reply, this.overloaded());
       const answer = this.answer(connection, message, handler, message.subject.slice(base.length)).finally(() =>
         this.answering.delete(answer),
       );
@@ -195,11 +195,11 @@ export class JetStreamServer extends Server implements CustomTransportStrategy {
     } catch (error) {
       text = errorText(error);
     }
-    this.send(connection, message.reply, text);
+    this.reply(connection, message.reply, text);
   }
 
   /** Never throws: nobody waits for an answer on this side. */
-  private send(connection: Connection, reply: string, text: string): void {
+  private reply(connection: Connection, reply: string, text: string): void {
     try {
       connection.send(reply, text);
     } catch (error) {
