@@ -47,8 +47,8 @@ export class TransportSite {
     return app;
   }
 
-  emit(pattern: string, data: unknown): Promise<unknown> {
-    return lastValueFrom(this.client.emit(pattern, data));
+  emit(pattern: string, data: unknown, via: JetStreamClient = this.client): Promise<unknown> {
+    return lastValueFrom(via.emit(pattern, data));
   }
 
   ask(pattern: unknown, data: unknown, via: JetStreamClient = this.client): Promise<unknown> {

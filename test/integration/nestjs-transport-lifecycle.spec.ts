@@ -73,6 +73,40 @@ describe('a server', () => {
   });
 });
 
+describe('a server that is closed and started at the same moment', () => {
+  it('does one after the other, and listens or not as was said last', async () => {
+    const { server, seen } = serverOf('overlap');
+    await listening(server);
+    for (let round = 0; round < 3; round++) {
+      const steps = [server.close(), listening(server), server.close(), listening(server), listening(server)];
+      await Promise.all(steps);
+      expect(server.health()).toHaveLength(1);
+      expect(await site.ask('overlap.request', round)).toEqual({ got: round });
+      await site.emit('overlap.event', round);
+    }
+    await eventually('all events are read, once', () => seen.length === 3);
+    expect(seen).toEqual([0, 1, 2]);
+    await Promise.all([server.close(), listening(server), server.close()]);
+    expect(server.health()).toEqual([]);
+    expect(await rejection(site.ask('overlap.request', 1))).toMatchObject({ code: 'no-responders' });
+  });
+
+  it('tries again after a start that failed', async () => {
+    const { server } = serverOf('retried');
+    server.addHandler('not a subject', async () => 1);
+    expect(await rejection(listening(server))).toMatchObject({ code: 'invalid-argument' });
+    expect(await rejection(site.ask('retried.request', 1))).toMatchObject({ code: 'no-responders' });
+    server.getHandlers().delete('not a subject');
+    await Promise.all([server.close(), listening(server)]);
+    expect(await site.ask('retried.request', 1)).toEqual({ got: 1 });
+    await server.close();
+  });
+
+  it('says at once that a time cannot be read', () => {
+    expect(() => new JetStreamServer({ service: 'x', shutdownTimeout: 'soon' as never })).toThrow(/shutdownTimeout/);
+  });
+});
+
 describe('two handlers of one event', () => {
   it('both run, and an error of either is a failed attempt', async () => {
     const runs: string[] = [];

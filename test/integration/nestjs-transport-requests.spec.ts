@@ -2,7 +2,7 @@ import { JetlaneError } from '@jetlane/protocol';
 import { type CanActivate, Controller, UseGuards } from '@nestjs/common';
 import { EventPattern, MessagePattern, Payload, RpcException } from '@nestjs/microservices';
 import { BaseRpcExceptionFilter } from '@nestjs/microservices/exceptions/base-rpc-exception-filter.js';
-import { context, propagation, trace } from '@opentelemetry/api';
+import { context, createTraceState, propagation, ROOT_CONTEXT, trace } from '@opentelemetry/api';
 import { NodeTracerProvider } from '@opentelemetry/sdk-trace-node';
 import { firstValueFrom, of } from 'rxjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -109,29 +109,36 @@ describe('a request', () => {
 });
 
 describe('a service', () => {
-  it('goes on with the trace of whoever emits or asks', async () => {
+  it('goes on with the trace of whoever emits or asks, whatever propagator the application has', async () => {
     const provider = new NodeTracerProvider();
-    provider.register();
-    const seen: (string | undefined)[] = [];
+    provider.register({ propagator: null });
+    const inHandler = () => {
+      const { traceId, traceState, isRemote } = trace.getActiveSpan()?.spanContext() ?? {};
+      return { traceId, state: traceState?.serialize(), isRemote };
+    };
+    const seen: unknown[] = [];
     @Controller()
     class Traced {
       @EventPattern<string>('traced.event')
       event() {
-        seen.push(trace.getActiveSpan()?.spanContext().traceId);
+        seen.push(inHandler());
       }
 
       @MessagePattern('traced.request')
       request() {
-        return trace.getActiveSpan()?.spanContext().traceId;
+        return inHandler();
       }
     }
     await site.serve('traced', [Traced]);
-    await provider.getTracer('test').startActiveSpan('outside', async (span) => {
-      const { traceId } = span.spanContext();
+    const vendor = { traceId: 'a'.repeat(32), spanId: 'b'.repeat(16), traceFlags: 1, traceState: createTraceState('vendor=here') };
+    const outside = trace.setSpanContext(ROOT_CONTEXT, vendor);
+    await provider.getTracer('test').startActiveSpan('inside', {}, outside, async (span) => {
+      const carried = { traceId: vendor.traceId, state: 'vendor=here', isRemote: true };
       await site.emit('traced.event', {});
-      expect(await site.ask('traced.request', {})).toBe(traceId);
+      expect(await site.ask('traced.request', {})).toEqual(carried);
       await eventually('the event is seen', () => seen.length === 1);
-      expect(seen).toEqual([traceId]);
+      expect(seen).toEqual([carried]);
+      span.end();
     });
     await provider.shutdown();
     for (const api of [trace, context, propagation]) api.disable();

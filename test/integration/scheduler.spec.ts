@@ -176,12 +176,12 @@ describe('scheduler', () => {
     expect(new Set((await site.takeAll('full', wanted + 5)).map((id) => id.split('#')[0])).size).toBe(wanted + 5);
   });
 
-  it('gives tasks of an unknown queue a new timer, at once, and says so once', async () => {
+  it('gives tasks of unknown queues a new timer, at once, and says so once', async () => {
     let postponed = 0;
     await startScheduler({ onFate: (fate) => (postponed += fate === 'postponed' ? 1 : 0) });
-    await Promise.all(Array.from({ length: 100 }, (_, i) => site.timer('nowhere', `lost${i}`)));
+    await Promise.all(Array.from({ length: 100 }, (_, i) => site.timer(`nowhere${i % 10}`, `lost${i}`)));
     await eventually('all have a new timer', () => postponed === 100);
-    const timer = await leaderGet(site.connection, site.connection.names.schedules, site.connection.names.timer('nowhere', 'lost99'));
+    const timer = await leaderGet(site.connection, site.connection.names.schedules, site.connection.names.timer('nowhere9', 'lost99'));
     expect(hopOf(timer!)).toBe(2);
     expect(await site.messages(site.connection.names.schedules)).toBe(100);
     expect(log.lines.filter(({ event }) => event === 'due:unknown-queue')).toHaveLength(1);

@@ -59,7 +59,9 @@ function denied(violation: PermissionViolationError): JetlaneError {
   );
 }
 
+/** First tokens of the subjects on which this connection hears answers. */
+export const inboxPrefix = (nats: NatsConnection): string =>
+  (nats as unknown as { readonly options?: { readonly inboxPrefix?: string } }).options?.inboxPrefix || '_INBOX';
+
 /** A subject for answers that this user may listen on. */
-export function newInbox(nats: NatsConnection): string {
-  return createInbox((nats as unknown as { readonly options?: { readonly inboxPrefix?: string } }).options?.inboxPrefix);
-}
+export const newInbox = (nats: NatsConnection): string => createInbox(inboxPrefix(nats));

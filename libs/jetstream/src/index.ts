@@ -37,6 +37,7 @@ export { MISSED_HEARTBEATS, type PullEnd, Puller, type PullerOptions, type PullM
 export { enforcePause, holdLane, openPauses, type PauseEntry, pauseEnd, readPause } from './queue-pause.js';
 export { ensureQueue, openLimitsBucket, openQueueBucket } from './queue-registry.js';
 export { countHeld, deleteLanes, type HeldTasks, sealLanes } from './queue-removal.js';
+export { isReplySubject } from './reply-subject.js';
 export { ServerClock } from './server-clock.js';
 export { type CommandAnswer, type CommandError, callCommand, callService } from './service-call.js';
 export {

@@ -8,6 +8,6 @@ export { histogramText, type LabelledHistogram } from './prometheus-text.js';
 export { type ActiveSend, type SentTask, startSend } from './send-span.js';
 export { eachHop, HOPS, type Hop, type HopMoments, SPANS, type SpanSpec } from './spans.js';
 export { noteStep, type TaskStep } from './step-span.js';
-export { formatTraceparent, isTraceparent, type TraceHeaders, traceIdOf } from './trace-context.js';
+export { contextOf, formatTraceparent, isTraceparent, type TraceHeaders, traceIdOf } from './trace-context.js';
 export { activeTracer, SCOPE } from './tracer.js';
 export { observeWorker, type WorkerCounts } from './worker-metrics.js';

@@ -21,6 +21,7 @@ const reader = z.object({
   from: z.enum(['new', 'all']).optional(),
   broadcast: z.boolean().optional(),
 });
+const server = z.object({ requestConcurrency: z.int().min(1).max(100_000).optional() });
 
 /** @param label whose options they are. @throws JetlaneError `invalid-configuration` that names it and every wrong field */
 export const checkHandlerOptions = (options: unknown, label: string): void => check(handler, options, label);
@@ -30,6 +31,9 @@ export const checkBatchOptions = (options: unknown, label: string): void => chec
 
 /** Likewise for readers of events. */
 export const checkReaderOptions = (options: unknown, label: string): void => check(reader, options, label);
+
+/** Likewise for a server of the transport. */
+export const checkServerOptions = (options: unknown, label: string): void => check(server, options, label);
 
 function check(schema: z.ZodType, options: unknown, label: string): void {
   const parsed = schema.safeParse(options);

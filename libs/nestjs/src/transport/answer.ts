@@ -17,8 +17,23 @@ interface Answer {
 /** The text of a result. */
 export const resultText = (result: unknown): string => JSON.stringify({ result } satisfies Answer);
 
-/** The text of an error; never its stack. */
-export const errorText = (error: unknown): string => JSON.stringify({ error: describe(error) } satisfies Answer);
+/** The text of an error; never its stack. Never throws: of an error that JSON refuses (a cycle, a bigint) name, code and message stay. */
+export function errorText(error: unknown): string {
+  for (const form of [describe, withoutDetails]) {
+    try {
+      return JSON.stringify({ error: form(error) } satisfies Answer);
+    } catch {
+      // The next form says less.
+    }
+  }
+  return JSON.stringify({ error: { name: 'Error', code: 'internal', message: 'an error that cannot be described' } } satisfies Answer);
+}
+
+function withoutDetails(error: unknown): AnswerError {
+  const code = error instanceof RpcException ? codeOf(Object(error.getError())) : codeOf(Object(error));
+  if (!(error instanceof Error)) return { name: 'Error', code, message: 'what was thrown cannot be written as JSON' };
+  return { name: String(error.name), code, message: String(error.message) };
+}
 
 function describe(error: unknown): AnswerError {
   if (error instanceof JetlaneError) return { name: error.name, code: error.code, message: error.message, details: error.details };

@@ -77,7 +77,7 @@ export class JetStreamClient extends ClientProxy {
 
   /** The stream must stand before the first event, whoever starts first. */
   private provision(connection: Connection): Promise<void> {
-    this.provisioned ??= ensureEventStreams(connection, this.options.keepEvents).catch((error: unknown) => {
+    this.provisioned ??= ensureEventStreams(connection, this.options).catch((error: unknown) => {
       this.provisioned = undefined;
       throw error;
     });

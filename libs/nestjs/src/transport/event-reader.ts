@@ -1,18 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { type Connection, type Delivery, PullLoop } from '@jetlane/jetstream';
-import {
-  type CompiledRetryPolicy,
-  compileRetryPolicy,
-  decodeHeaders,
-  encodeHeaders,
-  HEADER,
-  JetlaneError,
-  stripServerHeaders,
-  toErrorRecord,
-  withHeaders,
-} from '@jetlane/protocol';
+import { type CompiledRetryPolicy, compileRetryPolicy, JetlaneError, toErrorRecord } from '@jetlane/protocol';
 import { classifyError, type Outcome } from '@jetlane/worker';
 import { nestLog } from '../module/nest-log.js';
+import { storeDeadEvent } from './dead-event.js';
 import type { ReadMessage } from './message.js';
 import { readMessage } from './message.js';
 import type { ReaderOptions } from './options.js';
@@ -112,16 +103,11 @@ export class EventReader {
     this.connection.ack(delivery);
   }
 
-  private async bury(delivery: Delivery, { reason, error }: Extract<Outcome, { kind: 'dead' }>): Promise<void> {
-    const headers = withHeaders(stripServerHeaders(delivery.headers ? decodeHeaders(delivery.headers) : []), {
-      [HEADER.deadReason]: reason,
-      [HEADER.deadError]: JSON.stringify({ ...error, stack: undefined }).replace(/[^\x20-\x7e]/g, escapeCharacter),
-      'Event-Subject': this.subjectOf(delivery),
-      'Event-Attempts': delivery.count,
-    });
-    const subject = this.connection.names.deadEvent(this.name, delivery.streamSequence);
-    await this.connection.publish(subject, delivery.data, encodeHeaders(headers));
-    nestLog.error({ reader: this.name, event: this.subjectOf(delivery), reason, error: error.message }, 'event:dead');
+  private async bury(delivery: Delivery, outcome: Extract<Outcome, { kind: 'dead' }>): Promise<void> {
+    const subject = this.subjectOf(delivery);
+    await storeDeadEvent(this.connection, { reader: this.name, subject, delivery, outcome });
+    const { reason, error } = outcome;
+    nestLog.error({ reader: this.name, event: subject, reason, error: error.message }, 'event:dead');
   }
 
   /** The event's own subject, whether it came first-hand or was redriven. */
@@ -131,8 +117,6 @@ export class EventReader {
     return subject.startsWith(redriven) ? subject.slice(redriven.length) : subject.slice(names.event('').length);
   }
 }
-
-const escapeCharacter = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
 
 function poison({ count, streamSequence }: Delivery): Outcome {
   const message = `event ${streamSequence} was delivered ${count} times and never settled; look at what it does before it is redriven`;

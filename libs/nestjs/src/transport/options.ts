@@ -22,8 +22,21 @@ export interface ReaderOptions {
   readonly broadcast?: boolean;
 }
 
+/** Bounds of the stream of events, for whoever makes it. */
+export interface KeptEvents {
+  /**
+   * How long the stream keeps events, when this process is the first to need it; if it stands with other bounds, that is logged
+   * (`stream:differs`) and left as it is. Default 7d.
+   */
+  readonly keepEvents?: Duration;
+  /**
+   * Bytes that it keeps; beyond them the oldest events go, read or not. The server sets so much of its disk aside. 0: no bound. Default 1 GiB.
+   */
+  readonly keepEventBytes?: number;
+}
+
 /** Options of {@link JetStreamServer}. */
-export interface JetStreamServerOptions extends TransportLink, ReaderOptions {
+export interface JetStreamServerOptions extends TransportLink, ReaderOptions, KeptEvents {
   /** Name of the service: processes of the same name share events and requests. Letters, digits, _ and -, at most 64. */
   readonly service: string;
   /**
@@ -31,18 +44,19 @@ export interface JetStreamServerOptions extends TransportLink, ReaderOptions {
    * Default false: they are patterns that any service may answer, on `rpc.<pattern>`.
    */
   readonly commands?: boolean;
+  /**
+   * Requests handled at once, over all patterns of this server. What comes beyond is answered at once with `service-unavailable`, which is
+   * retryable; a handler that never ends keeps its place. Default 512.
+   */
+  readonly requestConcurrency?: number;
   /** How long handlers may go on when the application closes. Default 10s. */
   readonly shutdownTimeout?: Duration;
-  /** How long the stream keeps events, when this process is the first to need it. Default 7d. */
-  readonly keepEvents?: Duration;
 }
 
 /** Options of {@link JetStreamClient}. */
-export interface JetStreamClientOptions extends TransportLink {
+export interface JetStreamClientOptions extends TransportLink, KeptEvents {
   /** `send` asks this service, whose server has `commands: true`. Default: whichever service answers the pattern. */
   readonly commandsOf?: string;
   /** How long `send` waits for the answer. Default 5s. */
   readonly timeout?: Duration;
-  /** How long the stream keeps events, when this process is the first to need it. Default 7d. */
-  readonly keepEvents?: Duration;
 }

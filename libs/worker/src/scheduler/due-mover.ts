@@ -52,7 +52,7 @@ export class DueMover {
     this.store = new TaskStore(connection);
     this.lanes = new LaneWatch(connection);
     this.undertaker = new Undertaker(connection, this.store);
-    const told = (queue: string) => options.log.warn({ queue }, 'due:unknown-queue');
+    const told = (queue: string, others: number) => options.log.warn({ queue, others }, 'due:unknown-queue');
     this.deleted = new DeletedQueues(connection, options.unknownQueueMs ?? UNKNOWN_QUEUE_MS, told);
   }
 

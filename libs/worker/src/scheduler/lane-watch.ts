@@ -1,5 +1,6 @@
 import { type Connection, streamExists } from '@jetlane/jetstream';
-import type { Lane } from '@jetlane/protocol';
+import { LANES, type Lane } from '@jetlane/protocol';
+import { RecentNames } from './recent-names.js';
 
 /** How long an answer of a lane proves that it exists, in ms. */
 const TRUSTED_MS = 2000;
@@ -7,6 +8,8 @@ const WINDOW_MS = 5000;
 /** Postponements that one full lane may cause per second. */
 const POSTPONED_PER_SECOND = 1000;
 const LONGEST_SPREAD_MS = 60_000;
+/** Those of a thousand queues. Anybody who may set timers may make up names; a lane that was forgotten is asked for anew. */
+const MOST_LANES = 1000 * LANES.length;
 
 interface LaneState {
   seenAt: number;
@@ -20,7 +23,7 @@ interface LaneState {
  * publish window until its deadline; so a lane that did not answer lately is asked for first, once for all who wait.
  */
 export class LaneWatch {
-  private readonly lanes = new Map<string, LaneState>();
+  private readonly lanes = new RecentNames<LaneState>(MOST_LANES, fresh);
 
   constructor(private readonly connection: Connection) {}
 
@@ -63,12 +66,8 @@ export class LaneWatch {
   }
 
   private state(queue: string, lane: Lane): LaneState {
-    const name = `${queue}.${lane}`;
-    let state = this.lanes.get(name);
-    if (!state) {
-      state = { seenAt: Number.NEGATIVE_INFINITY, probe: undefined, windowStart: 0, postponed: 0 };
-      this.lanes.set(name, state);
-    }
-    return state;
+    return this.lanes.of(`${queue}.${lane}`)!;
   }
 }
+
+const fresh = (): LaneState => ({ seenAt: Number.NEGATIVE_INFINITY, probe: undefined, windowStart: 0, postponed: 0 });
