@@ -40,7 +40,7 @@ export const clockOff: Cell = {
   },
   bound: () => 0,
   judge: tooEarly,
-  controls: [{ without: 'durations are measured by a clock that nobody sets', shows: 'zombies', worker: ['monotonic-time'] }],
+  controls: [{ without: "timers are set by the server's clock", shows: 'stuck', worker: ['server-clock'] }],
 };
 
 /** Rows by task, as the database has them. */

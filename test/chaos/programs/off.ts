@@ -94,7 +94,13 @@ export async function switchOffInWorker(worker: Worker, connection: Connection, 
   if (off.has('lease-check')) replace(inside(worker, 'engine', 'leases'), 'lost', () => false);
   if (off.has('renewal')) replace(inside(worker, 'engine', 'leases'), 'renew', async () => undefined);
   if (off.has('reprovisioning')) {
-    const { consumers } = await connection.admin();
-    replace(consumers, 'add', () => Promise.reject(new Error('not allowed')));
+    const admin = connection.admin.bind(connection);
+    // The library has one for each patience.
+    replace(connection, 'admin', async (...patience: Parameters<typeof admin>) => {
+      const manager = await admin(...patience);
+      replace(manager.consumers, 'add', () => Promise.reject(new Error('not allowed')));
+      return manager;
+    });
   }
+  if (off.has('server-clock')) replace(connection.clock, 'toServer', async (at: number) => at);
 }
