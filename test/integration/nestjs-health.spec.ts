@@ -1,6 +1,6 @@
 import { openQueueBucket } from '@jetlane/jetstream';
 import { getQueueToken, JetlaneModule, type Queue, TaskHandler, TaskQueue, TaskWorkers } from '@jetlane/nestjs';
-import { JetlaneHealthIndicator, JetlaneHealthModule } from '@jetlane/nestjs/health';
+import { getHealthToken, JetlaneHealthIndicator, JetlaneHealthModule } from '@jetlane/nestjs/health';
 import type { INestApplicationContext } from '@nestjs/common';
 import { HealthCheckService } from '@nestjs/terminus';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -55,6 +55,14 @@ describe('health indicators', () => {
     const producer = await site.app(parts, { role: 'producer' });
     expect(await producer.get(JetlaneHealthIndicator).progress()).toEqual({ progress: { status: 'up', role: 'producer' } });
     await producer.close();
+  });
+
+  it.each([undefined, 'billing'])('are there for a connection that is not global, named %s', async (name) => {
+    const root = JetlaneModule.forRoot({ ...site.options, ...(name && { name }), global: false });
+    const health = JetlaneHealthModule.forConnection({ ...(name && { connection: name }), imports: [root] });
+    const app = await site.start({ imports: [root, health] });
+    expect(app.get<JetlaneHealthIndicator>(getHealthToken(name)).connection()).toEqual({ nats: { status: 'up', reconnects: 0 } });
+    await app.close();
   });
 
   it('are degraded when the oldest task has waited longer than it may', async () => {
