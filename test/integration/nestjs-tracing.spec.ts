@@ -1,4 +1,15 @@
-import { defineTask, getQueueToken, InjectQueue, JetlaneModule, Queue, TaskContext, TaskHandler, TaskQueue } from '@jetlane/nestjs';
+import {
+  BatchHandler,
+  defineTask,
+  getQueueToken,
+  InjectQueue,
+  type ItemOutcome,
+  JetlaneModule,
+  Queue,
+  TaskContext,
+  TaskHandler,
+  TaskQueue,
+} from '@jetlane/nestjs';
 import { context, propagation, type Span, trace } from '@opentelemetry/api';
 import { InMemorySpanExporter, NodeTracerProvider, type ReadableSpan, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -73,5 +84,29 @@ describe('a NestJS application with an OpenTelemetry SDK', () => {
     expect([finished('smtp')[0]!, second!].map(parentOf)).toEqual([idOf(runs[1]!), idOf(runs[1]!)]);
     const [invoiced] = finished('process traced').filter(({ attributes }) => attributes['jetlane.task.type'] === 'invoice');
     expect(parentOf(invoiced!)).toBe(idOf(second!));
+  });
+
+  it('has a way from the trace of a task to that of its batch, and back', async () => {
+    @TaskQueue('traced-batch')
+    class Indexer {
+      @BatchHandler('index', { size: 2, maxWait: '30s' })
+      index(docs: readonly unknown[]): ItemOutcome[] {
+        trace.getTracer('indexer').startSpan('bulk').end();
+        return docs.map(() => ({ success: true }));
+      }
+    }
+    const app = await site.app({ imports: [JetlaneModule.registerQueue({ name: 'traced-batch' })], providers: [Indexer] });
+    const queue = app.get<Queue>(getQueueToken('traced-batch'));
+    const receipts = [await queue.enqueue('index', 1), await queue.enqueue('index', 2)];
+    await Promise.all(receipts.map((receipt) => queue.result(receipt)));
+    await eventually('all is settled', () => finished('process traced-batch').length === 2);
+    const [batch] = finished('process batch traced-batch');
+    const runs = finished('process traced-batch');
+    expect(finished('bulk').map(parentOf)).toEqual([idOf(batch!)]);
+    expect(batch!.links.map((link) => link.context.spanId).sort()).toEqual(runs.map(idOf).sort());
+    for (const { links, attributes } of runs) {
+      expect(links.map((link) => link.context.spanId)).toEqual([idOf(batch!)]);
+      expect(attributes['jetlane.task.batch_trace_id']).toBe(batch!.spanContext().traceId);
+    }
   });
 });
