@@ -1,16 +1,22 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
+import { startNatsServer } from '@jetlane/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { needsOf, type PackageManifest, packLibraries, ROOT, unpack } from '../support/packed-libraries.js';
+import { eventually } from '../support/wait-until.js';
+import { Collector } from './platform-collector.js';
 
 const run = promisify(execFile);
 
 /** What somebody with a NestJS application has, and what the examples use. */
 const OWN = ['@nestjs/common', '@nestjs/core', 'reflect-metadata', 'rxjs', '@types/node'];
 const FOR_EXAMPLES = ['@nestjs/microservices', '@nestjs/testing', 'zod'];
+/** What the page on NestJS has one install for traces. */
+const FOR_TRACES = ['@opentelemetry/exporter-trace-otlp-http', '@opentelemetry/resources', '@opentelemetry/sdk-trace-node'];
 /** Packages beyond those of NestJS that `npm install @jetlane/nestjs` brings; more of them is a decision. */
 const MOST_PACKAGES = 22;
 
@@ -29,22 +35,17 @@ const TSCONFIG = {
   include: ['src'],
 };
 
-/** Runs examples on the throw-away server of the test kit; retries need a scheduler and stay out. */
+const EXAMPLES = ['minimal', 'priorities', 'retries-and-dead-letters', 'graceful-shutdown', 'batch', 'contracts', 'events', 'testing'];
+
+/** Runs the examples on the throw-away server of the test kit, each in a namespace of its own. */
 const PROGRAM = `
 import { stopTestServer, testServer } from '@jetlane/testing/nestjs';
 const { url } = await testServer();
-for (const name of ['minimal', 'batch', 'contracts', 'events', 'testing']) {
+for (const name of ${JSON.stringify(EXAMPLES)}) {
   const { main } = (await import(\`./\${name}.js\`)) as { main: (log?: (line: string) => void, options?: object) => Promise<void> };
-  await main(console.log, { servers: url, namespace: 'newuser' });
+  await main(console.log, { servers: url, namespace: \`newuser-\${name}\` });
 }
 await stopTestServer();
-`;
-
-/** What the first program of docs/nestjs.md leaves out. */
-const AROUND_FIRST = `
-import { Injectable, Module } from '@nestjs/common';
-interface User { readonly id: string; readonly email: string }
-class Mailer { async send(_to: string, _options: { readonly signal: AbortSignal }): Promise<void> {} }
 `;
 
 /** Most applications of NestJS that exist are CommonJS. */
@@ -59,6 +60,12 @@ async function run(): Promise<void> {
 void run();
 `;
 
+/** What the page says that its first program says. */
+const PROMISED = [
+  '[Mailer] welcome, by lane high at attempt 1, to ada@example.org',
+  '[main] the payload does not fit task type "welcome" of queue "email": to: Invalid email address',
+];
+
 let folder: string;
 
 /** The libraries as npm would publish them, and what they say that they need; from this repository, so that no registry is asked. */
@@ -68,7 +75,7 @@ async function install(): Promise<void> {
   const published = libraries.filter(({ name }) => name !== 'postgres');
   await mkdir(modules);
   for (const library of published) await unpack(library, modules);
-  const needed = new Set([...OWN, ...FOR_EXAMPLES, ...published.flatMap(({ manifest }) => needsOf(manifest))]);
+  const needed = new Set([...OWN, ...FOR_EXAMPLES, ...FOR_TRACES, ...published.flatMap(({ manifest }) => needsOf(manifest))]);
   for (const name of needed) {
     if (name.startsWith('@jetlane/')) continue;
     await mkdir(join(modules, dirname(name)), { recursive: true });
@@ -94,6 +101,13 @@ function closureOf(lock: Readonly<Record<string, LockEntry>>, names: readonly st
   return found;
 }
 
+/** The first TypeScript below a heading of a page. */
+function codeAfter(page: string, heading: string): string {
+  const [, code] = /```ts\n([\s\S]*?)```/.exec(page.slice(page.indexOf(`\n${heading}\n`))) ?? [];
+  if (!code) throw new Error(`no program below "${heading}"`);
+  return code;
+}
+
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'jetlane-new-user-'));
   await install();
@@ -101,8 +115,9 @@ beforeAll(async () => {
   await writeFile(join(folder, 'src/run.ts'), PROGRAM);
   await writeFile(join(folder, 'package.json'), JSON.stringify({ name: 'newuser', private: true, type: 'module' }));
   await writeFile(join(folder, 'tsconfig.json'), JSON.stringify(TSCONFIG));
-  const [first] = /(?<=```ts\n)import \{[\s\S]*?(?=```)/.exec(await readFile(join(ROOT, 'docs/nestjs.md'), 'utf8')) ?? [];
-  await writeFile(join(folder, 'src/first.ts'), AROUND_FIRST + first);
+  const page = await readFile(join(ROOT, 'docs/nestjs.md'), 'utf8');
+  await writeFile(join(folder, 'src/main.ts'), codeAfter(page, '## The first handler'));
+  await writeFile(join(folder, 'src/tracing.ts'), codeAfter(page, '## Tracing'));
   await mkdir(join(folder, 'commonjs/src'), { recursive: true });
   await cp(join(ROOT, 'examples/nestjs/minimal.ts'), join(folder, 'commonjs/src/minimal.ts'));
   await writeFile(join(folder, 'commonjs/src/main.ts'), COMMONJS);
@@ -135,15 +150,50 @@ async function compile(project: string): Promise<string> {
 }
 
 describe('somebody with an empty folder and the packed libraries', () => {
-  it('compiles the examples, and the first program of the docs, against the published types, and runs them', async () => {
-    expect(await readFile(join(folder, 'src/first.ts'), 'utf8')).toContain('export class AppModule');
+  beforeAll(async () => {
     expect(await compile(folder)).toBe('');
+  });
+
+  it('runs the examples', async () => {
     const { stdout } = await run(process.execPath, ['dist/run.js'], { cwd: folder, timeout: 120_000 });
     expect(stdout).toContain('completed: sent to ada@example.org');
+    expect(stdout).toMatch(/critical: evacuation plan\nhigh: boarding pass\nnormal: report\nlow: newsletter/);
+    expect(stdout).toContain('good: completed, charged at attempt 3');
+    expect(stdout).toContain('dead (fatal): the card is stolen');
+    expect(stdout).toContain('first has ended\nsecond took the long one over\nthe long one is completed');
     expect(stdout).toContain('5 documents in one call');
     expect(stdout).toContain('of version 1: {"pixels":100}');
     expect(stdout).toContain('orders.created: invoice for order 7 over 30, attempt 2');
     expect(stdout).toContain('still there, ada?');
+  });
+
+  it('runs the first program of the page as it stands there: prioritised, validated, traced, and ended by a signal', async () => {
+    const server = await startNatsServer();
+    const collector = await Collector.start();
+    const env = { NATS_URL: server.url, NO_COLOR: '1', OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, OTEL_BSP_SCHEDULE_DELAY: '100' };
+    const program = spawn(process.execPath, ['--import', './dist/tracing.js', 'dist/main.js'], { cwd: folder, env });
+    let output = '';
+    for (const stream of [program.stdout, program.stderr]) {
+      stream.on('data', (chunk: Buffer) => {
+        output += String(chunk);
+      });
+    }
+    try {
+      const exited = once(program, 'exit');
+      const said = () => PROMISED.every((line) => output.includes(line));
+      await eventually('it says what the page says', said, { timeoutMs: 60_000 }).catch((error: Error) => {
+        throw new Error(`${error.message}: ${output}`);
+      });
+      const named = (name: string) => collector.spans.find((span) => span.service === 'signup' && span.name === name);
+      await eventually('its spans are exported', () => Boolean(named('send email') && named('process email')), { timeoutMs: 20_000 });
+      expect(named('process email')).toMatchObject({ traceId: named('send email')!.traceId, parentSpanId: named('send email')!.spanId });
+      program.kill('SIGTERM');
+      expect(await exited).toEqual([null, 'SIGTERM']);
+      expect(output).not.toContain('ERROR');
+    } finally {
+      program.kill('SIGKILL');
+      await Promise.all([collector.stop(), server.stop()]);
+    }
   });
 
   it('may have a CommonJS project', async () => {

@@ -70,6 +70,9 @@ describe('a task that is retried, given up and redriven', () => {
     // Every hop hangs on the context that the producer made, as the conventions want it.
     for (const span of spans.filter((one) => one !== send && !settlements.includes(one))) expect(span.parentSpanId).toBe(send!.spanId);
     expect(new Set(spans.map(({ attributes }) => attributes['messaging.message.id']))).toEqual(new Set(['default.traced']));
+    // And none about the task is in another trace.
+    const about = collector.spans.filter(({ attributes }) => attributes['messaging.message.id'] === 'default.traced');
+    expect(new Set(about.map((span) => span.traceId))).toEqual(new Set([traceId]));
     for (const run of runs) {
       const hops = run.events.filter(({ name }) => name !== 'exception');
       expect(hops.map(({ name }) => name)).toEqual(['stored', 'fetched', 'started', 'finished', 'settled']);

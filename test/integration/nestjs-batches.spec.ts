@@ -150,7 +150,7 @@ describe('a batch handler', () => {
       version: 2,
       schema: z.object({ text: z.string().transform((text) => text.length) }),
       result: z.object({ length: z.number() }),
-      upcast: (old) => ({ text: old }),
+      upcast: (old) => ({ text: (old as string).trim() }),
     });
     const groups: unknown[] = [];
     @TaskQueue('batch-contract', { concurrency: 10 })
@@ -172,8 +172,9 @@ describe('a batch handler', () => {
       'result-mismatch',
       'payload-mismatch',
     ]);
-    const [old] = await finish(queue, 'index', ['of the first version']);
+    const [old, broken] = await finish(queue, 'index', ['of the first version', null]);
     expect(old).toMatchObject({ state: 'completed', type: 'index', result: { length: 20 } });
+    expect(broken).toMatchObject({ reason: 'payload-mismatch', attempt: 1, error: { message: expect.stringMatching(/null/) } });
     expect(groups).toEqual(['index:v2 false', 'index true']);
   });
 });

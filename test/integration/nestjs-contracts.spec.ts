@@ -121,4 +121,18 @@ describe('a contract', () => {
     const done = await queue.result(fresh);
     expect(done).toMatchObject({ type: 'order:v2', result: 'new:z' });
   });
+
+  it('whose code throws at a payload makes the task dead at once, with the issue', async () => {
+    @TaskQueue('orders')
+    class NewOrders {
+      @TaskHandler(orderV2)
+      handle() {}
+    }
+    const app = await site.app({ imports: [JetlaneModule.registerQueue({ name: 'orders', retry: QUICK })], providers: [NewOrders] });
+    const queue = app.get<Queue>(getQueueToken('orders'));
+    // Its upcast reads a field of null.
+    const dead = await queue.result(await queue.enqueue('order', null));
+    expect(dead).toMatchObject({ state: 'dead', reason: 'payload-mismatch', attempt: 1 });
+    expect(dead.error?.message).toMatch(/^the payload does not fit task type "order": Cannot read properties of null/);
+  });
 });

@@ -1,8 +1,13 @@
+import { openQueueBucket } from '@jetlane/jetstream';
 import { getQueueToken, JetlaneModule, type Queue, TaskHandler, TaskQueue, TaskWorkers } from '@jetlane/nestjs';
-import { JetlaneHealthIndicator, JetlaneHealthModule } from '@jetlane/nestjs/health';
+import { getHealthToken, JetlaneHealthIndicator, JetlaneHealthModule } from '@jetlane/nestjs/health';
+import type { INestApplicationContext } from '@nestjs/common';
 import { HealthCheckService } from '@nestjs/terminus';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { loseRequests } from '../support/lost-pulls.js';
+import { holdsFor } from '../support/wait-until.js';
 import { eventually, NestSite } from './nestjs-fixture.js';
+import { deferred } from './worker-fixture.js';
 
 let site: NestSite;
 beforeAll(async () => {
@@ -52,6 +57,14 @@ describe('health indicators', () => {
     await producer.close();
   });
 
+  it.each([undefined, 'billing'])('are there for a connection that is not global, named %s', async (name) => {
+    const root = JetlaneModule.forRoot({ ...site.options, ...(name && { name }), global: false });
+    const health = JetlaneHealthModule.forConnection({ ...(name && { connection: name }), imports: [root] });
+    const app = await site.start({ imports: [root, health] });
+    expect(app.get<JetlaneHealthIndicator>(getHealthToken(name)).connection()).toEqual({ nats: { status: 'up', reconnects: 0 } });
+    await app.close();
+  });
+
   it('are degraded when the oldest task has waited longer than it may', async () => {
     const app = await site.app({ ...parts, imports: [JetlaneModule.registerQueue({ name: 'old' }), ...parts.imports] });
     const health = app.get(JetlaneHealthIndicator);
@@ -84,6 +97,69 @@ describe('health indicators', () => {
     await streams.delete(site.connection.names.lane('gone', 'high').stream);
     expect(await app.get(JetlaneHealthIndicator).streams()).toEqual({ streams: { status: 'down', missing: ['gone.high'] } });
     await app.close();
+  });
+
+  describe.concurrent('of progress', () => {
+    const progressOf = async (app: INestApplicationContext) => (await app.get(JetlaneHealthIndicator).progress()).progress!;
+
+    it('stay up where the limits of a queue keep tasks waiting beside free slots', async () => {
+      const gate = deferred();
+      @TaskQueue('limited')
+      class Limited {
+        @TaskHandler('t')
+        run() {
+          return gate.promise;
+        }
+      }
+      const queue = JetlaneModule.registerQueue({ name: 'limited', limits: { concurrency: 1 } });
+      const limited = { imports: [queue, JetlaneHealthModule.forConnection()], providers: [Limited] };
+      const apps = [await site.app(limited), await site.app(limited)];
+      await apps[0]!.get<Queue>(getQueueToken('limited')).enqueueMany(Array.from({ length: 200 }, () => ({ type: 't' })));
+      const busy = () => apps.map((app) => app.get(TaskWorkers).worker('limited')!.health().busy);
+      await eventually('one runs', () => busy().includes(1));
+      await holdsFor('both are up', 7000, async () => (await Promise.all(apps.map(progressOf))).every(({ status }) => status === 'up'));
+      expect(busy().sort()).toEqual([0, 1]);
+      gate.resolve();
+    });
+
+    it('name the lane and the reason where a running worker gets nothing', async () => {
+      const link = await site.installation.link();
+      await site.installation.queue({ name: 'silent' });
+      const { heal } = loseRequests(link, 'silent', site.connection);
+      @TaskQueue('silent')
+      class Silent {
+        @TaskHandler('t')
+        run() {}
+      }
+      const imports = [JetlaneModule.registerQueue({ name: 'silent' }), JetlaneHealthModule.forConnection()];
+      const app = await site.app({ imports, providers: [Silent] }, { connection: link });
+      await app.get<Queue>(getQueueToken('silent')).enqueue('t');
+      expect(await progressOf(app)).toMatchObject({ status: 'up' });
+      await eventually('it is down', async () => (await progressOf(app)).status === 'down');
+      expect(await progressOf(app)).toMatchObject({
+        problems: [expect.stringMatching(/^silent: normal: 1 tasks wait, pulls are open, and nothing has been delivered for \d+ s/)],
+      });
+      heal();
+      await eventually('it is up again', async () => (await progressOf(app)).status === 'up');
+    });
+
+    it('name the lane and the reason where pulls are refused and the lane may not be made again', async () => {
+      @TaskQueue('removed')
+      class Removed {
+        @TaskHandler('t')
+        run() {}
+      }
+      const imports = [JetlaneModule.registerQueue({ name: 'removed' }), JetlaneHealthModule.forConnection()];
+      const app = await site.app({ imports, providers: [Removed] });
+      await eventually('it is up', async () => (await progressOf(app)).status === 'up');
+      // Nobody makes lanes of a queue that is defined no more.
+      const definitions = await openQueueBucket(site.connection);
+      await definitions.remove('removed', (await definitions.get('removed'))!.revision);
+      const { stream, consumer } = site.connection.names.lane('removed', 'low');
+      await (await site.connection.admin()).consumers.delete(stream, consumer);
+      await eventually('it is down', async () => (await progressOf(app)).status === 'down');
+      expect(await progressOf(app)).toMatchObject({ problems: [expect.stringMatching(/^removed: low: pulls are refused: (409|503)/)] });
+    });
   });
 
   it('are down, and answer at all, while the server is away', async () => {

@@ -7,8 +7,8 @@ export async function eventually(what: string, condition: () => boolean | Promis
 }
 
 /** Watches for a span of time that a condition keeps holding, and fails by name when it breaks. */
-export async function holdsFor(what: string, ms: number, condition: () => boolean): Promise<void> {
-  expect(await waitUntil(() => !condition(), { timeoutMs: ms }), what).toBe(false);
+export async function holdsFor(what: string, ms: number, condition: () => boolean | Promise<boolean>): Promise<void> {
+  expect(await waitUntil(async () => !(await condition()), { timeoutMs: ms }), what).toBe(false);
 }
 
 /** What a promise rejects with; fails when it resolves. */

@@ -2,7 +2,7 @@ import type { Msg } from '@nats-io/nats-core';
 import { headerBlock, type TextBuffer, textBuffer } from './wire-message.js';
 
 /**
- * A message as it lies in the bytes that the socket brought; nothing is cut out until somebody asks. {@link Inbound} moves
+ * A message as it lies in the bytes that the socket brought; nothing is cut out until somebody asks. `Inbound` moves
  * one frame from message to message: whoever is handed it reads what it needs before it returns.
  */
 export class Frame {

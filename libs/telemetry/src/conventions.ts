@@ -20,6 +20,8 @@ export const ATTR = {
   hop: 'jetlane.task.hop',
   delivery: 'jetlane.task.delivery',
   outcome: 'jetlane.task.outcome',
+  /** Trace id of the batch that a task ran in. */
+  batchTrace: 'jetlane.task.batch_trace_id',
   /** Milliseconds until a retry. */
   delay: 'jetlane.task.delay_ms',
   /** On the event of a hop: its length in seconds. */

@@ -65,11 +65,12 @@ export interface ActiveBatch {
   end(error?: unknown): void;
 }
 
-/** Begins a span of its own for a batch, with a link to the span of each task in it. Without an SDK there is none. */
+/** Begins a span of its own for a batch, with links between it and the span of each task in it. Without an SDK there is none. */
 export function startBatch(queue: string, type: string, tasks: readonly ActiveProcess[]): ActiveBatch | undefined {
   const tracer = activeTracer();
   if (!tracer) return undefined;
-  const links = tasks.flatMap((task) => (task instanceof SpannedProcess ? [{ context: task.spanContext }] : []));
+  const spanned = tasks.filter((task) => task instanceof SpannedProcess);
+  const links = spanned.map(({ spanContext }) => ({ context: spanContext }));
   const spec = SPANS.processBatch;
   const attributes = {
     [ATTR.system]: SYSTEM,
@@ -81,6 +82,7 @@ export function startBatch(queue: string, type: string, tasks: readonly ActivePr
     [ATTR.batchSize]: tasks.length,
   };
   const span = tracer.startSpan(`${spec.operation} ${queue}`, { kind: spec.kind, attributes, links }, ROOT_CONTEXT);
+  for (const task of spanned) task.joins(span.spanContext());
   return new SpannedBatch(span);
 }
 
@@ -133,6 +135,12 @@ class SpannedProcess implements ActiveProcess {
 
   get spanContext(): SpanContext {
     return this.span.spanContext();
+  }
+
+  /** The batch is a trace of its own: the link, and the attribute where a back end does not show links, lead there. */
+  joins(batch: SpanContext): void {
+    this.span.addLink({ context: batch });
+    this.span.setAttribute(ATTR.batchTrace, batch.traceId);
   }
 
   run<T>(fn: () => T): T {

@@ -140,7 +140,7 @@ describe('with an SDK', () => {
     });
   });
 
-  it('links a batch to its tasks, and is the active span of its handler', async () => {
+  it('links a batch and its tasks to each other, and is the active span of its handler', async () => {
     const runs = [1, 2].map(() => startProcess(() => processed, { traceparent: PARENT }));
     const batch = startBatch('default', 'mail', runs)!;
     const active = batch.run(() => trace.getActiveSpan()?.spanContext().spanId);
@@ -150,6 +150,10 @@ describe('with an SDK', () => {
     const tasks = exporter.getFinishedSpans().filter(({ name }) => name === 'process default');
     expect(active).toBe(span.spanContext().spanId);
     expect(span.links.map((link) => link.context.spanId)).toEqual(tasks.map((task) => task.spanContext().spanId));
+    for (const task of tasks) {
+      expect(task.links.map((link) => link.context)).toEqual([span.spanContext()]);
+      expect(task.attributes['jetlane.task.batch_trace_id']).toBe(span.spanContext().traceId);
+    }
     expect(span).toMatchObject({
       kind: SpanKind.CONSUMER,
       status: { code: SpanStatusCode.ERROR },

@@ -1,4 +1,5 @@
 import { JetlaneError } from '@jetlane/protocol';
+import { Cancelled, RetryLater } from '@jetlane/worker';
 import { type } from 'arktype';
 import * as v from 'valibot';
 import { describe, expect, expectTypeOf, it } from 'vitest';
@@ -76,6 +77,75 @@ describe('any Standard Schema', () => {
     const free = defineTask({ queue: 'q', type: 't', schema: z.string() });
     expect(acceptResult(free, 7)).toBe(7);
   });
+});
+
+describe('code of a contract that throws', () => {
+  const dated = z.string().transform((text) => {
+    if (text.length > 4) throw new RangeError('too far away');
+    return text;
+  });
+  // Not of zod: it tries every schema without waiting first, and leaves what an asynchronous one rejects with unhandled.
+  const late = v.pipeAsync(
+    v.string(),
+    v.transformAsync(async (text) => dated.parse(text)),
+  );
+  const upcast = (old: unknown) => (old as { text: string }).text;
+  const lateUpcast = async (old: unknown) => (old as { text: string }).text;
+  const mismatch = (message: string, cause: unknown) => ({
+    name: 'FatalError',
+    code: 'payload-mismatch',
+    retryable: false,
+    details: { issues: [{ path: '', message }] },
+    message: `the payload does not fit task type "t": ${message}`,
+    cause,
+  });
+  /** Zod answers what throws with a promise; others throw at once. */
+  const rejectionOf = async (call: () => unknown): Promise<unknown> => {
+    try {
+      return await call();
+    } catch (error) {
+      return error;
+    }
+  };
+  const nullText = "Cannot read properties of null (reading 'text')";
+
+  it.each([
+    ['a schema', { schema: dated }, '12345', 'too far away', RangeError],
+    [
+      'a schema that throws at once',
+      {
+        schema: v.pipe(
+          v.string(),
+          v.transform((text) => dated.parse(text)),
+        ),
+      },
+      '12345',
+      'too far away',
+      RangeError,
+    ],
+    ['an asynchronous schema', { schema: late }, '12345', 'too far away', RangeError],
+    ['an upcast', { schema: dated, version: 2, upcast }, null, nullText, TypeError],
+    ['an asynchronous upcast', { schema: dated, version: 2, upcast: lateUpcast }, null, nullText, TypeError],
+    ['a schema after an upcast', { schema: late, version: 2, upcast: lateUpcast }, { text: '12345' }, 'too far away', RangeError],
+  ])('is a payload that does not fit: %s', async (_, definition, payload, message, cause) => {
+    const task = defineTask({ queue: 'q', type: 't', ...definition });
+    expect(await rejectionOf(() => acceptPayload(task, 't', payload))).toMatchObject(mismatch(message, expect.any(cause)));
+  });
+
+  it('is a result that does not fit, too', async () => {
+    const task = defineTask({ queue: 'q', type: 't', schema: z.string(), result: dated });
+    expect(await rejectionOf(() => acceptResult(task, '12345'))).toMatchObject({ code: 'result-mismatch', cause: expect.any(RangeError) });
+  });
+
+  it.each([new RetryLater('1m'), new Cancelled('no'), new JetlaneError('request-timeout', 'the directory is busy')])(
+    'may say itself what comes of the task: %s',
+    async (said) => {
+      const schema = z.string().transform(() => {
+        throw said;
+      });
+      expect(await rejectionOf(() => acceptPayload(defineTask({ queue: 'q', type: 't', schema }), 't', 'x'))).toBe(said);
+    },
+  );
 });
 
 describe('versions', () => {

@@ -28,7 +28,7 @@ export class SchemaPipe implements PipeTransform {
   constructor(private readonly schema: StandardSchemaV1) {}
 
   transform(value: unknown): unknown {
-    return checkValue(this.schema, value, (issues) => wrongPayload(issues));
+    return checkValue(this.schema, value, wrongPayload());
   }
 }
 

@@ -1,4 +1,4 @@
-import { type DynamicModule, Inject, Module, type Provider } from '@nestjs/common';
+import { type DynamicModule, Inject, Module, type ModuleMetadata, type Provider } from '@nestjs/common';
 import { HealthIndicatorService, TerminusModule } from '@nestjs/terminus';
 import type { TaskWorkers } from '../handlers/workers.js';
 import type { Jetlane } from '../module/jetlane.js';
@@ -11,20 +11,27 @@ export const getHealthToken = (connection: string = DEFAULT_CONNECTION): string 
 /** Injects the indicator of a named connection; the default one is injected by its class. */
 export const InjectJetlaneHealth = (connection?: string): ParameterDecorator & PropertyDecorator => Inject(getHealthToken(connection));
 
+/** Which connection {@link JetlaneHealthModule} looks at. */
+export interface HealthModuleOptions {
+  /** Default: `default`. */
+  readonly connection?: string;
+  /** Needed only where `forRoot` was called with `global: false`: the module that it returned. */
+  readonly imports?: ModuleMetadata['imports'];
+}
+
 /** Gives {@link JetlaneHealthIndicator} to health controllers. */
 @Module({})
 // biome-ignore lint/complexity/noStaticOnlyClass: a dynamic module of NestJS is one
 export class JetlaneHealthModule {
-  /** @param connection name of the connection. Default `default` */
   /** The indicators of one connection, to be injected as {@link JetlaneHealthIndicator}; those of a named one by `@InjectJetlaneHealth(name)`. */
-  static forConnection(connection: string = DEFAULT_CONNECTION): DynamicModule {
+  static forConnection({ connection = DEFAULT_CONNECTION, imports = [] }: HealthModuleOptions = {}): DynamicModule {
     const token = getHealthToken(connection);
     const make = (indicators: HealthIndicatorService, jetlane: Jetlane, workers: TaskWorkers) =>
       new JetlaneHealthIndicator(indicators, jetlane, workers);
     const alias: Provider[] = connection === DEFAULT_CONNECTION ? [{ provide: JetlaneHealthIndicator, useExisting: token }] : [];
     return {
       module: JetlaneHealthModule,
-      imports: [TerminusModule],
+      imports: [TerminusModule, ...imports],
       providers: [
         { provide: token, inject: [HealthIndicatorService, getJetlaneToken(connection), getWorkersToken(connection)], useFactory: make },
         ...alias,

@@ -1,2 +1,2 @@
-export { getHealthToken, InjectJetlaneHealth, JetlaneHealthModule } from './health.module.js';
+export { getHealthToken, type HealthModuleOptions, InjectJetlaneHealth, JetlaneHealthModule } from './health.module.js';
 export { type BacklogOptions, JetlaneHealthIndicator } from './indicator.js';

@@ -5,7 +5,6 @@ import type { HealthIndicatorResult } from '@nestjs/terminus';
 import { HealthIndicatorService } from '@nestjs/terminus';
 import type { TaskWorkers } from '../handlers/workers.js';
 import type { Jetlane } from '../module/jetlane.js';
-import { NO_PROGRESS_MS, ProgressMemory } from './progress.js';
 
 /** How old the oldest waiting task of a queue may be. */
 export interface BacklogOptions {
@@ -20,8 +19,6 @@ export interface BacklogOptions {
  * restarting this process does not mend that one.
  */
 export class JetlaneHealthIndicator {
-  private readonly memory = new ProgressMemory();
-
   constructor(
     private readonly indicators: HealthIndicatorService,
     private readonly jetlane: Jetlane,
@@ -48,15 +45,16 @@ export class JetlaneHealthIndicator {
   }
 
   /**
-   * Down when tasks wait that this process should be given and is not: slots are free, the queue is not paused, and nothing has been
-   * handed out for 5 s; or when a worker does not run, or its pulls are refused. Ask at least every few seconds. @param key default `progress`
+   * Down when a worker of this process does not run, or a lane of it gets nothing though it should: a pull is open, tasks wait, the queue is
+   * not paused, and nothing has been handed out for 5 s, on new pulls neither; or its pulls are refused. Tasks that wait for a limit of
+   * their queue are no problem. @param key default `progress`
    */
-  async progress(key = 'progress'): Promise<HealthIndicatorResult> {
-    if (this.jetlane.role === 'producer') return this.indicators.check(key).up({ role: 'producer' });
+  progress(key = 'progress'): Promise<HealthIndicatorResult> {
     return this.answer(key, async () => {
-      const problems = await Promise.all(this.workers.queueNames().map((queue) => this.problemsOf(queue)));
-      const list = problems.flat();
-      return { status: list.length === 0 ? 'up' : 'down', facts: list.length > 0 ? { problems: list } : { queues: problems.length } };
+      if (this.jetlane.role === 'producer') return { status: 'up', facts: { role: 'producer' } };
+      const queues = this.workers.queueNames();
+      const problems = queues.flatMap((queue) => this.problemsOf(queue));
+      return problems.length === 0 ? { status: 'up', facts: { queues: queues.length } } : { status: 'down', facts: { problems } };
     });
   }
 
@@ -90,22 +88,10 @@ export class JetlaneHealthIndicator {
     return { queue, lane, consumer: await consumerState(connection, stream, consumer) };
   }
 
-  private async problemsOf(queue: string): Promise<string[]> {
-    const { state, slots, busy, lanes } = this.workers.worker(queue)!.health();
-    if (state !== 'running') return [`${queue}: the worker is ${state}`];
-    // A lane tells its last refusal until something comes; one that has a pull open now is served again.
-    const refused = lanes.flatMap(({ lane, refused: why, open }) =>
-      why === undefined || open > 0 ? [] : [`${queue}.${lane}: pulls are refused: ${why}`],
-    );
-    const looks = await Promise.all(LANES.map((lane) => this.look(queue, lane)));
-    const now = performance.now();
-    const stalled = looks.flatMap((look) => {
-      const ms = this.memory.stalledFor({ ...look, freeSlots: slots - busy }, now);
-      return ms < NO_PROGRESS_MS
-        ? []
-        : [`${queue}.${look.lane}: ${look.consumer?.pending} tasks wait, none handed out for ${Math.round(ms)} ms`];
-    });
-    return [...refused, ...stalled];
+  /** The worker's own watchdog looks all the time; a probe that asks now and then could only guess. */
+  private problemsOf(queue: string): string[] {
+    const { state, problems } = this.workers.worker(queue)!.health();
+    return state === 'running' ? problems.map((problem) => `${queue}: ${problem}`) : [`${queue}: the worker is ${state}`];
   }
 
   /** While the link is down there is no asking: a probe must be answered in time. */

@@ -25,7 +25,7 @@ export function checkedTasks(
     let passed = 0;
     for await (const data of payloads) {
       try {
-        await checkValue(schema, data, (issues) => refusedPayload(queue, type, issues));
+        await checkValue(schema, data, refusedPayload(queue, type));
       } catch (error) {
         onError?.(error, passed + gaps.length);
         gaps.push(passed);

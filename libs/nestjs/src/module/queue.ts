@@ -64,7 +64,7 @@ export class Queue {
   async enqueue(type: TaskContract | string | undefined, data?: unknown, options: TaskOptions = {}): Promise<Receipt> {
     if (!isContract(type)) return this.client.enqueue(this.name, { ...options, data, ...(type === undefined ? {} : { type }) });
     this.assertOwn(type);
-    await checkValue(type.schema, data, (issues) => refusedPayload(this.name, type.type, issues));
+    await checkValue(type.schema, data, refusedPayload(this.name, type.type));
     return this.client.enqueue(this.name, { ...options, data, type: type.wireType });
   }
 
