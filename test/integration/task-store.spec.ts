@@ -1,6 +1,7 @@
 import {
   type Connection,
   deleteMessage,
+  deleteSubject,
   directGet,
   directGetNext,
   directGetSequence,
@@ -8,7 +9,6 @@ import {
   leaderGetSequence,
   provisionBase,
   provisionQueue,
-  purgeSubject,
   TaskStore,
 } from '@jetlane/jetstream';
 import { encodeHeaders, type HeaderPair, headerValue, type StateRecord, WrongSequenceError } from '@jetlane/protocol';
@@ -220,7 +220,7 @@ describe('reading back', () => {
       expect(await found).toBeUndefined();
     await connection.publish(subject, bytes('1'));
     await connection.publish(subject, bytes('2'));
-    expect([await purgeSubject(connection, stream, subject), await purgeSubject(connection, stream, subject)]).toEqual([2, 0]);
+    expect([await deleteSubject(connection, stream, subject), await deleteSubject(connection, stream, subject)]).toEqual([2, 0]);
   });
 
   it('a message without headers and body is a message', async () => {
