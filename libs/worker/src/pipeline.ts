@@ -179,6 +179,7 @@ export class Pipeline implements BatchListener {
         if (leases.lost(task)) throw new LeaseLostError(task.id);
         if (verdict === 'run') return undefined;
         if (verdict === 'interrupted') return { kind: 'interrupted' };
+        if (verdict === 'overtaken') await this.settler.withdraw(task);
         if (verdict !== 'poison') return { kind: 'duplicate' };
         const message = `${task.crashes} workers died while they ran task "${task.id}"; look at what it does before it is redriven`;
         return { kind: 'dead', reason: 'poison', error: { name: 'PoisonError', message, code: 'poison' } };
