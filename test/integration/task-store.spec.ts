@@ -223,6 +223,23 @@ describe('reading back', () => {
     expect([await deleteSubject(connection, stream, subject), await deleteSubject(connection, stream, subject)]).toEqual([2, 0]);
   });
 
+  it('a message that the server shows and does not delete is a typed error, and not an endless loop', async () => {
+    const { stream } = connection.names.lane('q', 'critical');
+    const subject = connection.names.task('q', 'critical', 'stays');
+    await connection.publish(subject, bytes('1'));
+    const admin = await connection.admin();
+    const streams = Object.assign(Object.create(admin.streams) as typeof admin.streams, { deleteMessage: () => Promise.resolve(false) });
+    const stubborn = Object.assign(Object.create(connection) as typeof connection, {
+      admin: () => Promise.resolve(Object.assign(Object.create(admin) as typeof admin, { streams })),
+    });
+    await expect(deleteSubject(stubborn, stream, subject)).rejects.toMatchObject({
+      code: 'jetstream-api',
+      retryable: true,
+      details: { stream, subject, deleted: 0 },
+    });
+    expect(await deleteSubject(connection, stream, subject)).toBe(1);
+  });
+
   it('a message without headers and body is a message', async () => {
     const subject = connection.names.task('q', 'high', 'bare');
     const { seq } = await connection.publish(subject, new Uint8Array(0));
