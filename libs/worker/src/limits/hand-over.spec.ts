@@ -1,19 +1,21 @@
-import { Delivery, Frame } from '@jetlane/jetstream';
+import { connect, Delivery, Frame, provisionQueue } from '@jetlane/jetstream';
+import { startNatsServer, waitUntil } from '@jetlane/testing';
 import { expect, it } from 'vitest';
-import { HeldTask } from '../../libs/worker/src/held-task.js';
-import { LaneState } from '../../libs/worker/src/lane-state.js';
-import { HandOver } from '../../libs/worker/src/limits/hand-over.js';
-import { eventually } from './services-fixture.js';
-import { WorkerSite } from './worker-fixture.js';
+import { HeldTask } from '../held-task.js';
+import { LaneState } from '../lane-state.js';
+import { HandOver } from './hand-over.js';
 
 /** Longer than the longest pause between two looks: two chains of looks cannot help meeting. */
 const ASKING_MS = 400;
 
+const eventually = async (what: string, condition: () => boolean) =>
+  expect(await waitUntil(condition, { timeoutMs: 20_000, everyMs: 20 }), what).toBe(true);
+
 it('watching that is stopped and begun again while it asks goes on once', async () => {
-  const site = await WorkerSite.open('handover');
-  const queue = site.queueName();
-  await site.define({ name: queue });
-  const link = await site.installation.link();
+  const server = await startNatsServer();
+  const link = await connect({ servers: server.url, namespace: 'handover' });
+  const queue = 'q';
+  await provisionQueue(link, { name: queue });
   const admin = await link.admin();
   let asking = 0;
   let asked = 0;
@@ -40,5 +42,6 @@ it('watching that is stopped and begun again while it asks goes on once', async 
   await eventually('it has looked again', () => asked >= before + 4);
   expect(most).toBe(1);
   handOver.stop();
-  await site.close();
+  await link.close();
+  await server.stop();
 });
