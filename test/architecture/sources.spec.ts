@@ -57,6 +57,13 @@ describe('sources', () => {
     expect(of('length')).toEqual([]);
   });
 
+  it('purge a stream in one place, where no consumer has anything in hand', () => {
+    const product = sources.filter(({ path }) => /^(?:libs|apps)\/[^/]+\/src\//.test(path));
+    expect(product.filter(({ text }) => /\bstreams\.purge\(|STREAM\.PURGE/.test(text)).map(({ path }) => path)).toEqual([
+      'libs/jetstream/src/stored.ts',
+    ]);
+  });
+
   it('import only packages that their own package.json declares', () => {
     expect(of('undeclared')).toEqual([]);
   });

@@ -1,4 +1,5 @@
-import type { NewTask, Receipt, TaskClient } from '@jetlane/client';
+import { type NewTask, type Receipt, TaskClient } from '@jetlane/client';
+import { deleteMessage } from '@jetlane/jetstream';
 import { IdempotencyConflictError, type JetlaneError, type StateRecord } from '@jetlane/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { bytes, storedSubjects } from '../support/broker.js';
@@ -139,6 +140,28 @@ describe('a producer that dies between its writes', () => {
       expect(await enqueue(key)).toMatchObject({ duplicate: true });
       expect(await places(key)).toEqual(before);
     }
+  });
+
+  it('a task that moves from due to its lane while it is looked for is not published again', async () => {
+    const key = 'on-its-way';
+    const { names } = all.connection;
+    await all.store.writeRecord('q', key, half(key), 60_000, 0);
+    const due = await all.connection.publish(names.due('q', 'normal', key), bytes('x'));
+    const link = await all.broker.connect();
+    const request = link.request.bind(link);
+    let moved = false;
+    // The lanes have been asked when what is due is asked for: now it moves.
+    link.request = async (subject, body, ...rest) => {
+      if (!moved && subject.endsWith(names.schedules) && String(body).includes('due.')) {
+        moved = true;
+        await new Promise((resolve) => setTimeout(resolve, 300));
+        await all.store.publishTask('q', 'normal', key, { headers: [], data: bytes('x'), hop: 2 });
+        await deleteMessage(all.connection, names.schedules, due.seq);
+      }
+      return request(subject, body, ...rest);
+    };
+    expect(await enqueue(key, TASK, new TaskClient(link))).toMatchObject({ duplicate: true });
+    expect([moved, await places(key)]).toEqual([true, ['lane 2']]);
   });
 
   it('what stands there and is no record gives way', async () => {

@@ -1,5 +1,5 @@
 import { ensureQueue, type MoveStep, moveLane, needsMove, provisionLane } from '@jetlane/jetstream';
-import type { QueueDefinition } from '@jetlane/protocol';
+import { JetlaneError, type QueueDefinition } from '@jetlane/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DefinitionStore } from '../../apps/queue-manager/src/definitions/definition-store.js';
 import { QueueManager } from '../../apps/queue-manager/src/queue-manager.js';
@@ -75,6 +75,26 @@ describe('a lane that gets another storage', () => {
     expect(await needsMove(site.connection, wanted, 'normal')).toBe(false);
     await fill(queue, 40, 45);
     expect(await taken(queue, 45)).toEqual(keys(0, 45));
+  });
+
+  it.each([5, 300])('fails as a whole when one of %i copies is refused, and goes on next time', async (count) => {
+    const queue = `refused-${count}`;
+    await site.queue({ name: queue });
+    await fill(queue, 0, count);
+    const link = await site.link();
+    const publish = link.publish.bind(link);
+    let refusals = 0;
+    link.publish = (subject, ...rest) =>
+      subject.endsWith(`.k${count - 2}`) && refusals++ === 0
+        ? Promise.reject(new JetlaneError('publish-timeout', 'refused for this test', { retryable: true }))
+        : publish(subject, ...rest);
+    const wanted: QueueDefinition = { name: queue, storage: 'memory' };
+    // Vitest fails the run at a rejection that nobody handles.
+    expect(await rejection(moveLane(link, wanted, 'normal'))).toMatchObject({ code: 'publish-timeout' });
+    expect(refusals).toBe(1);
+    await moveLane(link, wanted, 'normal');
+    // What was refused comes behind those that were sent beside it.
+    expect((await taken(queue, count)).sort()).toEqual(keys(0, count).sort());
   });
 
   it.each(['held', 'sealed', 'deleted', 'filled'] as const)('ended after "%s" and wanted as it was: it is as it was', async (last) => {

@@ -1,9 +1,9 @@
-import { ensureQueue } from '@jetlane/jetstream';
+import { type Delivery, deleteLanes, ensureQueue, TaskStore } from '@jetlane/jetstream';
 import { LANES } from '@jetlane/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DefinitionStore } from '../../apps/queue-manager/src/definitions/definition-store.js';
 import { removeQueueSafely } from '../../apps/queue-manager/src/definitions/queue-removal.js';
-import { rejection } from '../support/wait-until.js';
+import { eventually, rejection } from '../support/wait-until.js';
 import { Installation } from './services-fixture.js';
 
 let site: Installation;
@@ -62,5 +62,33 @@ describe('a queue that is deleted', () => {
     expect(await remove(queue)).toMatchObject({ dropped: 0 });
     expect(await standing(queue)).toBe(0);
     expect(await rejection(remove(queue))).toMatchObject({ code: 'unknown-queue' });
+  });
+});
+
+describe('the timers of a queue that is deleted', () => {
+  // A purge by subject moved the floor of the consumer that all queues share, and the server never delivered the others again.
+  it('what is due of other queues stays with the schedulers that have it in hand: it comes again when their lease ends', async () => {
+    const { connection } = site;
+    const { names } = connection;
+    const { schedules: stream, schedulerConsumer: consumer } = names;
+    const { consumers, streams } = await connection.admin();
+    await consumers.update(stream, consumer, { ack_wait: 1_000_000_000 });
+    for (let i = 1; i <= 10; i++) await connection.publish(names.due(i === 8 ? 'gone' : 'stays', 'normal', `k${i}`), '');
+    const timer = { lane: 'normal' as const, at: Date.now() + 3_600_000, hop: 1, attempt: 1, headers: [], data: '' };
+    for (const queue of ['gone', 'stays']) await new TaskStore(connection).setTimer({ ...timer, queue, key: 'later' });
+    const came: Delivery[] = [];
+    const puller = connection.puller({ stream, consumer, onDelivery: (one) => void came.push(one), onEnd: () => undefined });
+    puller.start(connection.epoch);
+    puller.pull(10, 'wait');
+    await eventually('all are in hand', () => came.length === 10);
+    await deleteLanes(connection, 'gone');
+    connection.ack(came[8]!);
+    came.splice(0);
+    puller.pull(8, 'wait');
+    await eventually('the others come again', () => new Set(came.map(({ key }) => key)).size === 8, 20_000);
+    expect(new Set(came.map(({ key }) => key))).toEqual(new Set(['k1', 'k2', 'k3', 'k4', 'k5', 'k6', 'k7', 'k10']));
+    const left = Object.keys((await streams.info(stream, { subjects_filter: names.pattern('schedules.>') })).state.subjects ?? {});
+    expect(left).toEqual([names.timer('stays', 'later')]);
+    puller.stop();
   });
 });

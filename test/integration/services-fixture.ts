@@ -1,5 +1,6 @@
 import {
   type Connection,
+  type ConnectOptions,
   connect,
   type Delivery,
   leaderGet,
@@ -10,7 +11,7 @@ import {
   TaskStore,
 } from '@jetlane/jetstream';
 import { LANES, type Lane, type QueueDefinition } from '@jetlane/protocol';
-import { type NatsServer, startNatsServer, waitUntil } from '@jetlane/testing';
+import { type NatsServer, type NatsServerOptions, startNatsServer, waitUntil } from '@jetlane/testing';
 import { expect } from 'vitest';
 
 /** A log that keeps what it is told. */
@@ -39,16 +40,16 @@ export class Installation {
     this.connections.push(connection);
   }
 
-  static async open(namespace: string): Promise<Installation> {
-    const server = await startNatsServer();
+  static async open(namespace: string, options: NatsServerOptions = {}): Promise<Installation> {
+    const server = await startNatsServer(options);
     const installation = new Installation(server, await connect({ servers: server.url, namespace }), namespace);
     await provisionBase(installation.connection);
     return installation;
   }
 
   /** Another link to the same installation, as another process would have. @param url of what stands before the server */
-  async link(url = this.server.url): Promise<Connection> {
-    const link = await connect({ servers: url, namespace: this.namespace });
+  async link(url = this.server.url, options: ConnectOptions = {}): Promise<Connection> {
+    const link = await connect({ servers: url, namespace: this.namespace, ...options });
     this.connections.push(link);
     return link;
   }

@@ -3,6 +3,7 @@ import { LANES } from '@jetlane/protocol';
 import { Worker } from '@jetlane/worker';
 import { describe, expect, it } from 'vitest';
 import { QueueManager } from '../../apps/queue-manager/src/queue-manager.js';
+import { Pauses } from '../../apps/queue-manager/src/steering/pauses.js';
 import { LinkProxy } from '../support/link-proxy.js';
 import { eventually } from './services-fixture.js';
 import { admin, enqueueAll, forget, keysOf, log, pausedLanes, queue, site, startSteering, useSteering } from './steer-fixture.js';
@@ -59,6 +60,21 @@ describe('a paused queue', () => {
     await provisionQueue(site.connection, { name: queue, lease: '20s' });
     await manager.stop();
     expect(await pausedLanes()).toEqual(all);
+  });
+
+  it('is enforced by the server’s clock, which wrote the times: a manager whose clock is 20 minutes ahead goes on with it', async () => {
+    const link = await site.link();
+    const behind = Object.assign(Object.create(link) as typeof link, {
+      clock: { toServer: (own: number) => Promise.resolve(own - 1_200_000) },
+    });
+    const pauses = new Pauses(behind, { log, roundMs: 50 });
+    await pauses.start();
+    expect(await pauses.set(queue, false, { by: 'tester' })).toMatchObject({ paused: false });
+    const { stream, consumer } = site.connection.names.lane(queue, 'high');
+    const { consumers } = await site.connection.admin();
+    await consumers.pause(stream, consumer, new Date(Date.now() + 3_600_000));
+    await eventually('a round has resumed it', async () => (await pausedLanes()).length === 0);
+    await pauses.stop();
   });
 
   it('is paused from the first moment of a consumer that is made anew', async () => {

@@ -1,6 +1,7 @@
 import {
   type Connection,
   deleteMessage,
+  deleteSubject,
   directGet,
   directGetNext,
   directGetSequence,
@@ -8,7 +9,6 @@ import {
   leaderGetSequence,
   provisionBase,
   provisionQueue,
-  purgeSubject,
   TaskStore,
 } from '@jetlane/jetstream';
 import { encodeHeaders, type HeaderPair, headerValue, type StateRecord, WrongSequenceError } from '@jetlane/protocol';
@@ -220,7 +220,24 @@ describe('reading back', () => {
       expect(await found).toBeUndefined();
     await connection.publish(subject, bytes('1'));
     await connection.publish(subject, bytes('2'));
-    expect([await purgeSubject(connection, stream, subject), await purgeSubject(connection, stream, subject)]).toEqual([2, 0]);
+    expect([await deleteSubject(connection, stream, subject), await deleteSubject(connection, stream, subject)]).toEqual([2, 0]);
+  });
+
+  it('a message that the server shows and does not delete is a typed error, and not an endless loop', async () => {
+    const { stream } = connection.names.lane('q', 'critical');
+    const subject = connection.names.task('q', 'critical', 'stays');
+    await connection.publish(subject, bytes('1'));
+    const admin = await connection.admin();
+    const streams = Object.assign(Object.create(admin.streams) as typeof admin.streams, { deleteMessage: () => Promise.resolve(false) });
+    const stubborn = Object.assign(Object.create(connection) as typeof connection, {
+      admin: () => Promise.resolve(Object.assign(Object.create(admin) as typeof admin, { streams })),
+    });
+    await expect(deleteSubject(stubborn, stream, subject)).rejects.toMatchObject({
+      code: 'jetstream-api',
+      retryable: true,
+      details: { stream, subject, deleted: 0 },
+    });
+    expect(await deleteSubject(connection, stream, subject)).toBe(1);
   });
 
   it('a message without headers and body is a message', async () => {

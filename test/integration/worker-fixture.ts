@@ -9,6 +9,7 @@ import {
   type QueueDefinition,
   type StateRecord,
 } from '@jetlane/protocol';
+import type { NatsServerOptions } from '@jetlane/testing';
 import { Worker, type WorkerOptions } from '@jetlane/worker';
 import { Scheduler } from '@jetlane/worker/scheduler';
 import { eventually, Installation, keepingLog } from './services-fixture.js';
@@ -38,8 +39,8 @@ export class WorkerSite {
 
   private constructor(readonly installation: Installation) {}
 
-  static async open(namespace: string): Promise<WorkerSite> {
-    return new WorkerSite(await Installation.open(namespace));
+  static async open(namespace: string, options: NatsServerOptions = {}): Promise<WorkerSite> {
+    return new WorkerSite(await Installation.open(namespace, options));
   }
 
   get connection(): Connection {

@@ -35,6 +35,31 @@ describe('a worker whose queue is defined anew', () => {
     expect(await site.record(queue, 'b')).toBeUndefined();
   });
 
+  it('gives a batch handler that is in use the new retry policy too', async () => {
+    const queue = site.queueName();
+    const runs: number[] = [];
+    const b = {
+      size: 2,
+      maxWait: 20,
+      handleBatch: (items: readonly unknown[]): Promise<never> => {
+        runs.push(items.length);
+        return Promise.reject(new Error('no'));
+      },
+    };
+    const retry = { initialDelay: 3_600_000, maxDelay: 3_600_000 };
+    const worker = await site.worker({ queue, handlers: { b, s: () => undefined }, definition: { retry: { attempts: 3, ...retry } } });
+    await site.task(queue, 'before', 'b');
+    const { store } = site.installation;
+    await eventually('it waits for its retry', async () =>
+      (await store.traces(queue, 'before')).copies.some(({ place }) => place === 'timer'),
+    );
+    await redefine({ name: queue, workers: 1, concurrency: 7, retry: { attempts: 1, ...retry } });
+    await eventually('the worker has heard of it', () => worker.health().slots === 7);
+    await site.task(queue, 'after', 'b');
+    expect((await site.buried(queue, 'after')).reason).toBe('attempts-exhausted');
+    expect(runs).toEqual([1, 1]);
+  });
+
   it('renews by the shorter lease before the consumer has it: nothing is run twice', async () => {
     const queue = site.queueName();
     const runs: string[] = [];

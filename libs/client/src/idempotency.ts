@@ -60,9 +60,12 @@ export async function enqueueOnce(
 
 /** Finishes what another producer began and may not have ended. */
 async function complete(publish: PublishTask, store: TaskStore, task: PreparedTask, headers: string): Promise<void> {
-  if ((await store.traces(task.queue, task.key, leaderGet)).copies.length > 0) return;
-  const again = (await store.record(task.queue, task.key, leaderGet)).record;
-  if (again && again.state !== 'accepted') return;
+  // A copy on its way from one place to the next, from timer to due or from due to lane, may escape one look at all of them.
+  for (let looks = 0; looks < 2; looks++) {
+    if ((await store.traces(task.queue, task.key, leaderGet)).copies.length > 0) return;
+    const again = (await store.record(task.queue, task.key, leaderGet)).record;
+    if (again && again.state !== 'accepted') return;
+  }
   await publishFirst(publish, store, task, headers);
 }
 

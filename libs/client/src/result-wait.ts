@@ -28,7 +28,7 @@ export class ResultWait {
     private readonly lookUp: () => Promise<TaskStatus>,
   ) {}
 
-  /** @throws JetlaneError `task-not-found`, `request-timeout`, `connection-closed`; the signal's reason */
+  /** @throws JetlaneError `task-not-found`, `request-timeout`, `connection-closed`, `permission-denied`; the signal's reason */
   begin({ timeoutMs, signal }: WaitOptions): Promise<TaskStatus> {
     const { names } = this.connection;
     const { queue, key } = this.id;
@@ -37,6 +37,12 @@ export class ResultWait {
       const aborted = () => this.settle?.(signal?.reason);
       const timer = timeoutMs === undefined ? undefined : setTimeout(() => this.expired(timeoutMs), Math.min(timeoutMs, LONGEST_TIMER_MS));
       const unsubscribe = this.connection.subscribe(names.state(queue, key), (message) => this.passed(message));
+      // Who may not hear the record would wait for ever.
+      const undeny = this.connection.denials.on(({ operation, subject, error }) => {
+        if (operation !== 'subscription' || subject !== names.state(queue, key)) return false;
+        this.settle?.(error);
+        return true;
+      });
       const unlisten = this.connection.onState((state) => this.linkChanged(state));
       signal?.addEventListener('abort', aborted, { once: true });
       this.settle = (error, status) => {
@@ -45,6 +51,7 @@ export class ResultWait {
         clearTimeout(this.again);
         unsubscribe();
         unlisten();
+        undeny();
         signal?.removeEventListener('abort', aborted);
         if (status) resolve(status);
         else reject(error);

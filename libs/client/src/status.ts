@@ -47,8 +47,8 @@ export interface TaskStatus {
  * record: it is stored before the ack, so a live copy beside it is settled and only waits for its ack
  * (docs/decisions/0003).
  */
-const BELIEF: Readonly<Record<TaskCopy['place'], number>> = { lane: 4, due: 3, timer: 2, dead: 0 };
-const beliefOf = (record: StateRecord): number => record.hop * 8 + (isFinal(record.state) ? 5 : 1);
+const BELIEF: Readonly<Record<TaskCopy['place'], number>> = { lane: 4, due: 3, timer: 2, dead: 1 };
+const beliefOf = (record: StateRecord): number => record.hop * 8 + (isFinal(record.state) ? 5 : 0);
 
 /**
  * Looks a task up everywhere at once: the highest hop wins; see {@link BELIEF} for the same hop. Before it says

@@ -48,7 +48,7 @@ export class Connection {
   epoch = 1;
   /** `performance.now()` when the current link came up, or 0 for the first: nothing was lost before it. */
   reconnectedAt = 0;
-  /** What the server refuses for want of a permission; for this library only. */
+  /** What the server refuses for want of a permission; for Jetlane's libraries only. */
   readonly denials = new Denials();
   private current: ConnectionState = 'connected';
   private readonly listeners = new Set<(state: ConnectionState) => void>();

@@ -42,13 +42,14 @@ export { ServerClock } from './server-clock.js';
 export { type CommandAnswer, type CommandError, callCommand, callService } from './service-call.js';
 export {
   deleteMessage,
+  deleteSubject,
   directGet,
   directGetNext,
   directGetSequence,
   leaderGet,
   leaderGetSequence,
-  purgeSubject,
   type StoredMessage,
+  trimRecords,
 } from './stored.js';
 export { type BackRequest, readBack } from './stored-back.js';
 export { type Batch, type BatchRequest, countFrom, directGetBatch, scanStream } from './stored-batch.js';

@@ -14,11 +14,9 @@ import type { Connection } from './connection.js';
 import { apiCode, ensureConsumer } from './ensure.js';
 import { laneConsumer, laneStream } from './provisioning.js';
 import type { StoredMessage } from './stored.js';
-import { scanStream } from './stored-batch.js';
+import { scanInBatches } from './stored-batch.js';
 
 const STREAM_NOT_FOUND = 10059;
-/** Copies under way at once. */
-const WINDOW = 256;
 const POLL_MS = 50;
 const DAY_MS = 86_400_000;
 /** The task's message id, while it is in the side stream, which knows no duplicates. */
@@ -48,7 +46,7 @@ export async function needsMove(connection: Connection, definition: QueueDefinit
 /**
  * Makes a lane anew with the storage that the definition says, with all its tasks in their order: they go into a side stream on disk, the
  * lane's stream is deleted and made again, and they come back. Meanwhile the lane hands out nothing, and who enqueues hears that nobody listens
- * and tries again. Only one process at a time may do this for a lane.
+ * and tries again. A copy that was refused and made later comes behind those that were sent beside it, 256 at most. Only one process at a time may do this for a lane.
  * Crash after any step: whoever does it next goes on from what stands. While the old stream is there it holds everything; when it is
  * deleted the side stream does, until the new one is open. Test: lane-move.spec "ended after".
  * @throws JetlaneError `queue-not-empty` when workers hold tasks for longer; `jetstream-api` when a copy is not complete
@@ -102,7 +100,7 @@ class LaneMove {
     this.step('held');
     await streams.update(this.stream, { subjects: [this.sealed] });
     this.step('sealed');
-    await this.copy(this.stream, (message) => this.toSide(message));
+    await scanInBatches(this.connection, this.stream, '>', (message) => this.toSide(message));
     await this.assertSame(this.stream, this.side);
     this.step('copied');
     // A process that stood still for long must not delete what another has made meanwhile.
@@ -123,7 +121,7 @@ class LaneMove {
     const unlimited = { max_msgs: -1, max_bytes: -1, max_msg_size: -1 };
     await streams.add({ ...wanted, ...unlimited, subjects: [this.sealed], subject_transform: transform });
     this.step('made');
-    await this.copy(this.side, (message) => this.toLane(message));
+    await scanInBatches(this.connection, this.side, '>', (message) => this.toLane(message));
     await this.assertSame(this.side, this.stream);
     await ensureConsumer(this.connection, this.stream, laneConsumer(this.connection, this.definition));
     await this.pauseAsBefore();
@@ -182,17 +180,6 @@ class LaneMove {
     if (until === undefined) return;
     const { consumers } = await this.connection.admin();
     await consumers.pause(this.stream, this.connection.names.consumer, new Date(until));
-  }
-
-  private async copy(from: string, send: (message: StoredMessage) => Promise<unknown>): Promise<void> {
-    let underWay: Promise<unknown>[] = [];
-    for await (const message of scanStream(this.connection, from, '>')) {
-      underWay.push(send(message));
-      if (underWay.length < WINDOW) continue;
-      await Promise.all(underWay);
-      underWay = [];
-    }
-    await Promise.all(underWay);
   }
 
   /** Each has a subject of its own there: one that an earlier try has copied is not copied again. */

@@ -222,7 +222,11 @@ export class Puller {
     }
   }
 
-  /** The server may still know the silent pull: without a listener it drops it, instead of filling it beside the next one. */
+  /**
+   * The server may still know the silent pull: without a listener it drops it, instead of filling it beside the next one. What it had sent by
+   * then is delivered and counted against nothing: beyond what is open, at most what was left of the pull that was given up may come, and as
+   * much again for each pull left by {@link rebuild}. Whoever takes deliveries must bear so many without a free slot.
+   */
   private giveUp(channel: Channel, index: number): void {
     this.channels[index] = this.openChannel();
     this.end(channel, { code: MISSED_HEARTBEATS, text: 'missed idle heartbeats' });

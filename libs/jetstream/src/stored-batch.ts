@@ -104,6 +104,34 @@ const SCAN_BATCH = 512;
 const LOOKS_BEHIND_END = 2;
 const LAG_MS = 50;
 
+/** Calls under way at once. */
+const WINDOW = 256;
+
+/**
+ * Does something with all messages that match, some hundred at a time. When one fails, those beside it are waited for: nothing is under way
+ * when this ends, and no failure is left without somebody who hears it.
+ * @throws what the first of them threw, or the scan
+ */
+export async function scanInBatches(
+  connection: Connection,
+  stream: string,
+  subject: string,
+  act: (message: StoredMessage) => Promise<unknown>,
+): Promise<void> {
+  let batch: StoredMessage[] = [];
+  const flush = async (): Promise<void> => {
+    const ends = await Promise.allSettled(batch.map((message) => act(message)));
+    batch = [];
+    const failed = ends.find((end) => end.status === 'rejected');
+    if (failed) throw failed.reason;
+  };
+  for await (const message of scanStream(connection, stream, subject)) {
+    batch.push(message);
+    if (batch.length >= WINDOW) await flush();
+  }
+  await flush();
+}
+
 /**
  * All messages that match, batch by batch, up to a sequence; about 40,000 a second, whatever matches. What is stored while it reads
  * may be among them.

@@ -99,28 +99,48 @@ export async function deleteMessage(connection: Connection, stream: string, sequ
   }
 }
 
+/** Deletions in a row that delete nothing before {@link deleteSubject} gives up: others may be deleting the same. */
+const MOST_IN_VAIN = 50;
+const IN_VAIN_PAUSE_MS = 20;
+
 /**
- * Deletes all messages of one subject, the newest first, one by one: a purge by subject is not for streams whose consumers acknowledge, see
- * {@link purgeSubject}.
+ * Deletes all messages of one subject, the newest first, one by one: by sequence, since a purge by subject takes from others what they
+ * have in hand, see {@link trimRecords}.
  * @returns how many were deleted
+ * @throws JetlaneError `jetstream-api` (also, retryable, when a message stands that cannot be deleted), `permission-denied`
  */
 export async function deleteSubject(connection: Connection, stream: string, subject: string): Promise<number> {
   let deleted = 0;
-  for (;;) {
+  for (let inVain = 0; inVain < MOST_IN_VAIN; ) {
     const message = await leaderGet(connection, stream, subject);
     if (!message) return deleted;
-    if (await deleteMessage(connection, stream, message.sequence)) deleted++;
+    if (await deleteMessage(connection, stream, message.sequence)) {
+      deleted++;
+      inVain = 0;
+    } else {
+      inVain++;
+      await new Promise((resolve) => setTimeout(resolve, IN_VAIN_PAUSE_MS));
+    }
   }
+  throw new JetlaneError(
+    'jetstream-api',
+    `"${subject}" of stream "${stream}" still has a message that the server says is gone, after ${MOST_IN_VAIN} tries to delete it; try again`,
+    { retryable: true, details: { stream, subject, deleted } },
+  );
 }
 
 /**
- * Deletes the messages of one subject, or of all that fit a pattern, but for the last `keep`; returns how many were deleted. Only for
- * streams without acknowledged deliveries: nats-server 2.15 moves the floor of a consumer with deliveries under way beyond some that
- * are not acknowledged, and never delivers those again (test/integration/remove-copies.spec.ts).
+ * Removes the oldest records of a queue but for the last `keep`; returns how many were removed. The server counts and removes, by a purge by
+ * subject, and that only this stream bears: elsewhere nats-server 2.15 moves the floor of a consumer with deliveries under way beyond some
+ * that are not acknowledged, and never delivers those again (remove-copies.spec, queue-removal.spec). What must go there goes by sequence.
+ * @throws JetlaneError `permission-denied`
  */
-export async function purgeSubject(connection: Connection, stream: string, subject: string, keep = 0): Promise<number> {
+export async function trimRecords(connection: Connection, queue: string, keep: number): Promise<number> {
+  const { names } = connection;
   const { streams } = await connection.admin();
-  const { purged } = await streams.purge(stream, { filter: subject, ...(keep > 0 ? { keep } : {}) }).catch((error: unknown) => {
+  // The server takes 0 for "none is kept".
+  if (keep < 1) throw new JetlaneError('invalid-argument', `expected keep to be at least 1, got ${keep}`);
+  const { purged } = await streams.purge(names.taskStates, { filter: names.state(queue, '*'), keep }).catch((error: unknown) => {
     throw permissionDenied(error) ?? error;
   });
   return purged;

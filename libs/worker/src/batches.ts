@@ -105,14 +105,16 @@ export class Batches implements TaskHolder {
     let collector = this.collectors.get(type);
     if (!collector) {
       const rule = { ...handler.batch, minGapMs: this.gaps.get(type) ?? handler.batch.minGapMs };
-      collector = new Collector(rule, processTimers, (entries, group) => this.begin(handler, entries, group));
+      collector = new Collector(rule, processTimers, (entries, group) => this.begin(type, entries, group));
       this.collectors.set(type, collector);
     }
     return collector;
   }
 
-  private begin(handler: BatchedHandler, waited: Entry[], group: string | undefined): void {
+  /** The handler as it is now: the queue may have been defined anew, with another retry policy, since its first task came. */
+  private begin(type: string, waited: Entry[], group: string | undefined): void {
     this.waiting -= waited.length;
+    const handler = this.options.handlers.get(type) as BatchedHandler;
     const entries = waited.filter(({ task }) => this.listener.mayRun(task));
     if (entries.length > 0) new RunningBatch(handler, entries, group, this.listener).run();
   }

@@ -159,7 +159,7 @@ export class Pipeline implements BatchListener {
       options.log.warn({ id: task.id }, 'lease:lost');
       emitter.emit('lease:lost', eventOf(task));
     } else if (!(error instanceof JetlaneError && error.code === 'connection-closed')) {
-      options.log.error({ id: task.id, error: error instanceof Error ? error.message : String(error) }, 'settle:failed');
+      options.log.error({ id: task.id, ...factsOf(error) }, 'settle:failed');
     }
     this.close(task);
   }
@@ -179,6 +179,7 @@ export class Pipeline implements BatchListener {
         if (leases.lost(task)) throw new LeaseLostError(task.id);
         if (verdict === 'run') return undefined;
         if (verdict === 'interrupted') return { kind: 'interrupted' };
+        if (verdict === 'overtaken') await this.settler.withdraw(task);
         if (verdict !== 'poison') return { kind: 'duplicate' };
         const message = `${task.crashes} workers died while they ran task "${task.id}"; look at what it does before it is redriven`;
         return { kind: 'dead', reason: 'poison', error: { name: 'PoisonError', message, code: 'poison' } };
@@ -190,6 +191,13 @@ export class Pipeline implements BatchListener {
       }
     }
   }
+}
+
+/** What an operator needs of an error: for one of permissions also the subject that the user lacks. */
+function factsOf(error: unknown): object {
+  if (!(error instanceof JetlaneError)) return { error: error instanceof Error ? error.message : String(error) };
+  const { code, message, details } = error;
+  return { error: message, code, ...(details.subject === undefined ? {} : { subject: details.subject }) };
 }
 
 const EXPIRED = { kind: 'cancelled', reason: 'expired' } as const;

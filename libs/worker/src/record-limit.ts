@@ -1,4 +1,4 @@
-import { type Connection, purgeSubject } from '@jetlane/jetstream';
+import { type Connection, trimRecords } from '@jetlane/jetstream';
 import type { CompiledOptions } from './options.js';
 
 /** How long after a record the oldest ones are removed, in ms: together, since the server looks through the stream for it. */
@@ -35,7 +35,7 @@ export class RecordLimit {
     const most = options.maxRecords;
     try {
       // The limit may have been lifted meanwhile.
-      if (most !== undefined) await purgeSubject(connection, connection.names.taskStates, connection.names.state(options.queue, '*'), most);
+      if (most !== undefined) await trimRecords(connection, options.queue, most);
     } catch (error) {
       options.log.warn({ queue: options.queue, error: String(error) }, 'records:not-trimmed');
     }

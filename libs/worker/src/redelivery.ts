@@ -2,12 +2,13 @@ import { leaderGet, type TaskCopy, type TaskStore } from '@jetlane/jetstream';
 import { isFinal, type StateRecord } from '@jetlane/protocol';
 import type { HeldTask } from './held-task.js';
 import type { CompiledOptions } from './options.js';
+import { isOvertaken } from './withdrawal.js';
 
 /** Suspected crashes at which a task is given up. */
 export const POISON_LIMIT = 3;
 
-/** What the check found: run it, only ack it, give it up, or hand it back because the worker stops. */
-export type Verdict = 'run' | 'settled' | 'cancelled' | 'poison' | 'interrupted';
+/** What the check found: run it, only ack it, take back its next hop first, give it up, or hand it back because the worker stops. */
+export type Verdict = 'run' | 'settled' | 'cancelled' | 'overtaken' | 'poison' | 'interrupted';
 
 /**
  * True when the task may have been settled by an earlier delivery: a redelivery, or a first delivery within one lease
@@ -33,6 +34,7 @@ export async function checkRedelivery(
   const { record, recordSequence, copies } = await store.traces(task.queue, task.key, leaderGet);
   task.recordSequence = recordSequence;
   const settled = settledBy(task.headers.hop, record, copies);
+  if (isOvertaken(task.headers.hop, settled, copies)) return 'overtaken';
   if (settled) return settled;
   if (task.delivery.count === 1) return 'run';
   const crashes = record && record.hop === task.headers.hop ? (record.crashes ?? 0) : 0;

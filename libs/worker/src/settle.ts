@@ -21,6 +21,7 @@ import { type LeaseKeeper, LeaseLostError } from './lease-keeper.js';
 import type { CompiledOptions } from './options.js';
 import { encodeCompleted, type FinalOutcome, recordText } from './record-text.js';
 import { forgetCrash } from './redelivery.js';
+import { Withdrawal, type WithdrawalParts } from './withdrawal.js';
 
 /** Whom the settler tells. */
 export interface SettledListener {
@@ -41,6 +42,7 @@ export class Settler {
   private recordHeaders = '';
   private recordHeadersFor = -1;
   private readonly records: BulkStream;
+  private readonly withdrawal: Withdrawal;
   /** End of every completed task's record. */
   private readonly workerSuffix: string;
 
@@ -52,6 +54,8 @@ export class Settler {
     private readonly listener: SettledListener,
   ) {
     this.records = connection.bulkStream(connection.names.taskStates);
+    const stored: WithdrawalParts['stored'] = (task, call) => this.stored(task, call);
+    this.withdrawal = new Withdrawal({ store, stored, keepMs: () => this.options.keepFailuresMs });
     this.workerSuffix = `"worker":${JSON.stringify(options.name)}`;
   }
 
@@ -147,7 +151,7 @@ export class Settler {
   // Crash before the timer: the attempt is repeated. Between timer and ack: the redelivery finds the timer (or what
   // became of it, of a higher hop) and only acks. Test: worker-crash.spec "retry".
   private async retry(task: HeldTask, outcome: Outcome & { kind: 'retry' }): Promise<Outcome> {
-    const cancelled = await this.cancellation(task);
+    const cancelled = await this.withdrawal.cancellation(task);
     if (cancelled) return this.acknowledge(task, cancelled);
     const { hop, attempt } = task.headers;
     const timer = {
@@ -167,24 +171,12 @@ export class Settler {
       if (!isTooLarge(error)) throw error;
       return this.bury(task, { kind: 'dead', reason: 'payload-too-large', error: outcome.error });
     }
-    return this.acknowledge(task, (await this.withdraw(task)) ?? outcome);
+    return this.acknowledge(task, (await this.withdraw(task, outcome.delayMs)) ?? outcome);
   }
 
-  private async cancellation(task: HeldTask): Promise<Outcome | undefined> {
-    const { record } = await this.stored(task, () => this.store.record(task.queue, task.key, leaderGet));
-    if (record?.state !== 'cancelled' || record.hop < task.headers.hop) return undefined;
-    return { kind: 'cancelled', reason: record.reason ?? 'cancelled' };
-  }
-
-  /**
-   * Looks again when the next hop is stored: whoever cancels writes the record and then removes copies, so either he finds the
-   * new copy or this look finds his record. Crash before it: the redelivery finds the record and only acks, and the next
-   * hop runs once more unless its worker remembers the notice. Test: cancel.spec "meanwhile".
-   */
-  private async withdraw(task: HeldTask): Promise<Outcome | undefined> {
-    const cancelled = await this.cancellation(task);
-    if (cancelled) await this.stored(task, () => this.store.removeCopies(task.queue, task.key));
-    return cancelled;
+  /** Takes back the next hop of a task that was cancelled meanwhile; see {@link Withdrawal.withdraw}. */
+  withdraw(task: HeldTask, delayMs?: number): Promise<Outcome | undefined> {
+    return this.withdrawal.withdraw(task, delayMs);
   }
 
   // Dead letter first, since it holds the payload; then the record that watchers wait for; then the ack. Crash after the
@@ -217,7 +209,7 @@ export class Settler {
     const text = recordText(task, outcome, this.options.name, this.options.keepPayload);
     const written = await this.writeRecord(task, text, this.options.keepFailuresMs);
     // The record of whoever cancelled it says the same.
-    const ours = written || (outcome.kind === 'cancelled' && Boolean(await this.cancellation(task)));
+    const ours = written || (outcome.kind === 'cancelled' && Boolean(await this.withdrawal.cancellation(task)));
     return this.acknowledge(task, ours ? outcome : { kind: 'duplicate' });
   }
 
@@ -229,7 +221,7 @@ export class Settler {
     await forgetCrash(task, this.store, this.options).catch(() => undefined);
     if (task.delivery.count < this.options.maxDeliveries - 1) return this.giveBack(task, outcome);
     await this.republish(task);
-    return this.acknowledge(task, (await this.withdraw(task)) ?? outcome);
+    return this.acknowledge(task, (await this.withdraw(task, 0)) ?? outcome);
   }
 
   /** Waits for the link, as the ack does: a NAK into a dead link would leave the task to its lease. */

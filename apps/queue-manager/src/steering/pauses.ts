@@ -96,9 +96,11 @@ export class Pauses {
 
   private async enforce(): Promise<void> {
     if (this.connection.state !== 'connected') return;
+    // By the clock that wrote the entries' times.
+    const now = await this.connection.clock.toServer(Date.now());
     for (const { key: queue, value } of await this.opened().all()) {
       if (this.stopped) return;
-      if (Date.now() - Math.max(value.at, value.until ?? 0) > SETTLED_MS && !(value.paused && value.until === undefined)) continue;
+      if (now - Math.max(value.at, value.until ?? 0) > SETTLED_MS && !(value.paused && value.until === undefined)) continue;
       const lanes = await enforcePause(this.connection, queue);
       if (lanes.length > 0) this.options.log.info({ queue, paused: value.paused, lanes }, 'queue:pause-repaired');
     }

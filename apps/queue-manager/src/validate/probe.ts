@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { bodyText, type Connection, consumerState, leaderGet, purgeSubject, TaskStore } from '@jetlane/jetstream';
+import { bodyText, type Connection, consumerState, deleteSubject, leaderGet, TaskStore } from '@jetlane/jetstream';
 import { DEFAULT_LANE, HEADER, type Heartbeat, type Lane, type QueueDefinition } from '@jetlane/protocol';
 import { type Finding, failure, ok, warning } from './finding.js';
 
@@ -86,6 +86,6 @@ function send(connection: Connection, queue: string, lane: Lane, key: string): P
 /** The task, where no worker took it, and its record. */
 async function removeTraces(connection: Connection, queue: string, lane: Lane, key: string): Promise<void> {
   const { names } = connection;
-  await purgeSubject(connection, names.lane(queue, lane).stream, names.task(queue, lane, key));
-  await purgeSubject(connection, names.taskStates, names.state(queue, key));
+  await deleteSubject(connection, names.lane(queue, lane).stream, names.task(queue, lane, key));
+  await deleteSubject(connection, names.taskStates, names.state(queue, key));
 }

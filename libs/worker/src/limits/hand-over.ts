@@ -27,6 +27,8 @@ export class HandOver {
   private timer: NodeJS.Timeout | undefined;
   private pause = FIRST_PAUSE_MS;
   private watching = false;
+  /** Rises at every start: a look of an earlier one that ends late goes on no further. */
+  private round = 0;
 
   constructor(private readonly parts: HandOverParts) {}
 
@@ -34,6 +36,7 @@ export class HandOver {
   watch(): void {
     if (this.watching) return;
     this.watching = true;
+    this.round++;
     this.pause = FIRST_PAUSE_MS;
     this.arm(PATIENCE_MS);
   }
@@ -49,11 +52,12 @@ export class HandOver {
 
   private async look(): Promise<void> {
     const { lanes, limited } = this.parts;
+    const { round } = this;
     const before = Date.now() - PATIENCE_MS;
     if (limited()) lanes.forEach((_, i) => void this.handBack(i, before - LIMITED_MS));
     const old = lanes.map((_, i) => i).filter((i) => lanes[i]!.oldest < before);
     const wanted = await Promise.all(old.map((i) => this.wanted(lanes[i]!)));
-    if (!this.watching) return;
+    if (!this.watching || round !== this.round) return;
     old.forEach((i, k) => {
       if (wanted[k]) this.handBack(i, before);
     });

@@ -3,6 +3,7 @@ import { decodeHeaders, JetlaneError } from '@jetlane/protocol';
 import type { HeldTask } from '../held-task.js';
 import { settledBy } from '../redelivery.js';
 import type { Settler } from '../settle.js';
+import { isOvertaken } from '../withdrawal.js';
 
 /** What a task is put away with. */
 export interface PutAwayParts {
@@ -13,18 +14,21 @@ export interface PutAwayParts {
 }
 
 /**
- * Sends a task that never ran back to its lane by a timer: its group is at its limit and others wait for the place.
+ * Sends a task that never ran back to its lane by a timer, and looks again whether it was cancelled meanwhile, as a retry does.
  * Crash before the timer: the lease expires and the task is delivered again as it is. Between timer and ack: the redelivery finds
- * the timer, or what became of it, of a higher hop, and only acks. After: done. Test: limits-groups.spec "put away".
+ * the timer, or what became of it, of a higher hop, and only acks; when it was cancelled, it takes the timer back first. After: done.
+ * Tests: limits-groups.spec "put away", cancel-overtakes.spec.
  * @throws LeaseLostError, and what no repetition mends
  */
 export async function putAway(task: HeldTask, delayMs: number, { store, settler, doubtful }: PutAwayParts): Promise<void> {
   const { queue, lane, key, headers, delivery } = task;
   const { record, copies } = await settler.stored(task, () => whatStands(task, store, doubtful));
-  if (!settledBy(headers.hop, record, copies)) {
+  const settled = settledBy(headers.hop, record, copies);
+  if (settled === undefined) {
     const { hop, attempt } = headers;
     const at = Date.now() + delayMs;
-    const timer = { queue, lane, key, at, hop: hop + 1, attempt, headers: decodeHeaders(delivery.headers), data: delivery.data };
+    const copy = { hop: hop + 1, attempt, headers: decodeHeaders(delivery.headers), data: delivery.data };
+    const timer = { queue, lane, key, at, ...copy, stillWanted: () => settler.owns(task) };
     try {
       await settler.stored(task, () => store.setTimer(timer));
     } catch (error) {
@@ -34,6 +38,7 @@ export async function putAway(task: HeldTask, delayMs: number, { store, settler,
       return;
     }
   }
+  if (settled === undefined || isOvertaken(headers.hop, settled, copies)) await settler.withdraw(task, delayMs);
   await settler.acknowledge(task, { kind: 'interrupted' });
 }
 
