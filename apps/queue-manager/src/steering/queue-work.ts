@@ -1,4 +1,4 @@
-import { type JobLog, type JobRun, type JobWork, Pace, type StoredMessage } from '@jetlane/jetstream';
+import { type JobLog, type JobRun, type JobWork, mayBeInHand, Pace, type StoredMessage } from '@jetlane/jetstream';
 import { isLane, JetlaneError, type QueueJob } from '@jetlane/protocol';
 import { drain } from './drain.js';
 import { guarded } from './lane-guard.js';
@@ -86,9 +86,7 @@ class QueueRun {
     if (kind === 'cancel' || !isLane(place)) return Promise.all(tasks.map((task) => this.attempt(place, task)));
     const first = tasks[0]!.sequence;
     const { result, delivered } = await guarded(this.acts.connection, { queue, lane: place, first }, (held) =>
-      Promise.all(
-        tasks.map((task) => (task.sequence <= held.delivered || task.storedAt < held.storedBefore ? 'held' : this.attempt(place, task))),
-      ),
+      Promise.all(tasks.map((task) => (mayBeInHand(task, held) ? 'held' : this.attempt(place, task)))),
     );
     // Only after a hold that was too short, or at a speed that nobody has seen: these may have been handed out in the same moment.
     return result.map((fate, i) => (fate === 'done' && tasks[i]!.sequence <= delivered ? 'held' : fate));
