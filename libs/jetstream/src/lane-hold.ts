@@ -5,9 +5,9 @@ import { type ConsumerState, consumerState } from './lane-list.js';
 import { enforcePause, holdLane } from './queue-pause.js';
 
 /** Longest time that a lane is held, ms: the server ends it by itself if we die. */
-const HOLD_MS = 5000;
+const HOLD_MS = 3000;
 /** So long before the end of a hold nothing is begun any more, ms: clocks differ, and a message is under way for a while. */
-const MARGIN_MS = 2000;
+const MARGIN_MS = 1000;
 const LOOKS = 100;
 const LOOK_MS = 20;
 /** The server forgets locks of holds after this time. */
@@ -53,23 +53,22 @@ export const holdEnd = (): number => performance.now() + HOLD_MS - MARGIN_MS;
 
 /** True when a pause outlasts every hold, so that none is needed. */
 export async function isResting(connection: Connection, state: ConsumerState): Promise<boolean> {
-  return state.paused && (state.pausedUntil ?? 0) > (await connection.clock.toServer(Date.now())) + 6 * HOLD_MS;
+  return state.paused && (state.pausedUntil ?? 0) > (await connection.clock.toServer(Date.now())) + 10 * HOLD_MS;
 }
 
 /**
  * Does something with tasks of a lane while nobody can be handed one of them: the workers' consumer is paused meanwhile. Lanes hand out in
  * order, so what is above the last delivered sequence is in nobody's hand, and stays so. One process at a time holds a lane, under a
- * lock; a second one waits. Crash: the pause ends by itself after five seconds, and the lock with it. Test: drop-oldest-crash.spec.
+ * lock; a second one waits. Crash: the pause ends by itself after three seconds, and the lock with it. Test: drop-oldest-crash.spec.
  * @param act begins nothing after `until`
  * @throws JetlaneError `request-timeout` when the lane could not be held; `permission-denied`, and what `act` throws
  */
 export async function holdingLane<T>(connection: Connection, queue: string, lane: Lane, act: (held: HeldLane) => Promise<T>): Promise<T> {
   const lock = await HoldLock.take(connection, queue, lane);
   try {
-    const begun = performance.now();
     const until = await holdLane(connection, queue, lane, HOLD_MS);
     const still = await standsStill(connection, queue, lane, until);
-    return await act({ ...(await inHand(connection, queue, lane, still)), until: begun + HOLD_MS - MARGIN_MS });
+    return await act({ ...(await inHand(connection, queue, lane, still)), until: lock.begun + HOLD_MS - MARGIN_MS });
   } finally {
     // A link that broke: the hold ends by itself, and the next round of `Pauses` sets what an operator wants. After a hold that was
     // too long the lane may be held by another process, and is left to it.
@@ -100,26 +99,26 @@ interface HoldEntry {
 
 /** Whoever has it may hold the lane. It is free when its time is up, so one whose owner died is in nobody's way for long. */
 class HoldLock {
-  private readonly ends = performance.now() + HOLD_MS;
-
   private constructor(
     private readonly bucket: JsonBucket<HoldEntry>,
     private readonly key: string,
     private readonly revision: number,
+    /** Before it was asked for: its time ends no earlier. */
+    readonly begun: number,
   ) {}
 
   /** Waits for the one before. */
   static async take(connection: Connection, queue: string, lane: Lane): Promise<HoldLock> {
     const bucket = await JsonBucket.open<HoldEntry>(connection, connection.names.bucket('queue_locks'), 1, LOCK_MS);
     const key = `hold.${queue}.${lane}`;
-    for (const patience = performance.now() + 3 * HOLD_MS; performance.now() < patience; ) {
+    for (const patience = performance.now() + 4 * HOLD_MS; performance.now() < patience; ) {
+      const begun = performance.now();
       const now = Math.round(await connection.clock.toServer(Date.now()));
       const entry = await bucket.get(key);
       if (!entry || entry.value.until < now) {
-        // Longer than the pause, which begins later: the next owner must not begin before it has ended.
-        const value = { until: now + HOLD_MS + MARGIN_MS };
+        const value = { until: now + HOLD_MS };
         const revision = entry ? await bucket.update(key, value, entry.revision) : await bucket.insert(key, value);
-        if (revision !== undefined) return new HoldLock(bucket, key, revision);
+        if (revision !== undefined) return new HoldLock(bucket, key, revision, begun);
       }
       await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
     }
@@ -128,7 +127,7 @@ class HoldLock {
 
   /** False when another one may have it by now. */
   get stands(): boolean {
-    return performance.now() < this.ends;
+    return performance.now() < this.begun + HOLD_MS - MARGIN_MS / 2;
   }
 
   async release(): Promise<void> {
