@@ -5,7 +5,7 @@ import type { HeldTask } from './held-task.js';
 const LONGEST_TICK_MS = 250;
 const LONGEST_MARGIN_MS = 3000;
 /** The queue manager changes the consumer two seconds after the definition, or on its next round. */
-const LENGTHEN_AFTER_MS = 60_000;
+export const LENGTHEN_AFTER_MS = 60_000;
 
 /** The lease of a task ran out: nothing more may be sent for it. */
 export class LeaseLostError extends Error {

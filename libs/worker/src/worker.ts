@@ -17,7 +17,7 @@ import { decodeOrFail } from './execute.js';
 import { FetchLoop } from './fetch-loop.js';
 import { minGapOf } from './handler-options.js';
 import { ABORT_GRACE_MS, type HeldTask } from './held-task.js';
-import { LeaseKeeper, LeaseLostError } from './lease-keeper.js';
+import { LENGTHEN_AFTER_MS, LeaseKeeper, LeaseLostError } from './lease-keeper.js';
 import { Limiter } from './limits/limiter.js';
 import { putAway } from './limits/put-away.js';
 import { type CompiledOptions, checkLimits, compileOptions, type WorkerLimits, type WorkerOptions } from './options.js';
@@ -63,6 +63,7 @@ export class Worker {
   /** The last start or stop that was asked for; each waits for the one before it. */
   private last: Promise<void> = Promise.resolve();
   private readonly doubted = new Set<Lane>();
+  private raising: NodeJS.Timeout | undefined;
 
   constructor(
     private readonly connection: Connection,
@@ -238,7 +239,13 @@ export class Worker {
   private redefine(definition: QueueDefinition): void {
     if (this.state !== 'running') return;
     const { options, leases } = this.engine!;
-    Object.assign(options, compileOptions(this.options, definition, this.name));
+    const before = options.maxDeliveries;
+    const changed = compileOptions(this.options, definition, this.name);
+    // Fewer deliveries hold at once. More hold when the consumer has surely got them: a NAK of what it counts as the last one is for ever.
+    Object.assign(options, changed, { maxDeliveries: Math.min(before, changed.maxDeliveries) });
+    clearTimeout(this.raising);
+    if (changed.maxDeliveries > before)
+      this.raising = setTimeout(() => Object.assign(options, { maxDeliveries: changed.maxDeliveries }), LENGTHEN_AFTER_MS).unref();
     leases.change(options.leaseMs);
   }
 
@@ -282,6 +289,7 @@ export class Worker {
 
   private async drain(engine: Engine, timeoutMs: number): Promise<void> {
     this.stopWatching?.();
+    clearTimeout(this.raising);
     const { loop, limiter, leases, reporter, pipeline, watchdog } = engine;
     watchdog.stop();
     const left = await loop.stop();
