@@ -1,7 +1,6 @@
 import { TaskClient } from '@jetlane/client';
-import { consumerState, TaskStore } from '@jetlane/jetstream';
+import { consumerState } from '@jetlane/jetstream';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { LaneDropper } from '../../libs/client/src/drop-oldest.js';
 import { LinkProxy } from '../support/link-proxy.js';
 import { redefine } from './limits-fixture.js';
 import { eventually } from './services-fixture.js';
@@ -55,17 +54,5 @@ describe('a producer that dies while it drops', () => {
     expect(await site.installation.inLane(queue, 'next')).toBeDefined();
     await eventually('the lane hands out again', async () => (await paused(queue)) === false);
     await proxy.close();
-  });
-});
-
-describe('tasks that wait for room', () => {
-  it('are refused beyond a bound, and wait no longer than the lane takes', async () => {
-    const queue = await fullLane();
-    const { connection } = site;
-    const dropper = new LaneDropper(connection, new TaskStore(connection), { name: queue, maxDepth: DEPTH }, 'normal', 1);
-    const first = dropper.retry(() => site.task(queue, 'a', 't'));
-    await expect(dropper.retry(() => site.task(queue, 'b', 't'))).rejects.toMatchObject({ code: 'publisher-overloaded' });
-    await first;
-    expect(await site.installation.inLane(queue, 'a')).toBeDefined();
   });
 });
