@@ -1,4 +1,4 @@
-import { openQueueBucket, provisionQueue } from '@jetlane/jetstream';
+import { type Delivery, openQueueBucket, provisionQueue } from '@jetlane/jetstream';
 import type { QueueDefinition } from '@jetlane/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { eventually } from './services-fixture.js';
@@ -79,6 +79,37 @@ describe('a worker whose queue is defined anew', () => {
     await eventually('both are done', async () => (await site.record(queue, 'b'))?.state === 'completed');
     expect(runs).toEqual(['a', 'b']);
     expect((await site.record(queue, 'a'))?.state).toBe('completed');
+  });
+
+  it('hands back on what is the last delivery for the consumer, which has not got the higher number yet: the task comes again', async () => {
+    const queue = site.queueName();
+    const definition = { name: queue, maxDeliveries: 3, lease: '4s', concurrency: 1, workers: 1 } as const;
+    await redefine(definition);
+    await site.define(definition);
+    await site.task(queue, 'k', 't');
+    const { stream, consumer } = site.connection.names.lane(queue, 'normal');
+    let naks = 0;
+    const onDelivery = (delivery: Delivery) => {
+      site.connection.nak(delivery);
+      if (++naks < 2) puller.pull(1, 'wait');
+    };
+    const puller = site.connection.puller({ stream, consumer, onDelivery, onEnd: () => undefined });
+    puller.start(site.connection.epoch);
+    puller.pull(1, 'wait');
+    await eventually('it was handed back twice', () => naks === 2);
+    puller.stop();
+    const delivered: number[] = [];
+    const ends = (_: unknown, { delivery, signal }: { delivery: number; signal: AbortSignal }) => {
+      delivered.push(delivery);
+      return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(new Error('told to end'))));
+    };
+    const worker = await site.worker({ queue, handlers: { t: ends } });
+    await eventually('the last delivery runs', () => delivered.join() === '3');
+    await redefine({ ...definition, maxDeliveries: 10, concurrency: 2, workers: 1 });
+    await eventually('the worker has heard of it', () => worker.health().slots === 2);
+    await worker.stop({ timeout: 0 });
+    await site.worker({ queue, handlers: { t: () => 'done' } });
+    await site.reaches(queue, 'k', 'completed');
   });
 
   it('takes what the definition leaves open from its own defaults, and goes beyond its ceiling for nothing', async () => {

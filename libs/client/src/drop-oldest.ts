@@ -1,21 +1,38 @@
 import {
   type Connection,
-  consumerState,
   deleteMessage,
   directGetBatch,
+  type HeldLane,
+  holdEnd,
+  holdingLane,
   hopOf,
+  inHand,
+  isResting,
+  laneState,
   leaderGet,
+  mayBeInHand,
   type StoredMessage,
   type TaskStore,
 } from '@jetlane/jetstream';
-import { isFinal, type Lane, type QueueDefinition, QueueFullError, type StateRecord, WrongSequenceError } from '@jetlane/protocol';
+import {
+  isFinal,
+  JetlaneError,
+  LANE_DEFAULTS,
+  type Lane,
+  type QueueDefinition,
+  QueueFullError,
+  WrongSequenceError,
+} from '@jetlane/protocol';
 import { cancelledRecord } from './cancel.js';
 import { recordLife } from './new-task.js';
 
 /** Why a task's record says `cancelled` that made room for a newer one. */
 export const DROPPED = 'dropped';
-/** Most tasks that one round drops. */
-const MOST = 128;
+/** Most tasks that one round drops; a large lane is freed of a hundredth at once, since the lane stands still for each round. */
+const MOST = 256;
+const SHARE = 0.01;
+/** Most tasks that wait for room in a lane here; as many wait for the server at most. */
+const MOST_WAITING = 65_536;
 /** How long a task goes on after what others make of the room, in ms; then it is told that the lane is full. */
 const PATIENCE_MS = 10_000;
 /** Rounds in a row that found nothing to drop after which all are told that the lane is full: what is in it is in workers' hands. */
@@ -29,13 +46,6 @@ interface Waiter {
   readonly failed: (error: unknown) => void;
 }
 
-interface Lost {
-  readonly message: StoredMessage;
-  /** Sequence of the record that says so; 0 where one said so before. */
-  readonly sequence: number;
-  readonly before?: StateRecord;
-}
-
 /**
  * Makes room in a full lane of a queue whose `dropBehavior` is `drop-oldest`: the oldest tasks that nobody was handed are cancelled, one for
  * each task that waits for room. The stream itself always refuses, since it would throw away running tasks as well.
@@ -43,6 +53,8 @@ interface Lost {
 export class LaneDropper {
   private waiting: Waiter[] = [];
   private running = false;
+  /** Taken from those who wait, to be published now. */
+  private trying = 0;
 
   constructor(
     private readonly connection: Connection,
@@ -53,25 +65,38 @@ export class LaneDropper {
 
   /**
    * Publishes when there is room, in the order of the calls.
-   * @throws QueueFullError when nothing can be dropped: all that is in the lane is in workers' hands
+   * @throws QueueFullError when nothing can be dropped: all that is in the lane is in workers' hands, or was stored before its consumer was
+   *   made anew, less than a lease ago; JetlaneError `publisher-overloaded` when too many wait here already
    */
   retry(publish: () => Promise<unknown>): Promise<void> {
+    if (this.waiting.length + this.trying >= MOST_WAITING) return Promise.reject(this.overloaded());
     return new Promise((done, failed) => {
       this.waiting.push({ publish, until: performance.now() + PATIENCE_MS, done, failed });
       void this.run();
     });
   }
 
+  private get share(): number {
+    return Math.floor((this.definition.maxDepth ?? LANE_DEFAULTS.maxDepth) * SHARE);
+  }
+
   private async run(): Promise<void> {
     if (this.running) return;
     this.running = true;
-    for (let fruitless = 0; this.waiting.length > 0; ) {
+    let fruitless = 0;
+    for (let tries = 1; this.waiting.length > 0; ) {
       try {
-        const dropped = await this.drop(Math.min(MOST, this.waiting.length));
-        fruitless = dropped === undefined ? fruitless + 1 : 0;
-        // With nothing to drop a worker may have made room meanwhile: one tries.
-        const full = await this.publishFirst(Math.max(1, dropped ?? 0));
-        if (full && fruitless >= FRUITLESS) this.giveUp(full);
+        const full = await this.publishFirst(tries);
+        if (full === undefined) {
+          // Workers have made room: as long as there is any nothing need be dropped.
+          tries = Math.min(2 * tries, MOST);
+          fruitless = 0;
+        } else if (fruitless >= FRUITLESS) this.giveUp(full);
+        else {
+          const dropped = await this.drop(Math.min(MOST, Math.max(this.waiting.length, this.share)));
+          fruitless = dropped === undefined ? fruitless + 1 : 0;
+          tries = Math.max(1, dropped ?? 0);
+        }
       } catch (error) {
         this.giveUp(error);
       }
@@ -79,9 +104,10 @@ export class LaneDropper {
     this.running = false;
   }
 
-  /** @returns the refusal, when all of them found the lane full */
+  /** @returns the refusal, when any of them found the lane full */
   private async publishFirst(count: number): Promise<unknown> {
     const first = this.waiting.splice(0, count);
+    this.trying = first.length;
     const refused: Waiter[] = [];
     let full: unknown;
     await Promise.all(
@@ -96,8 +122,15 @@ export class LaneDropper {
         }
       }),
     );
+    this.trying = 0;
     this.waiting.unshift(...refused);
-    return refused.length === first.length ? full : undefined;
+    return full;
+  }
+
+  private overloaded(): JetlaneError {
+    const { name: queue } = this.definition;
+    const message = `${MOST_WAITING} tasks already wait for room in queue "${queue}"; slow down and try again`;
+    return new JetlaneError('publisher-overloaded', message, { details: { queue, lane: this.lane } });
   }
 
   private giveUp(error: unknown): void {
@@ -105,63 +138,50 @@ export class LaneDropper {
   }
 
   /**
-   * Crash before the records: nothing happened. Between record and deletion: status and result() say cancelled, and the task, being the
-   * oldest, is the next to be dropped, or runs as any cancelled task that a worker gets first. Test: drop-oldest.spec.
+   * Drops while the lane is held, so that nobody can be handed a task whose record says `cancelled`. Crash before the records: nothing
+   * happened. Between record and deletion: status and result() say cancelled, and the task, being the oldest, is the next to be dropped,
+   * or runs as any cancelled task that a worker gets first, and its record says how it ended. The hold ends by itself.
+   * Tests: drop-oldest-crash.spec.
    * @returns how many were dropped here; undefined when there was none that nobody holds
    */
   private async drop(count: number): Promise<number | undefined> {
     const { connection, definition, lane } = this;
-    const { stream, consumer } = connection.names.lane(definition.name, lane);
-    const delivered = async () => (await consumerState(connection, stream, consumer))?.deliveredSequence ?? 0;
-    const from = (await delivered()) + 1;
+    const state = await laneState(connection, definition.name, lane);
+    // All is in somebody's hand; or the lane has lost its consumer, and nobody knows what that had handed out.
+    if (!state?.pending) return undefined;
+    if (!(await isResting(connection, state))) return holdingLane(connection, definition.name, lane, (held) => this.dropHeld(count, held));
+    const until = holdEnd();
+    return this.dropHeld(count, { ...(await inHand(connection, definition.name, lane, state)), until });
+  }
+
+  private async dropHeld(count: number, held: HeldLane): Promise<number | undefined> {
+    const { connection, definition, lane } = this;
+    const { stream } = connection.names.lane(definition.name, lane);
     const subject = connection.names.laneSubjects(definition.name, lane);
-    const { messages } = await directGetBatch(connection, stream, { subject, from: { sequence: from }, batch: count });
-    if (messages.length === 0) return undefined;
-    const written = await Promise.all(messages.map((message) => this.writeDropped(message)));
-    // Lanes hand out in order: what is behind the last delivered message is in nobody's hand.
-    const taken = await delivered();
-    const dropped = await Promise.all(written.map((lost) => lost && this.settle(lost, stream, lost.message.sequence <= taken)));
+    const from = { sequence: held.delivered + 1 };
+    const { messages } = await directGetBatch(connection, stream, { subject, from, batch: count });
+    const free = messages.filter((message) => !mayBeInHand(message, held));
+    if (free.length === 0) return undefined;
+    const dropped = await Promise.all(free.map((message) => this.dropOne(stream, message, () => performance.now() < held.until)));
     return dropped.filter(Boolean).length;
   }
 
-  /** `undefined` where somebody else writes about the task at this moment. */
-  private async writeDropped(message: StoredMessage): Promise<Lost | undefined> {
+  /** @returns whether it made room: not when somebody else writes about the task at this moment, or the hold is about to end */
+  private async dropOne(stream: string, message: StoredMessage, inTime: () => boolean): Promise<boolean> {
     const queue = this.definition.name;
     const key = message.subject.split('.').at(-1) ?? '';
-    const hop = hopOf(message);
     const { record, sequence } = await this.store.record(queue, key, leaderGet);
-    if (record && isFinal(record.state) && record.hop >= hop) return { message, sequence: 0 };
-    try {
-      const dropped = cancelledRecord(
-        { queue, key },
-        hop,
-        { reason: DROPPED, keepPayload: this.definition.keepPayload ?? false },
-        record,
-        message,
-      );
-      const { seq } = await this.store.writeRecord(queue, key, dropped, recordLife(this.definition), sequence);
-      return { message, sequence: seq, ...(record ? { before: record } : {}) };
-    } catch (error) {
-      if (error instanceof WrongSequenceError) return undefined;
-      throw error;
+    if (!inTime()) return false;
+    if (!record || !isFinal(record.state) || record.hop < hopOf(message)) {
+      const what = { reason: DROPPED, keepPayload: this.definition.keepPayload ?? false };
+      const dropped = cancelledRecord({ queue, key }, hopOf(message), what, record, message);
+      try {
+        await this.store.writeRecord(queue, key, dropped, recordLife(this.definition), sequence);
+      } catch (error) {
+        if (error instanceof WrongSequenceError) return false;
+        throw error;
+      }
     }
-  }
-
-  /**
-   * One that a worker got meanwhile is not dropped: what was written about it is taken back, unless the worker has written since.
-   * @returns whether this made room
-   */
-  private async settle({ message, sequence, before }: Lost, stream: string, taken: boolean): Promise<boolean> {
-    if (!taken) return deleteMessage(this.connection, stream, message.sequence);
-    if (sequence > 0 && before) await this.putBack(message, before, sequence);
-    else if (sequence > 0) await deleteMessage(this.connection, this.connection.names.taskStates, sequence);
-    return false;
-  }
-
-  private async putBack({ subject }: StoredMessage, before: StateRecord, sequence: number): Promise<void> {
-    const [queue, key] = [this.definition.name, subject.split('.').at(-1) ?? ''];
-    await this.store.writeRecord(queue, key, before, recordLife(this.definition), sequence).catch((error: unknown) => {
-      if (!(error instanceof WrongSequenceError)) throw error;
-    });
+    return inTime() && deleteMessage(this.connection, stream, message.sequence);
   }
 }

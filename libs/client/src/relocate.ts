@@ -19,6 +19,8 @@ export interface WaitingTask {
   readonly id: TaskId;
   readonly stream: string;
   readonly message: StoredMessage;
+  /** False when somebody may be handed it: then nothing more is begun, but what was begun is ended. Default: always true. */
+  readonly inTime?: (() => boolean) | undefined;
 }
 
 /** Where a task is moved to. */
@@ -40,9 +42,10 @@ export interface Destination {
 export async function purgeTask(
   connection: Connection,
   store: TaskStore,
-  { id, stream, message }: WaitingTask,
+  { id, stream, message, inTime }: WaitingTask,
   order?: CancelOrder,
 ): Promise<boolean> {
+  assertInTime(id, inTime);
   if (order && !(await recordCancelled(store, id, message, order))) return false;
   return deleteMessage(connection, stream, message.sequence);
 }
@@ -55,35 +58,42 @@ export async function purgeTask(
  * delete: done. Tests: steer-move-takeover.spec.
  * @param order for the record under the old id; undefined: the queue keeps none, or the task keeps its id
  * @returns false when it had been moved before, and now only the source was removed; or is cancelled or settled, and was left alone
- * @throws QueueFullError, JetlaneError `idempotency-conflict` when another task has its key there, `payload-too-large`, `publish-timeout`
+ * @throws QueueFullError, JetlaneError `idempotency-conflict` when another task has its key there, `payload-too-large`, `publish-timeout`,
+ *   `request-timeout` when it may be handed out by now
  */
 export async function moveTask(
   connection: Connection,
   store: TaskStore,
-  { id, stream, message }: WaitingTask,
+  waiting: WaitingTask,
   to: Destination,
   order?: CancelOrder,
 ): Promise<boolean> {
+  const { id, stream, message, inTime } = waiting;
   const { record } = await store.record(id.queue, id.key, leaderGet);
+  assertInTime(id, inTime);
   const settled = record && isFinal(record.state) && record.hop === hopOf(message);
   // Cancelled, or settled and without its ack: a higher hop would bring it back to life. Its own record of this move says that it is there.
   if (settled && record.reason !== order?.reason) return false;
-  const moved = !settled && (await new Move(store, id, message, to).publish());
+  const moved = !settled && (await new Move(store, waiting, to).publish());
   if (order && !settled) await recordCancelled(store, id, message, order);
   await deleteMessage(connection, stream, message.sequence);
   return moved;
 }
 
 class Move {
+  private readonly id: TaskId;
+  private readonly message: StoredMessage;
   private readonly hop: number;
   private readonly created: string | undefined;
 
   constructor(
     private readonly store: TaskStore,
-    private readonly id: TaskId,
-    private readonly message: StoredMessage,
+    private readonly task: WaitingTask,
     private readonly to: Destination,
   ) {
+    this.id = task.id;
+    this.message = task.message;
+    const { message } = task;
     this.hop = hopOf(message) + 1;
     this.created = headerValue(message.headers, HEADER.createdAt);
   }
@@ -95,7 +105,11 @@ class Move {
     const headers = stripServerHeaders(this.message.headers);
     const type = headerValue(headers, HEADER.type) ?? this.to.defaultType;
     const task = { headers: withHeaders(headers, { [HEADER.type]: type }), data: this.message.data, hop: this.hop };
-    const ack = await this.store.publishTask(this.to.queue, this.to.lane, key, task);
+    assertInTime(this.id, this.task.inTime);
+    const ack = await this.store.publishTask(this.to.queue, this.to.lane, key, {
+      ...task,
+      stillWanted: () => this.task.inTime?.() ?? true,
+    });
     // The server remembers the id: believed only on sight of the task, or of what became of it.
     if (!ack.duplicate) return true;
     if (await this.stands()) return false;
@@ -154,6 +168,15 @@ class Move {
       },
     );
   }
+}
+
+function assertInTime({ queue, key }: TaskId, inTime: WaitingTask['inTime']): void {
+  if (inTime?.() ?? true) return;
+  const id = formatTaskId(queue, key);
+  throw new JetlaneError('request-timeout', `task "${id}" may be handed out by now; it is tried again`, {
+    retryable: true,
+    details: { id },
+  });
 }
 
 /** As long as a key is remembered by default. */

@@ -16,6 +16,16 @@ export type { Job } from './jobs/job-store.js';
 export { Pace } from './jobs/pace.js';
 export { type BucketChange, type BucketEntry, JsonBucket } from './json-bucket.js';
 export { baseDrift, type LaneDrift, laneDrift } from './lane-drift.js';
+export {
+  type HeldLane,
+  holdEnd,
+  holdingLane,
+  type InHand,
+  inHand,
+  isResting,
+  laneState,
+  mayBeInHand,
+} from './lane-hold.js';
 export { countMessages, type LaneInfo, laneInfo } from './lane-info.js';
 export {
   type ConsumerState,
@@ -34,7 +44,7 @@ export { type PubAck, Publication } from './publication.js';
 export { Publisher, type PublisherOptions } from './publisher.js';
 export { PullLoop, type PullLoopHealth, type PullLoopOptions } from './pull-loop.js';
 export { MISSED_HEARTBEATS, type PullEnd, Puller, type PullerOptions, type PullMode } from './puller.js';
-export { enforcePause, holdLane, openPauses, type PauseEntry, pauseEnd, readPause } from './queue-pause.js';
+export { enforcePause, openPauses, type PauseEntry, pauseEnd, readPause } from './queue-pause.js';
 export { ensureQueue, openLimitsBucket, openQueueBucket } from './queue-registry.js';
 export { countHeld, deleteLanes, type HeldTasks, sealLanes } from './queue-removal.js';
 export { isReplySubject } from './reply-subject.js';

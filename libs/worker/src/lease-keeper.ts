@@ -1,11 +1,12 @@
 import type { Connection } from '@jetlane/jetstream';
+import type { Lane } from '@jetlane/protocol';
 import { HeldList } from './held-list.js';
 import type { HeldTask } from './held-task.js';
 
 const LONGEST_TICK_MS = 250;
 const LONGEST_MARGIN_MS = 3000;
 /** The queue manager changes the consumer two seconds after the definition, or on its next round. */
-const LENGTHEN_AFTER_MS = 60_000;
+export const LENGTHEN_AFTER_MS = 60_000;
 
 /** The lease of a task ran out: nothing more may be sent for it. */
 export class LeaseLostError extends Error {
@@ -102,6 +103,15 @@ export class LeaseKeeper {
   /** What is held and has a slot. */
   *running(): Generator<HeldTask> {
     for (const task of this.held) if (task.slot === 'running') yield task;
+  }
+
+  /**
+   * A lane's stream was made anew: what was stored before is in the old one, and an ack would settle whatever has its sequence now.
+   * @param created when it was made, ms since 1970
+   */
+  letGoOlder(lane: Lane, created: number): void {
+    for (const task of this.held) if (task.lane === lane && task.delivery.storedAt < created) task.leasedAt = Number.NEGATIVE_INFINITY;
+    this.dropLost();
   }
 
   /** True when the task may be in other hands. */

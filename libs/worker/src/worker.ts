@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
-import { type Connection, ensureQueue, openQueueBucket, provisionLane, TaskStore } from '@jetlane/jetstream';
+import { type Connection, ensureQueue, openQueueBucket, provisionLane, streamState, TaskStore } from '@jetlane/jetstream';
 import {
   type Duration,
   JetlaneError,
@@ -17,7 +17,7 @@ import { decodeOrFail } from './execute.js';
 import { FetchLoop } from './fetch-loop.js';
 import { minGapOf } from './handler-options.js';
 import { ABORT_GRACE_MS, type HeldTask } from './held-task.js';
-import { LeaseKeeper, LeaseLostError } from './lease-keeper.js';
+import { LENGTHEN_AFTER_MS, LeaseKeeper, LeaseLostError } from './lease-keeper.js';
 import { Limiter } from './limits/limiter.js';
 import { putAway } from './limits/put-away.js';
 import { type CompiledOptions, checkLimits, compileOptions, type WorkerLimits, type WorkerOptions } from './options.js';
@@ -63,6 +63,8 @@ export class Worker {
   /** The last start or stop that was asked for; each waits for the one before it. */
   private last: Promise<void> = Promise.resolve();
   private readonly doubted = new Set<Lane>();
+  private raising: NodeJS.Timeout | undefined;
+  private lookingBack: NodeJS.Timeout | undefined;
 
   constructor(
     private readonly connection: Connection,
@@ -183,6 +185,7 @@ export class Worker {
     this.engine.limiter.start(definition);
     this.engine.loop.start();
     this.engine.watchdog.start();
+    this.lookingBack = setInterval(() => this.lookBack(this.engine!), this.engine.options.leaseMs / 3).unref();
     this.stopWatching = this.connection.onState((state) => this.linkChanged(state));
   }
 
@@ -238,7 +241,13 @@ export class Worker {
   private redefine(definition: QueueDefinition): void {
     if (this.state !== 'running') return;
     const { options, leases } = this.engine!;
-    Object.assign(options, compileOptions(this.options, definition, this.name));
+    const before = options.maxDeliveries;
+    const changed = compileOptions(this.options, definition, this.name);
+    // Fewer deliveries hold at once. More hold when the consumer has surely got them: a NAK of what it counts as the last one is for ever.
+    Object.assign(options, changed, { maxDeliveries: Math.min(before, changed.maxDeliveries) });
+    clearTimeout(this.raising);
+    if (changed.maxDeliveries > before)
+      this.raising = setTimeout(() => Object.assign(options, { maxDeliveries: changed.maxDeliveries }), LENGTHEN_AFTER_MS).unref();
     leases.change(options.leaseMs);
   }
 
@@ -246,6 +255,7 @@ export class Worker {
     if (state !== 'connected' || this.state !== 'running') return;
     const { loop, leases } = this.engine!;
     void leases.renew();
+    this.lookBack(this.engine!);
     loop.start();
   }
 
@@ -259,10 +269,24 @@ export class Worker {
 
   /** A consumer on its way out may still be listed at the first look, and swallow the next pull without a word. */
   private async recheck({ watchdog, loop }: Engine, lane: Lane): Promise<void> {
+    await this.letGoOlder(lane);
     await watchdog.look(lane);
     await new Promise((resolve) => setTimeout(resolve, RECHECK_MS).unref());
     await watchdog.look(lane);
+    await this.letGoOlder(lane);
     if (this.state === 'running' && this.engine?.loop === loop) loop.rebuild(lane);
+  }
+
+  /** A worker without a free slot has no pull that would tell it. */
+  private lookBack({ leases }: Engine): void {
+    for (const lane of new Set([...leases.all()].map((task) => task.lane))) void this.letGoOlder(lane);
+  }
+
+  /** Somebody may have made the lane's stream anew. One that is missing is looked for again when it is made. */
+  private async letGoOlder(lane: Lane): Promise<void> {
+    const { stream } = this.connection.names.lane(this.options.queue, lane);
+    const found = await streamState(this.connection, stream).catch(() => undefined);
+    if (found) this.engine?.leases.letGoOlder(lane, Date.parse(found.created));
   }
 
   /** Somebody deleted the lane's consumer or stream, or the server came back without it. */
@@ -275,6 +299,7 @@ export class Worker {
       // A queue that somebody deleted is not made again by those who worked for it.
       if (!entry) throw new UnknownQueueError(options.queue);
       await provisionLane(this.connection, parseQueueDefinition(entry.value), lane);
+      await this.letGoOlder(lane);
     } catch (error) {
       options.log.warn({ queue: options.queue, lane, error: (error as Error).message }, 'lane:missing');
     }
@@ -282,6 +307,8 @@ export class Worker {
 
   private async drain(engine: Engine, timeoutMs: number): Promise<void> {
     this.stopWatching?.();
+    clearTimeout(this.raising);
+    clearInterval(this.lookingBack);
     const { loop, limiter, leases, reporter, pipeline, watchdog } = engine;
     watchdog.stop();
     const left = await loop.stop();

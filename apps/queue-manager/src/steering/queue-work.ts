@@ -1,15 +1,20 @@
-import { type JobLog, type JobRun, type JobWork, Pace, type StoredMessage } from '@jetlane/jetstream';
+import { type HeldLane, type JobLog, type JobRun, type JobWork, mayBeInHand, Pace, type StoredMessage } from '@jetlane/jetstream';
 import { isLane, JetlaneError, type QueueJob } from '@jetlane/protocol';
 import { drain } from './drain.js';
 import { guarded } from './lane-guard.js';
 import { countLeft, fixPlaces, NOT_FIXED, type PlannedPlace, readSelection } from './selection.js';
 import type { TaskActs, TaskFate } from './task-acts.js';
 
-type Result = TaskFate | JetlaneError;
+/** `put-off`: its lane could not be held for long enough; it comes with the next chunk. */
+type Result = TaskFate | JetlaneError | 'put-off';
 
 const MOST_FAILURES = 20;
 /** Tasks that are dealt with at once, while their lane may have to stand still: a tenth of a second's worth, at most this many. */
 const CHUNK = 256;
+
+/** How often a task is put off before it counts as failed, each time for half a second longer; together about half a minute. */
+const MOST_AGAIN = 10;
+const AGAIN_MS = 500;
 
 /** What a job over the tasks of a queue does. */
 export function queueWork(acts: TaskActs, log: JobLog): JobWork<QueueJob> {
@@ -28,6 +33,8 @@ export function queueWork(acts: TaskActs, log: JobLog): JobWork<QueueJob> {
  */
 class QueueRun {
   private readonly pace: Pace;
+  /** How often in a row the same task was put off. */
+  private again = 0;
 
   constructor(
     private readonly acts: TaskActs,
@@ -53,9 +60,10 @@ class QueueRun {
       }
       const reading = { queue, defaultType: (await acts.definition(queue)).defaultType };
       const page = await run.retry(() => readSelection(acts.connection, reading, select, place, cursor));
-      for (let from = 0; from < page.found.length && run.going; from += this.size)
-        await this.chunk(place, page.found.slice(from, from + this.size));
-      if (run.going) run.set(page.end ? { at: at + 1, cursor: 0 } : { cursor: page.position });
+      let through = true;
+      for (let from = 0; through && from < page.found.length; from += this.size)
+        through = await this.chunk(place, page.found.slice(from, from + this.size));
+      if (run.going && through) run.set(page.end ? { at: at + 1, cursor: 0 } : { cursor: page.position });
       await run.saveIfDue();
     }
   }
@@ -68,17 +76,24 @@ class QueueRun {
     this.run.set({ plan: [...plan.slice(0, at), ...fixed] });
   }
 
-  /** The cursor moves over a chunk when all of it is dealt with; a full lane leaves it before the first that found no room. */
-  private async chunk(place: PlannedPlace, tasks: readonly StoredMessage[]): Promise<void> {
+  /**
+   * The cursor moves over a chunk when all of it is dealt with; it stays before the first one that was put off, or found no room in a full lane.
+   * What was dealt with behind that one is looked at once more, and found done.
+   */
+  private async chunk(place: PlannedPlace, tasks: readonly StoredMessage[]): Promise<boolean> {
     const { run } = this;
     await run.wait(this.pace.next(tasks.length));
-    if (!run.going) return;
+    if (!run.going) return false;
     const results = await run.retry(() => this.deal(place, tasks));
-    const full = results.findIndex(isFull);
-    for (const [i, result] of results.entries()) this.note(tasks[i]!, result);
-    run.set({ cursor: full < 0 ? tasks.at(-1)!.sequence : tasks[full]!.sequence - 1 });
-    if (full >= 0) run.end('stopped', results[full]);
+    const left = results.findIndex((result) => result === 'put-off' || isFull(result));
+    for (const [i, result] of results.entries()) if (left < 0 || i < left || result === 'done') this.note(tasks[i]!, result);
+    run.set({ cursor: left < 0 ? tasks.at(-1)!.sequence : tasks[left]!.sequence - 1 });
+    const full = results.find(isFull);
+    if (full) run.end('stopped', full);
     await run.saveIfDue();
+    this.again = left < 0 || left > 0 ? 0 : this.again + 1;
+    if (left >= 0) await run.wait((this.again + 1) * AGAIN_MS);
+    return left < 0;
   }
 
   private async deal({ place }: PlannedPlace, tasks: readonly StoredMessage[]): Promise<Result[]> {
@@ -86,9 +101,7 @@ class QueueRun {
     if (kind === 'cancel' || !isLane(place)) return Promise.all(tasks.map((task) => this.attempt(place, task)));
     const first = tasks[0]!.sequence;
     const { result, delivered } = await guarded(this.acts.connection, { queue, lane: place, first }, (held) =>
-      Promise.all(
-        tasks.map((task) => (task.sequence <= held.delivered || task.storedAt < held.storedBefore ? 'held' : this.attempt(place, task))),
-      ),
+      Promise.all(tasks.map((task) => (mayBeInHand(task, held) ? 'held' : this.attemptIn(held, place, task)))),
     );
     // Only after a hold that was too short, or at a speed that nobody has seen: these may have been handed out in the same moment.
     return result.map((fate, i) => (fate === 'done' && tasks[i]!.sequence <= delivered ? 'held' : fate));
@@ -96,16 +109,21 @@ class QueueRun {
 
   private attempt(place: PlannedPlace['place'], task: StoredMessage): Promise<Result> {
     const { run, acts } = this;
-    return run
-      .retry(() => acts.act(run.job, place, task))
-      .catch((error: unknown) =>
-        error instanceof JetlaneError ? error : new JetlaneError('internal', error instanceof Error ? error.message : String(error)),
-      );
+    return run.retry(() => acts.act(run.job, place, task)).catch(asResult);
+  }
+
+  /** Nothing is tried again while a lane is held: the hold could have ended by then. */
+  private async attemptIn({ until }: HeldLane, place: PlannedPlace['place'], task: StoredMessage): Promise<Result> {
+    const inTime = () => performance.now() < until;
+    if (!inTime()) return 'put-off';
+    const result = await this.acts.act(this.run.job, place, task, inTime).catch(asResult);
+    const passing = result instanceof JetlaneError && result.retryable && !isFull(result);
+    return passing && this.again < MOST_AGAIN ? 'put-off' : result;
   }
 
   private note({ subject }: StoredMessage, result: Result): void {
     const { run } = this;
-    if (isFull(result)) return;
+    if (result === 'put-off' || isFull(result)) return;
     if (typeof result === 'string') return run.set({ [result]: run.job[result] + 1 });
     const { code, message } = result;
     const id = `${run.job.queue}.${subject.slice(subject.lastIndexOf('.') + 1)}`;
@@ -114,5 +132,8 @@ class QueueRun {
     run.set({ failed: failed + 1, failures: failures.length < MOST_FAILURES ? [...failures, { id, code, message }] : failures });
   }
 }
+
+const asResult = (error: unknown): JetlaneError =>
+  error instanceof JetlaneError ? error : new JetlaneError('internal', error instanceof Error ? error.message : String(error));
 
 const isFull = (result: Result): boolean => typeof result !== 'string' && result.code === 'queue-full';

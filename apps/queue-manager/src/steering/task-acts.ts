@@ -1,10 +1,15 @@
-import { type CancelOrder, cancelOrder, moveTask, purgeTask, type TaskClient } from '@jetlane/client';
+import { type CancelOrder, cancelOrder, moveTask, purgeTask, type TaskClient, type WaitingTask } from '@jetlane/client';
 import { type Connection, type StoredMessage, TaskStore } from '@jetlane/jetstream';
 import { formatTaskId, HEADER, headerValue, isLane, JetlaneError, type QueueDefinition, type QueueJob } from '@jetlane/protocol';
 import { type Place, whereIs } from './selection.js';
 
 /** What became of one task of a job. */
 export type TaskFate = 'done' | 'held' | 'skipped';
+
+interface Found {
+  readonly message: StoredMessage;
+  readonly inTime: (() => boolean) | undefined;
+}
 
 /** What jobs do with one task. */
 export class TaskActs {
@@ -22,13 +27,16 @@ export class TaskActs {
     return this.client.definition(queue);
   }
 
-  /** Deals with a task of a job; of a lane only with one that nobody holds, but for a cancellation. */
-  act(job: QueueJob, place: Place, message: StoredMessage): Promise<TaskFate> {
+  /**
+   * Deals with a task of a job; of a lane only with one that nobody holds, but for a cancellation.
+   * @param inTime false when its lane may hand it out again: then nothing more is begun
+   */
+  act(job: QueueJob, place: Place, message: StoredMessage, inTime?: () => boolean): Promise<TaskFate> {
     switch (job.kind) {
       case 'purge':
-        return this.purge(job, place, message);
+        return this.purge(job, place, { message, inTime });
       case 'move':
-        return this.move(job, place, message);
+        return this.move(job, place, { message, inTime });
       case 'cancel':
         return this.cancel(job, message);
       case 'drain':
@@ -36,19 +44,19 @@ export class TaskActs {
     }
   }
 
-  private async purge({ queue, reason = 'purged' }: QueueJob, place: Place, message: StoredMessage): Promise<TaskFate> {
-    const order = recordOrder(await this.definition(queue), message, reason);
-    const purged = await purgeTask(this.connection, this.store, this.waiting(queue, place, message), order);
+  private async purge({ queue, reason = 'purged' }: QueueJob, place: Place, found: Found): Promise<TaskFate> {
+    const order = recordOrder(await this.definition(queue), found.message, reason);
+    const purged = await purgeTask(this.connection, this.store, this.waiting(queue, place, found), order);
     return purged ? 'done' : 'skipped';
   }
 
-  private async move({ queue, to }: QueueJob, place: Place, message: StoredMessage): Promise<TaskFate> {
+  private async move({ queue, to }: QueueJob, place: Place, found: Found): Promise<TaskFate> {
     if (!to || !isLane(place)) throw new JetlaneError('internal', 'only tasks of a lane can be moved, and only to somewhere');
-    const task = this.waiting(queue, place, message);
+    const task = this.waiting(queue, place, found);
     const definition = await this.definition(queue);
     await this.definition(to.queue);
     const elsewhere = to.queue !== queue;
-    const order = elsewhere ? recordOrder(definition, message, `moved to ${formatTaskId(to.queue, task.id.key)}`) : undefined;
+    const order = elsewhere ? recordOrder(definition, found.message, `moved to ${formatTaskId(to.queue, task.id.key)}`) : undefined;
     const target = { queue: to.queue, lane: to.lane ?? place, defaultType: elsewhere ? definition.defaultType : undefined };
     return (await moveTask(this.connection, this.store, task, target, order)) ? 'done' : 'skipped';
   }
@@ -63,8 +71,9 @@ export class TaskActs {
     }
   }
 
-  private waiting(queue: string, place: Place, message: StoredMessage) {
-    return { id: { queue, key: keyOf(message) }, stream: whereIs(this.connection, queue, place).stream, message };
+  private waiting(queue: string, place: Place, { message, inTime }: Found): WaitingTask {
+    const id = { queue, key: keyOf(message) };
+    return { id, stream: whereIs(this.connection, queue, place).stream, message, inTime };
   }
 }
 
