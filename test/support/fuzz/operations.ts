@@ -72,7 +72,7 @@ function target({ path, parameters }: Operation, kind: Kind, random: Random): st
   const value = ({ name, schema }: Parameter): string => {
     // A wait that is understood would only take time.
     if (name === 'wait') return wrong && random.chance(0.8) ? random.pick(['', 'x', '-1', '1e9', '1y', '0', '1ms', '[]']) : '0';
-    return wrong && random.chance(0.8) ? random.pick(TEXTS) : String(sample(schema, random));
+    return wrong && random.chance(0.8) ? random.pick(TEXTS) : textOf(sample(schema, random));
   };
   const filled = path.replace(/\{(\w+)\}/g, (_, name: string) => {
     const found = parameters.find((parameter) => parameter.name === name);
@@ -86,6 +86,9 @@ function target({ path, parameters }: Operation, kind: Kind, random: Random): st
   const text = query.map(([name = '', given = '']) => `${encode(name, wrong, random)}=${encode(given, wrong, random)}`).join('&');
   return text ? `${filled}?${text}` : filled;
 }
+
+/** An object may have a `toString` of its own, which is none. */
+const textOf = (value: unknown): string => (typeof value === 'object' ? (JSON.stringify(value) ?? '') : String(value));
 
 /** Percent-encoded, and now and then wrongly so. */
 function encode(text: string, wrong: boolean, random: Random): string {

@@ -26,13 +26,24 @@ export function serveChange<C extends Command>(
       const { output, before, after } = await handler(input, caller);
       await audit.record({ ...entry, before, after });
       return output;
-    } catch (error) {
+    } catch (thrown) {
+      const error = lanesAreGone(thrown) ? inMotion(entry.target, thrown) : thrown;
       const { code, message } = error instanceof JetlaneError ? error : { code: 'internal', message: String(error) };
       await audit.record({ ...entry, after: withoutPayload(input), error: { code, message } }).catch(() => undefined);
       throw error;
     }
   });
 }
+
+/** `consumer not found`, `stream not found`: the queue is defined, but its lanes are not there. */
+const lanesAreGone = (error: unknown): boolean =>
+  error instanceof Error && [10_014, 10_059].includes((error as Error & { code?: unknown }).code as number);
+
+const inMotion = (queue: string, cause: unknown): JetlaneError =>
+  new JetlaneError('unknown-queue', `the lanes of "${queue}" are being made or deleted at this moment; try again in a few seconds`, {
+    cause,
+    details: { queue },
+  });
 
 /** What a task carries is nobody's business here. */
 function withoutPayload(input: object): object {
