@@ -3,6 +3,22 @@ import { defineConfig } from 'vitest/config';
 /** On machines that are shared, a clock or a disk stumbles now and then: there a test gets two more tries, and says so in its line. */
 const retry = process.env.CI ? 2 : 0;
 
+/** Specs that judge by the time something takes, or that load both cores: each runs alone. */
+const alone = [
+  'batching-file',
+  'gateway-overload',
+  'gateway-slow',
+  'limits-*',
+  'link-watch',
+  'postgres-demo',
+  'provisioning-cluster',
+  'puller',
+  'steer-hold',
+  'steer-limits',
+  'worker-lanes',
+  'worker-watchdog',
+].map((name) => `test/integration/${name}.spec.ts`);
+
 const conditions = ['jetlane-source', 'node', 'development|production'];
 
 export default defineConfig({
@@ -26,6 +42,7 @@ export default defineConfig({
         test: {
           name: 'integration',
           include: ['test/integration/**/*.spec.ts'],
+          exclude: alone,
           retry,
           testTimeout: 60_000,
           hookTimeout: 60_000,
@@ -37,13 +54,25 @@ export default defineConfig({
       {
         extends: true,
         test: {
+          name: 'timing',
+          include: alone,
+          retry,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          fileParallelism: false,
+          sequence: { groupOrder: 2 },
+        },
+      },
+      {
+        extends: true,
+        test: {
           name: 'e2e',
           include: ['test/e2e/**/*.spec.ts'],
           retry,
           testTimeout: 180_000,
           hookTimeout: 180_000,
           fileParallelism: false,
-          sequence: { groupOrder: 2 },
+          sequence: { groupOrder: 3 },
         },
       },
     ],
