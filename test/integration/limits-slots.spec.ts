@@ -55,7 +55,7 @@ describe('reserved slots', () => {
 
 describe('skewed handlers', () => {
   // Measured on a clock: a machine that is busy with other things gets another try.
-  it('an idle worker takes over within 50 ms what a busy one holds and cannot begin', { retry: 8 }, async () => {
+  it('an idle worker takes over within 50 ms what a busy one holds and cannot begin', { retry: 3 }, async () => {
     const queue = site.queueName();
     await redefine(site, { name: queue });
     await site.define({ name: queue });

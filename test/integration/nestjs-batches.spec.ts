@@ -46,7 +46,7 @@ import { map } from 'rxjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { rejection } from '../support/wait-until.js';
-import { eventually, NestSite, ONCE } from './nestjs-fixture.js';
+import { eventually, NestSite } from './nestjs-fixture.js';
 
 let site: NestSite;
 beforeAll(async () => {
@@ -54,12 +54,6 @@ beforeAll(async () => {
   await site.schedule();
 });
 afterAll(() => site.close());
-
-/** An application whose batches begin when all tasks of a test are there. */
-async function queueOf(providers: NonNullable<Parameters<NestSite['app']>[0]['providers']>, name: string): Promise<Queue> {
-  const app = await site.app({ imports: [JetlaneModule.registerQueue({ name, retry: ONCE })], providers });
-  return app.get<Queue>(getQueueToken(name));
-}
 
 /** Enqueues and gives the outcomes, in the order of the payloads. */
 const finish = async (queue: Queue, type: string, payloads: readonly unknown[]) => {
@@ -92,7 +86,7 @@ describe('a batch handler', () => {
         dead.push(`${type} ${reason}`);
       }
     }
-    const queue = await queueOf([Handlers], 'batch-plain');
+    const queue = await site.queueOf([Handlers], 'batch-plain');
     const [a, bad, wrong, b] = await finish(queue, 'upper', ['a', 'bad', 'wrong', 'b']);
     expect([a!.result, b!.result]).toEqual(['A of 4, 1', 'B of 4, 1']);
     expect(bad).toMatchObject({ state: 'dead', reason: 'fatal' });
@@ -123,7 +117,7 @@ describe('a batch handler', () => {
         return all(checked.map((one, i) => ({ one, n: numbers[i]! + 1 })));
       }
     }
-    const queue = await queueOf([Handlers], 'batch-params');
+    const queue = await site.queueOf([Handlers], 'batch-params');
     const results = await finish(queue, 'all', [
       { name: ' a ', n: '1' },
       { name: 7, n: 1 },
@@ -165,7 +159,7 @@ describe('a batch handler', () => {
         return docs.map(({ text }) => ({ success: true, result: { length: text === 5 ? ('five' as never) : text } }));
       }
     }
-    const queue = await queueOf([Handlers], 'batch-contract');
+    const queue = await site.queueOf([Handlers], 'batch-contract');
     const results = await finish(queue, 'index:v2', [{ text: 'four' }, { text: 'fives' }, { text: 6 }]);
     expect(results.map(({ state, reason, result }) => reason ?? [state, result])).toEqual([
       ['completed', { length: 4 }],
@@ -236,7 +230,7 @@ describe('enhancers of a batch handler', () => {
       }
     }
     const upper: PipeTransform = { transform: (value: unknown) => (Array.isArray(value) ? value.map((one) => `${one}!`) : value) };
-    const queue = await queueOf([Handlers, { provide: APP_PIPE, useValue: upper }], 'batch-enhanced');
+    const queue = await site.queueOf([Handlers, { provide: APP_PIPE, useValue: upper }], 'batch-enhanced');
     expect((await finish(queue, 'guarded', ['a']))[0]!.result).toEqual(['a', 'a']);
     const both = await finish(queue, 'guarded', ['a', 'b']);
     expect(both.map(({ error }) => error?.name)).toEqual(['ForbiddenException', 'ForbiddenException']);
@@ -265,7 +259,7 @@ describe('enhancers of a batch handler', () => {
         return all(numbers.map((n) => [n, data.length, context === batch, this.number]));
       }
     }
-    const queue = await queueOf([Handlers], 'batch-scoped');
+    const queue = await site.queueOf([Handlers], 'batch-scoped');
     const results = await finish(queue, 't', [{ n: 1 }, { n: 2 }]);
     expect(results.map(({ result }) => result)).toEqual([
       [1, 2, true, 1],

@@ -48,12 +48,6 @@ beforeAll(async () => {
 });
 afterAll(() => site.close());
 
-/** An application with one queue and these providers; gives the queue. */
-async function queueOf(providers: NonNullable<Parameters<NestSite['app']>[0]['providers']>, name: string): Promise<Queue> {
-  const app = await site.app({ imports: [JetlaneModule.registerQueue({ name, retry: ONCE })], providers });
-  return app.get<Queue>(getQueueToken(name));
-}
-
 const finish = async (queue: Queue, type: string, data?: unknown) => queue.result(await queue.enqueue(type, data));
 
 class Refused extends Error {}
@@ -129,7 +123,7 @@ describe('enhancers of a handler', () => {
         throw new FatalError('never', { code: 'fatal' });
       }
     }
-    const queue = await queueOf([Handlers, RoleGuard], 'local');
+    const queue = await site.queueOf([Handlers, RoleGuard], 'local');
     expect(await finish(queue, 'guarded', { role: 'admin' })).toMatchObject({
       state: 'completed',
       result: { by: 'Handlers', result: 'in' },
@@ -170,7 +164,7 @@ describe('enhancers of a handler', () => {
         return text;
       }
     }
-    const queue = await queueOf(
+    const queue = await site.queueOf(
       [
         Handlers,
         { provide: APP_GUARD, useClass: GlobalGuard },
@@ -222,7 +216,7 @@ describe('enhancers of a handler', () => {
         return attempt;
       }
     }
-    const queue = await queueOf([Handlers, RoleGuard], 'final');
+    const queue = await site.queueOf([Handlers, RoleGuard], 'final');
     const direct = await finish(queue, 'direct');
     expect(direct).toMatchObject({ state: 'dead', reason: 'payload-mismatch', attempt: 1 });
     expect(direct.error?.message).toBe('n must be a number; m is missing');
@@ -238,7 +232,7 @@ describe('enhancers that Nest would pass over', () => {
       @TaskHandler('t')
       run() {}
     }
-    const start = queueOf([{ provide: Made, useFactory: () => new Made() }], 'factory');
+    const start = site.queueOf([{ provide: Made, useFactory: () => new Made() }], 'factory');
     expect((await rejection(start)).message).toMatch(/Made\.run .*ignore RoleGuard/);
 
     @TaskQueue('factory')
@@ -247,7 +241,7 @@ describe('enhancers that Nest would pass over', () => {
       @TaskHandler('t')
       run() {}
     }
-    const queue = await queueOf([{ provide: Guarded, useFactory: () => new Guarded() }], 'factory');
+    const queue = await site.queueOf([{ provide: Guarded, useFactory: () => new Guarded() }], 'factory');
     expect(await finish(queue, 't')).toMatchObject({ state: 'dead', error: { name: 'ForbiddenException' } });
   });
 });
@@ -285,7 +279,7 @@ describe('a request-scoped class', () => {
         return this.tenant.number;
       }
     }
-    const queue = await queueOf([Handlers, Tenant], 'scoped');
+    const queue = await site.queueOf([Handlers, Tenant], 'scoped');
     expect((await finish(queue, 'plain', { tenant: 'a' })).result).toEqual({ tenant: 'a', same: true, number: 1 });
     expect((await finish(queue, 'plain', { tenant: 'b' })).result).toEqual({ tenant: 'b', same: true, number: 2 });
     expect((await finish(queue, 'guarded', { tenant: 'c' })).result).toBe(3);
@@ -310,7 +304,7 @@ describe('a request-scoped class', () => {
         return 'done';
       }
     }
-    const queue = await queueOf([Handlers, { provide: APP_GUARD, useClass: ScopedGuard }], 'scoped-guard');
+    const queue = await site.queueOf([Handlers, { provide: APP_GUARD, useClass: ScopedGuard }], 'scoped-guard');
     expect((await finish(queue, 't', 'x')).result).toBe('done');
     expect(seen).toEqual(['x']);
   });
@@ -331,7 +325,7 @@ describe('errors', () => {
         throw 'only a text';
       }
     }
-    const queue = await queueOf([Handlers], 'errors');
+    const queue = await site.queueOf([Handlers], 'errors');
     expect(await finish(queue, 'own')).toMatchObject({
       state: 'dead',
       error: { name: 'JetlaneError', code: 'queue-full', message: 'no room' },

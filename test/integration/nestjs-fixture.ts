@@ -1,5 +1,5 @@
 import type { Connection } from '@jetlane/jetstream';
-import { JetlaneModule, type JetlaneModuleOptions } from '@jetlane/nestjs';
+import { getQueueToken, JetlaneModule, type JetlaneModuleOptions, type Queue } from '@jetlane/nestjs';
 import type { RetryPolicy } from '@jetlane/protocol';
 import { Scheduler } from '@jetlane/worker/scheduler';
 import type { INestApplicationContext, ModuleMetadata } from '@nestjs/common';
@@ -51,6 +51,12 @@ export class NestSite {
   /** A started application with `JetlaneModule.forRoot` and the given parts. */
   async app(parts: ModuleMetadata, options: JetlaneModuleOptions = {}): Promise<INestApplicationContext> {
     return this.start({ ...parts, imports: [JetlaneModule.forRoot({ ...this.options, ...options }), ...(parts.imports ?? [])] });
+  }
+
+  /** The queue of a started application with one queue, whose tasks have one attempt, and these providers. */
+  async queueOf(providers: NonNullable<ModuleMetadata['providers']>, name: string): Promise<Queue> {
+    const app = await this.app({ imports: [JetlaneModule.registerQueue({ name, retry: ONCE })], providers });
+    return app.get<Queue>(getQueueToken(name));
   }
 
   /** A started application of exactly these parts. */

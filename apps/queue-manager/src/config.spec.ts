@@ -23,7 +23,7 @@ describe('settings of the search', () => {
   it('off, on, and nothing else', () => {
     expect(search({ JETLANE_SEARCH: 'off' })).toBeUndefined();
     expect(search({ JETLANE_SEARCH: 'on' })).toBeDefined();
-    expect(() => search({ JETLANE_SEARCH: 'no' })).toThrow('JETLANE_SEARCH="no": expected on or off');
+    expect(() => search({ JETLANE_SEARCH: 'no' })).toThrow('JETLANE_SEARCH: expected on or off');
   });
 });
 

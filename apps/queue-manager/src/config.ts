@@ -1,7 +1,6 @@
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Environment, readServiceConfig, type ServiceConfig } from '@jetlane/nestjs/service';
-import { JetlaneError, toMs } from '@jetlane/protocol';
+import { durationVariable, type Environment, readEnvironment, readServiceConfig, type ServiceConfig } from '@jetlane/nestjs/service';
 import { z } from 'zod';
 
 /** How long a task may wait, in ms. */
@@ -27,20 +26,14 @@ export interface SearchConfig {
   readonly temporary: boolean;
 }
 
-const duration = z.string().transform((text, context): number => {
-  try {
-    return toMs(/^\d+$/.test(text) ? Number(text) : text);
-  } catch {
-    context.addIssue({ code: 'custom', message: 'expected milliseconds or a number with ms, s, m, h or d, as in "10s"' });
-    return z.NEVER;
-  }
-});
-
 const schema = z
   .object({
     JETLANE_QUEUES_FILE: z.string().optional(),
-    SLA_WARNING_THRESHOLD: duration.prefault('10000'),
-    SLA_CRITICAL_THRESHOLD: duration.prefault('30000'),
+    JETLANE_SEARCH: z.enum(['on', 'off'], 'expected on or off').default('on'),
+    JETLANE_SEARCH_DIR: z.string().optional(),
+    JETLANE_DATA_DIR: z.string().optional(),
+    SLA_WARNING_THRESHOLD: durationVariable.prefault('10000'),
+    SLA_CRITICAL_THRESHOLD: durationVariable.prefault('30000'),
   })
   .refine((given) => given.SLA_WARNING_THRESHOLD <= given.SLA_CRITICAL_THRESHOLD, {
     path: ['SLA_WARNING_THRESHOLD'],
@@ -49,16 +42,9 @@ const schema = z
 
 /** Settings of the queue manager from the environment. @throws JetlaneError `invalid-configuration` */
 export function queueManagerConfig(env: Environment = process.env): QueueManagerConfig {
-  const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''));
-  const parsed = schema.safeParse(given);
-  if (!parsed.success) {
-    const issues = parsed.error.issues.map(({ path, message }) => ({ variable: path.join('.'), message }));
-    const text = issues.map(({ variable, message }) => `${variable}: ${message}`).join('; ');
-    throw new JetlaneError('invalid-configuration', `the environment is not valid: ${text}`, { details: { issues } });
-  }
-  const { data } = parsed;
+  const data = readEnvironment(schema, env);
   const config = readServiceConfig('queue-manager', 3001, 'QUEUE_MANAGER_PORT', env);
-  const search = searchConfig(env, config);
+  const search = searchConfig(data, config);
   return {
     ...config,
     ...(search ? { search } : {}),
@@ -67,19 +53,9 @@ export function queueManagerConfig(env: Environment = process.env): QueueManager
   };
 }
 
-function searchConfig(env: Environment, { port, nats }: ServiceConfig): SearchConfig | undefined {
-  const { JETLANE_SEARCH, JETLANE_SEARCH_DIR, JETLANE_DATA_DIR } = env;
+function searchConfig(given: z.output<typeof schema>, { port, nats }: ServiceConfig): SearchConfig | undefined {
+  const { JETLANE_SEARCH, JETLANE_SEARCH_DIR, JETLANE_DATA_DIR } = given;
   if (JETLANE_SEARCH === 'off') return undefined;
-  if (JETLANE_SEARCH && JETLANE_SEARCH !== 'on') {
-    const message = 'expected on or off';
-    throw new JetlaneError(
-      'invalid-configuration',
-      `the environment is not valid: JETLANE_SEARCH=${JSON.stringify(JETLANE_SEARCH)}: ${message}`,
-      {
-        details: { issues: [{ variable: 'JETLANE_SEARCH', message }] },
-      },
-    );
-  }
   const own = process.getuid ? `jetlane-search-${process.getuid()}` : 'jetlane-search';
   const folder = JETLANE_SEARCH_DIR || (JETLANE_DATA_DIR ? join(JETLANE_DATA_DIR, 'search') : join(tmpdir(), own));
   // Two queue-managers on one machine have two ports; a file of its own costs each what the records cost once.

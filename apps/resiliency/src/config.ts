@@ -1,6 +1,5 @@
 import type { DeadLetterBounds } from '@jetlane/jetstream';
-import { type Environment, readServiceConfig, type ServiceConfig } from '@jetlane/nestjs/service';
-import { configurationError, toMs } from '@jetlane/protocol';
+import { durationVariable, type Environment, readEnvironment, readServiceConfig, type ServiceConfig } from '@jetlane/nestjs/service';
 import { z } from 'zod';
 
 /** Settings of the resiliency service. */
@@ -13,20 +12,10 @@ const GIB = 1024 ** 3;
 /** A bound below a minute would remove what nobody can have seen. */
 const SHORTEST_AGE_MS = 60_000;
 
-const age = z.string().transform((text, context): number => {
-  const ms = readAge(text);
-  if (ms === 0 || (ms !== undefined && ms >= SHORTEST_AGE_MS)) return ms;
-  context.addIssue({ code: 'custom', message: 'expected a duration of at least one minute, as in "90d", or 0 for no bound' });
-  return z.NEVER;
-});
-
-function readAge(text: string): number | undefined {
-  try {
-    return toMs(/^\d+$/.test(text) ? Number(text) : text);
-  } catch {
-    return undefined;
-  }
-}
+const age = durationVariable.refine(
+  (ms) => ms === 0 || ms >= SHORTEST_AGE_MS,
+  'expected a duration of at least one minute, as in "90d", or 0 for no bound',
+);
 
 const schema = z.object({
   DEAD_LETTERS_MAX_AGE: age.prefault('90d'),
@@ -40,9 +29,6 @@ const schema = z.object({
 
 /** Settings of the resiliency service from the environment. An empty variable counts as unset. @throws JetlaneError `invalid-configuration` */
 export function resiliencyConfig(env: Environment = process.env): ResiliencyConfig {
-  const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ''));
-  const parsed = schema.safeParse(given);
-  if (!parsed.success) throw configurationError('the environment', parsed.error);
-  const { DEAD_LETTERS_MAX_AGE: maxAgeMs, DEAD_LETTERS_MAX_BYTES: maxBytes } = parsed.data;
+  const { DEAD_LETTERS_MAX_AGE: maxAgeMs, DEAD_LETTERS_MAX_BYTES: maxBytes } = readEnvironment(schema, env);
   return { ...readServiceConfig('resiliency', 3003, 'RESILIENCY_PORT', env), bounds: { maxAgeMs, maxBytes } };
 }

@@ -1,5 +1,5 @@
-import { type Environment, readServiceConfig, type ServiceConfig } from '@jetlane/nestjs/service';
-import { isQueueName, JetlaneError, type Rate, rateSchema, toMs } from '@jetlane/protocol';
+import { durationVariable, type Environment, readEnvironment, readServiceConfig, type ServiceConfig } from '@jetlane/nestjs/service';
+import { isQueueName, type Rate, rateSchema } from '@jetlane/protocol';
 import type { WorkerDefaults } from '@jetlane/worker';
 import { z } from 'zod';
 
@@ -32,15 +32,6 @@ const LONGEST_SHUTDOWN_MS = 20_000;
 
 const count = (max: number) => z.coerce.number({ error: 'expected a whole number' }).int().min(1).max(max);
 
-const duration = z.string().transform((text, context): number => {
-  try {
-    return toMs(/^\d+$/.test(text) ? Number(text) : text);
-  } catch {
-    context.addIssue({ code: 'custom', message: 'expected milliseconds or a number with ms, s, m, h or d, as in "10s"' });
-    return z.NEVER;
-  }
-});
-
 const queues = z
   .string()
   .transform((text) => [...new Set(text.split(',').map((name) => name.trim()))])
@@ -71,9 +62,9 @@ const schema = z.object({
   WORKER_CONCURRENCY: count(10_000).default(10),
   QUEUE_RATE_LIMIT: rate.optional(),
   QUEUE_OPTIMIZATION_ENABLED: z.stringbool({ error: 'expected true or false' }).optional(),
-  WORKER_SHUTDOWN_TIMEOUT: duration.refine((ms) => ms <= LONGEST_SHUTDOWN_MS, 'expected at most 20s').prefault('10s'),
-  WORKER_STUCK_EXIT: duration.prefault('60s'),
-  INBOX_RETENTION: duration.prefault('7d'),
+  WORKER_SHUTDOWN_TIMEOUT: durationVariable.refine((ms) => ms <= LONGEST_SHUTDOWN_MS, 'expected at most 20s').prefault('10s'),
+  WORKER_STUCK_EXIT: durationVariable.prefault('60s'),
+  INBOX_RETENTION: durationVariable.prefault('7d'),
 });
 
 /**
@@ -82,10 +73,7 @@ const schema = z.object({
  * a database URL holds a password
  */
 export function readWorkerConfig(env: Environment = process.env): WorkerHostConfig {
-  const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''));
-  const parsed = schema.safeParse(given);
-  if (!parsed.success) throw invalidConfiguration(parsed.error);
-  const { data } = parsed;
+  const data = readEnvironment(schema, env);
   const fallback = data.QUEUE_RATE_LIMIT ?? (data.QUEUE_OPTIMIZATION_ENABLED ? OPTIMIZED_RATE : undefined);
   return {
     ...readServiceConfig('worker', 3005, 'WORKER_PORT', env),
@@ -104,10 +92,4 @@ export function readWorkerConfig(env: Environment = process.env): WorkerHostConf
 /** What the environment says to the workers of a host. */
 export function workerRules({ concurrency, rate, ceiling }: Pick<WorkerHostConfig, 'concurrency' | 'rate' | 'ceiling'>) {
   return { defaults: { concurrency, ...(rate ? { rate } : {}) }, ...(ceiling ? { ceiling } : {}) };
-}
-
-function invalidConfiguration(error: z.ZodError): JetlaneError {
-  const issues = error.issues.map(({ path, message }) => ({ variable: path.join('.'), message }));
-  const list = issues.map(({ variable, message }) => `${variable}: ${message}`).join('; ');
-  return new JetlaneError('invalid-configuration', `the environment is not valid: ${list}`, { details: { issues } });
 }

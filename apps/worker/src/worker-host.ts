@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Component, HealthReport, ServiceContext } from '@jetlane/nestjs/service';
 import { createDatabase, type Database, InboxJanitor, isDatabaseAway, migrate, pingDatabase } from '@jetlane/postgres';
@@ -5,6 +6,7 @@ import { hopMetrics, type StuckLane, Worker } from '@jetlane/worker';
 import { type WorkerHostConfig, workerRules } from './config.js';
 import { createHostHandlers } from './handlers.js';
 
+const { version: VERSION } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
 const DATABASE_RETRY_MS = 1000;
 const LOSS_LOG_INTERVAL_MS = 1000;
 
@@ -42,7 +44,7 @@ export class WorkerHost implements Component {
       onConnectionError: (error) => this.#connectionLost(error),
     });
     const handlers = createHostHandlers(this.#db, connection.names.namespace);
-    const options = { handlers, log: logger, ...workerRules(config) };
+    const options = { handlers, log: logger, version: VERSION, ...workerRules(config) };
     this.#workers = new Map(config.queues.map((queue) => [queue, new Worker(connection, { ...options, queue })]));
     for (const worker of this.#workers.values()) worker.on('lane:stuck', (stuck) => this.#stuck(stuck));
     this.#janitor = new InboxJanitor(this.#db, {

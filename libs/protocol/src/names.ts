@@ -12,6 +12,7 @@ const RESERVED: ReadonlySet<string> = new Set([
   'metrics',
   'heartbeats',
   'cancels',
+  'idle',
   'svc',
   'events',
   'redriven-events',
@@ -153,6 +154,11 @@ export class Names {
   /** Asks every worker for a heartbeat now. */
   heartbeatPing(): string {
     return `${this.dot}heartbeats.ping`;
+  }
+
+  /** Tells the workers of a queue that one of them has nothing to do (core NATS). */
+  idle(queue: string): string {
+    return `${this.dot}idle.${queue}`;
   }
 
   /** Tells the workers of a queue what is no longer wanted (core NATS). */

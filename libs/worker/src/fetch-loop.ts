@@ -67,6 +67,7 @@ export class FetchLoop implements LimitedLoop {
       queue: options.queue,
       lanes: this.lanes,
       limited: () => this.gate?.startable(performance.now()) === 0,
+      rests: () => this.rests,
       handBack: (lane) => this.handBack(lane),
     });
   }
@@ -84,7 +85,7 @@ export class FetchLoop implements LimitedLoop {
     for (const { wake } of this.lanes) clearTimeout(wake);
     this.turns.stop();
     clearTimeout(this.gateTimer);
-    this.handOver.stop();
+    this.handOver.close();
     if (this.connection.state === 'connected') await within(DRAIN_MS, Promise.all(this.lanes.map(({ puller }) => puller.drain())));
     this.stopped = true;
     const left = [...(this.gate?.unpark() ?? []), ...this.lanes.flatMap((state) => state.takeAll())];
@@ -165,6 +166,11 @@ export class FetchLoop implements LimitedLoop {
     }
     if (this.waiting > 0) this.handOver.watch();
     if (this.connection.state === 'connected' && this.settling < this.options.settleWindow) this.openPulls();
+    if (this.handOver.busy && this.rests) this.handOver.rests();
+  }
+
+  private get rests(): boolean {
+    return this.fetching && this.running + this.waiting === 0;
   }
 
   private nextLane(): number {
@@ -187,6 +193,7 @@ export class FetchLoop implements LimitedLoop {
 
   private startTask(task: HeldTask): void {
     this.running++;
+    this.handOver.busy = true;
     task.slot = 'running';
     this.hooks.run(task);
   }

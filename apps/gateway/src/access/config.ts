@@ -1,5 +1,4 @@
-import { type Environment, isLoopback } from '@jetlane/nestjs/service';
-import { JetlaneError } from '@jetlane/protocol';
+import { type Environment, isLoopback, readEnvironment } from '@jetlane/nestjs/service';
 import { z } from 'zod';
 import type { ApiKeysOptions } from './api-keys.js';
 import type { RateLimitOptions, RequestRate } from './rate-limits.js';
@@ -63,10 +62,7 @@ const schema = z
  * @throws JetlaneError `invalid-configuration`: lists every wrong variable, and none of their values
  */
 export function readAccess(env: Environment, plain: readonly string[]): AccessConfig {
-  const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ''));
-  const parsed = schema.safeParse(given);
-  if (!parsed.success) throw wrongVariables(parsed.error);
-  const settings = parsed.data;
+  const settings = readEnvironment(schema, env);
   const { JETLANE_JWT_JWKS: jwks, JETLANE_JWT_AUDIENCE: audience = '', JETLANE_JWT_ISSUER: issuer = '' } = settings;
   const file = settings.JETLANE_API_KEYS_FILE;
   return {
@@ -75,12 +71,6 @@ export function readAccess(env: Environment, plain: readonly string[]): AccessCo
     limits: { requests: settings.JETLANE_RATE_LIMIT, refused: settings.JETLANE_RATE_LIMIT_REFUSED },
     trustedProxies: settings.JETLANE_TRUSTED_PROXIES,
   };
-}
-
-function wrongVariables(error: z.ZodError): JetlaneError {
-  const issues = error.issues.map(({ path, message }) => ({ variable: String(path[0] ?? ''), message }));
-  const text = issues.map(({ variable, message }) => `${variable}: ${message}`).join('; ');
-  return new JetlaneError('invalid-configuration', `the environment is not valid: ${text}`, { details: { issues } });
 }
 
 /** Keys that came over a network that anybody can change would let anybody in. */

@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import { type ConnectOptions } from '@jetlane/jetstream';
 import { JetlaneError, Names } from '@jetlane/protocol';
 import { z } from 'zod';
+import { type Environment, setVariables } from './environment.js';
 import type { TlsFiles } from './tls.js';
 
 /** Settings that every service of the platform has. */
@@ -32,9 +33,6 @@ export interface ServiceConfig {
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 /** What is logged: this and all that is graver; `silent` is nothing. */
 export type LogLevel = (typeof LOG_LEVELS)[number];
-
-/** Environment variables by name. */
-export type Environment = Readonly<Record<string, string | undefined>>;
 
 const flag = z.stringbool({ error: 'expected true or false' });
 const links = z.coerce.number().int('expected a whole number').min(1).max(64);
@@ -86,7 +84,7 @@ type Settings = z.output<typeof schema>;
  * @throws JetlaneError `invalid-configuration`: its message and `details.issues` list every wrong variable
  */
 export function readServiceConfig(name: string, defaultPort: number, portVariable: string, env: Environment = process.env): ServiceConfig {
-  const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ''));
+  const given = setVariables(env);
   const parsed = schema.safeParse({ ...given, PORT: given[portVariable] ?? defaultPort });
   if (!parsed.success) throw wrongVariables(parsed.error, portVariable, given);
   const settings = parsed.data;

@@ -31,7 +31,14 @@ it('watching that is stopped and begun again while it asks goes on once', async 
   const lane = new LaneState('normal', link.puller({ stream, consumer, onDelivery: () => undefined, onEnd: () => undefined }));
   const frame = Frame.of(`tasks.${queue}.normal.k`, '$JS.ACK.s.c.1.1.1.1000000.0', '', new Uint8Array(0));
   lane.brings(new HeldTask(queue, 'normal', new Delivery(frame, 1, '$JS.ACK.s.c.'), 0, performance.now()));
-  const handOver = new HandOver({ connection: link, queue, lanes: [lane], limited: () => false, handBack: () => undefined });
+  const handOver = new HandOver({
+    connection: link,
+    queue,
+    lanes: [lane],
+    limited: () => false,
+    rests: () => false,
+    handBack: () => undefined,
+  });
   handOver.watch();
   await eventually('it asks', () => asking === 1);
   handOver.stop();
