@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { assertCredentials, type Environment, isLoopback, readServiceConfig } from './config.js';
+import { assertCredentials, isLoopback, readServiceConfig } from './config.js';
+import type { Environment } from './environment.js';
 
 const read = (env: Environment) => readServiceConfig('gateway', 3000, 'GATEWAY_PORT', env);
 
