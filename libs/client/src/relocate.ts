@@ -21,6 +21,10 @@ export interface WaitingTask {
   readonly message: StoredMessage;
   /** False when somebody may be handed it: then nothing more is begun, but what was begun is ended. Default: always true. */
   readonly inTime?: (() => boolean) | undefined;
+  /** Resolves when those before it were sent; moved tasks keep their order that way. Default: at once. */
+  readonly before?: Promise<void> | undefined;
+  /** Told when it was sent itself. */
+  readonly onSent?: (() => void) | undefined;
 }
 
 /** Where a task is moved to. */
@@ -105,11 +109,14 @@ class Move {
     const headers = stripServerHeaders(this.message.headers);
     const type = headerValue(headers, HEADER.type) ?? this.to.defaultType;
     const task = { headers: withHeaders(headers, { [HEADER.type]: type }), data: this.message.data, hop: this.hop };
+    await this.task.before;
     assertInTime(this.id, this.task.inTime);
-    const ack = await this.store.publishTask(this.to.queue, this.to.lane, key, {
+    const sent = this.store.publishTask(this.to.queue, this.to.lane, key, {
       ...task,
       stillWanted: () => this.task.inTime?.() ?? true,
     });
+    this.task.onSent?.();
+    const ack = await sent;
     // The server remembers the id: believed only on sight of the task, or of what became of it.
     if (!ack.duplicate) return true;
     if (await this.stands()) return false;

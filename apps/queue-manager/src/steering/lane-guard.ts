@@ -24,8 +24,10 @@ export async function guarded<T>(
   const until = holdEnd();
   const state = await laneState(connection, queue, lane);
   const free = !state || first > state.deliveredSequence + FAR || (await isResting(connection, state));
-  const result = free
-    ? await act({ ...(await inHand(connection, queue, lane, state)), until })
-    : await holdingLane(connection, queue, lane, act);
-  return { result, delivered: (await laneState(connection, queue, lane))?.deliveredSequence ?? 0 };
+  // Looked at before the lane goes on: what it hands out then lies beyond what was taken out of it.
+  const acting = async (held: HeldLane) => ({
+    result: await act(held),
+    delivered: (await laneState(connection, queue, lane))?.deliveredSequence ?? 0,
+  });
+  return free ? acting({ ...(await inHand(connection, queue, lane, state)), until }) : holdingLane(connection, queue, lane, acting);
 }

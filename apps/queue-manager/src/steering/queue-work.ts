@@ -4,6 +4,7 @@ import { drain } from './drain.js';
 import { guarded } from './lane-guard.js';
 import { countLeft, fixPlaces, NOT_FIXED, type PlannedPlace, readSelection } from './selection.js';
 import type { TaskActs, TaskFate } from './task-acts.js';
+import { type Turn, Turns } from './turns.js';
 
 /** `put-off`: its lane could not be held for long enough; it comes with the next chunk. */
 type Result = TaskFate | JetlaneError | 'put-off';
@@ -84,7 +85,8 @@ class QueueRun {
     const { run } = this;
     await run.wait(this.pace.next(tasks.length));
     if (!run.going) return false;
-    const results = await run.retry(() => this.deal(place, tasks));
+    const done = new Set<StoredMessage>();
+    const results = await run.retry(() => this.deal(place, tasks, done));
     const left = results.findIndex((result) => result === 'put-off' || isFull(result));
     for (const [i, result] of results.entries()) if (left < 0 || i < left || result === 'done') this.note(tasks[i]!, result);
     run.set({ cursor: left < 0 ? tasks.at(-1)!.sequence : tasks[left]!.sequence - 1 });
@@ -96,15 +98,24 @@ class QueueRun {
     return left < 0;
   }
 
-  private async deal({ place }: PlannedPlace, tasks: readonly StoredMessage[]): Promise<Result[]> {
+  /** @param done those that an earlier try, which failed as a whole, has dealt with */
+  private async deal({ place }: PlannedPlace, tasks: readonly StoredMessage[], done: Set<StoredMessage>): Promise<Result[]> {
     const { kind, queue } = this.run.job;
     if (kind === 'cancel' || !isLane(place)) return Promise.all(tasks.map((task) => this.attempt(place, task)));
+    const before = new Set(done);
     const first = tasks[0]!.sequence;
-    const { result, delivered } = await guarded(this.acts.connection, { queue, lane: place, first }, (held) =>
-      Promise.all(tasks.map((task) => (mayBeInHand(task, held) ? 'held' : this.attemptIn(held, place, task)))),
-    );
+    const { result, delivered } = await guarded(this.acts.connection, { queue, lane: place, first }, (held) => {
+      const turns = new Turns();
+      const fate = async (task: StoredMessage): Promise<Result> => {
+        if (mayBeInHand(task, held)) return 'held';
+        const result = await turns.take((turn) => this.attemptIn(held, place, task, turn));
+        if (result === 'done') done.add(task);
+        return result;
+      };
+      return Promise.all(tasks.map((task) => (before.has(task) ? 'done' : fate(task))));
+    });
     // Only after a hold that was too short, or at a speed that nobody has seen: these may have been handed out in the same moment.
-    return result.map((fate, i) => (fate === 'done' && tasks[i]!.sequence <= delivered ? 'held' : fate));
+    return result.map((fate, i) => (fate === 'done' && !before.has(tasks[i]!) && tasks[i]!.sequence <= delivered ? 'held' : fate));
   }
 
   private attempt(place: PlannedPlace['place'], task: StoredMessage): Promise<Result> {
@@ -113,10 +124,10 @@ class QueueRun {
   }
 
   /** Nothing is tried again while a lane is held: the hold could have ended by then. */
-  private async attemptIn({ until }: HeldLane, place: PlannedPlace['place'], task: StoredMessage): Promise<Result> {
+  private async attemptIn({ until }: HeldLane, place: PlannedPlace['place'], task: StoredMessage, turn: Turn): Promise<Result> {
     const inTime = () => performance.now() < until;
     if (!inTime()) return 'put-off';
-    const result = await this.acts.act(this.run.job, place, task, inTime).catch(asResult);
+    const result = await this.acts.act(this.run.job, place, task, { ...turn, inTime }).catch(asResult);
     const passing = result instanceof JetlaneError && result.retryable && !isFull(result);
     return passing && this.again < MOST_AGAIN ? 'put-off' : result;
   }

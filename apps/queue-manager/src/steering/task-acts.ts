@@ -6,10 +6,10 @@ import { type Place, whereIs } from './selection.js';
 /** What became of one task of a job. */
 export type TaskFate = 'done' | 'held' | 'skipped';
 
-interface Found {
-  readonly message: StoredMessage;
-  readonly inTime: (() => boolean) | undefined;
-}
+type Found = Pick<WaitingTask, 'message'> & WhenToAct;
+
+/** False of `inTime`: its lane may hand it out again, and nothing more is begun. `before` and `onSent` keep the order of moved tasks. */
+export type WhenToAct = Pick<WaitingTask, 'inTime' | 'before' | 'onSent'>;
 
 /** What jobs do with one task. */
 export class TaskActs {
@@ -29,14 +29,13 @@ export class TaskActs {
 
   /**
    * Deals with a task of a job; of a lane only with one that nobody holds, but for a cancellation.
-   * @param inTime false when its lane may hand it out again: then nothing more is begun
    */
-  act(job: QueueJob, place: Place, message: StoredMessage, inTime?: () => boolean): Promise<TaskFate> {
+  act(job: QueueJob, place: Place, message: StoredMessage, when: WhenToAct = {}): Promise<TaskFate> {
     switch (job.kind) {
       case 'purge':
-        return this.purge(job, place, { message, inTime });
+        return this.purge(job, place, { message, ...when });
       case 'move':
-        return this.move(job, place, { message, inTime });
+        return this.move(job, place, { message, ...when });
       case 'cancel':
         return this.cancel(job, message);
       case 'drain':
@@ -71,9 +70,9 @@ export class TaskActs {
     }
   }
 
-  private waiting(queue: string, place: Place, { message, inTime }: Found): WaitingTask {
-    const id = { queue, key: keyOf(message) };
-    return { id, stream: whereIs(this.connection, queue, place).stream, message, inTime };
+  private waiting(queue: string, place: Place, found: Found): WaitingTask {
+    const id = { queue, key: keyOf(found.message) };
+    return { ...found, id, stream: whereIs(this.connection, queue, place).stream };
   }
 }
 
