@@ -66,6 +66,22 @@ export function effectsBefore({ effects }: Ledger, moments: readonly number[]): 
   return count;
 }
 
+/** Tasks that came to their effect so much later than one that was confirmed after them: they were stuck, though not for ever. */
+export function overtaken({ confirmed, effects }: Ledger, byMs: number): string[] {
+  const done = [...confirmed].flatMap(([key, { at }]) => {
+    const first = effects.get(key)?.[0]?.at;
+    return first === undefined ? [] : [{ key, at, first }];
+  });
+  done.sort((a, b) => b.at - a.at);
+  const found: string[] = [];
+  let earliest = Number.POSITIVE_INFINITY;
+  for (const { key, first } of done) {
+    if (first - earliest > byMs) found.push(key);
+    earliest = Math.min(earliest, first);
+  }
+  return found;
+}
+
 export interface Recovery {
   /** From the fault to the effect of tasks that were confirmed and without effect by then, 99th percentile, ms. */
   readonly p99: number;

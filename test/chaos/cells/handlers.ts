@@ -1,4 +1,5 @@
 import { type Cell, problem } from '../cell.js';
+import { effectsBefore } from '../ledger.js';
 import { SURPLUS } from './bounds.js';
 
 /** Twenty a second at any rate, so that the controls have something to lose. */
@@ -25,9 +26,11 @@ export const handlerHangs: Cell = {
 };
 
 const CRASHES = 3;
-/** What processes that end held, and the acks of the second before. */
-const perDeath: NonNullable<Cell['bound']> = ({ deaths, concurrency, load }) => deaths * (concurrency + SURPLUS + load.rate);
-const enoughDeaths: NonNullable<Cell['judge']> = ({ deaths }) => problem('fault', CRASHES - deaths, `only ${deaths} processes ended`);
+/** What processes that end held at most, and the effects in the second before. */
+const perDeath: NonNullable<Cell['bound']> = ({ deaths, concurrency }, ledger) =>
+  deaths.length * (concurrency + SURPLUS) + effectsBefore(ledger, deaths);
+const enoughDeaths: NonNullable<Cell['judge']> = ({ deaths }) =>
+  problem('fault', CRASHES - deaths.length, `only ${deaths.length} processes ended`);
 
 export const handlerCrashes: Cell = {
   name: 'handler-crashes',
