@@ -105,15 +105,17 @@ export async function countLeft(scene: Scene): Promise<{ waiting: number; letter
       return Object.keys(subjects).length;
     };
     const lane = async (stream: string) => (await streams.info(stream)).state.messages;
-    const [a, b, c, d, e, f] = await Promise.all([
-      lane(scene.lane.stream),
-      doomed ? lane(scene.doomedLane.stream) : 0,
+    const lanes = await Promise.all([lane(scene.lane.stream), doomed ? lane(scene.doomedLane.stream) : 0]);
+    const waiting = lanes[0] + lanes[1];
+    // The rest is listed subject by subject: not while there is something to do anyway.
+    if (waiting > 0) return { waiting, letters: 0 };
+    const [timers, due, own, others] = await Promise.all([
       count(names.schedules, names.timer(scene.queue, '*')),
       count(names.schedules, names.due(scene.queue, 'normal', '*')),
       count(names.deadLetters, names.dead(scene.queue, '*')),
       doomed ? count(names.deadLetters, names.dead(scene.doomedQueue, '*')) : 0,
     ]);
-    return { waiting: a + b + c + d, letters: e + f };
+    return { waiting: timers + due, letters: own + others };
   } catch {
     return undefined;
   }

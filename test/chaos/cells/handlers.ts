@@ -47,13 +47,17 @@ export const handlerCrashes: Cell = {
   controls: [{ without: 'the ack comes after the run', shows: 'lost', worker: ['ack-last'] }],
 };
 
+/** In hand of each worker when one dies. What stood beside two deaths runs one at a time: many long runs would take minutes. */
+const BESIDE = 100;
+
 /** It must be given up, and what stood beside it must not. */
 export const handlerPoison: Cell = {
   name: 'handler-poison',
-  breaks: 'a handler that ends its process whenever it runs, 20 other tasks in hand',
+  breaks: 'a handler that ends its process whenever it runs, up to 100 other tasks in hand',
   respawn: true,
-  concurrency: ({ rate }) => Math.max(20, Math.ceil((rate * 200) / 1000)),
-  workMs: () => 200,
+  concurrency: () => BESIDE,
+  // One worker alone can do all of it.
+  workMs: ({ rate }) => Math.min(200, Math.floor((1000 * BESIDE) / rate)),
   mix: ({ rate, seconds }) => [{ every: 1, at: Math.round(rate * seconds * 0.3), once: true, data: { does: 'poison' }, dead: true }],
   fault: (scene) => scene.mark(),
   bound: perDeath,

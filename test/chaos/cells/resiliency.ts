@@ -66,6 +66,8 @@ export const advisoriesMissed: Cell = {
     await streams.purge(connection.names.advisories);
     await scene.startResiliency();
   },
+  // No worker and no link is hit.
+  bound: () => 0,
   judge: oneLetterEach,
   controls: [{ without: 'a sweep looks for what no advisory told', shows: 'stuck', resiliency: ['sweeper'] }],
 };
@@ -136,6 +138,8 @@ export const resiliencyKilled: Cell = {
     clearInterval(more);
     missed.set(scene, STEPS.length - kills);
   },
+  // No worker and no link is hit.
+  bound: () => 0,
   judge: async (scene, ledger) => [
     ...(await oneLetterEach(scene, ledger)),
     ...problem('fault', missed.get(scene)!, 'steps at which nothing was killed'),
