@@ -5,7 +5,7 @@ import type { Scene } from './scene.js';
 
 const READY_MS = 30_000;
 /** Workers tell what they did once a second. */
-const COUNTED_MS = 5000;
+const COUNTED_MS = 2500;
 
 /** At the end both copies of every service are ready, and none has died but those that the cell killed. */
 export async function serviceProblems(scene: Scene): Promise<Problem[]> {

@@ -62,7 +62,7 @@ export const advisoriesMissed: Cell = {
     const { streams } = await connection.admin();
     await scene.mark();
     await scene.producer.done();
-    await scene.until(() => exhausted(scene), 60_000);
+    await scene.until(() => exhausted(scene), 180_000);
     await streams.purge(connection.names.advisories);
     await scene.startResiliency();
   },
@@ -110,7 +110,7 @@ function killAt(copy: Copy, [when, what]: Step): Promise<void> {
   });
 }
 
-const STEP_MS = 30_000;
+const STEP_MS = 60_000;
 /** Steps that did not come about. */
 const missed = new WeakMap<Scene, number>();
 
