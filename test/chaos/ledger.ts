@@ -10,6 +10,8 @@ export interface Effect {
 /** What the producer was told of one task. */
 export interface Confirmed {
   readonly at: number;
+  /** When it was sent; the confirmation may have come late. */
+  readonly sentAt: number;
   readonly n: number;
   /** It must end as a dead letter. */
   readonly dead: boolean;
@@ -35,7 +37,7 @@ export function parseLedger(text: string): Ledger {
   for (const line of text.split('\n')) {
     const [time, verb, key = '', second = '', third = '', fourth, worker = ''] = line.split(' ');
     const at = Number(time);
-    if (verb === 'C') confirmed.set(key, { at, n: Number(second), dead: third === 'dead' });
+    if (verb === 'C') confirmed.set(key, { at, sentAt: Number(fourth ?? time), n: Number(second), dead: third === 'dead' });
     else if (verb === 'F') refused.push(second);
     else if (verb === 'E') {
       const effect = { at, worker, delivery: Number(fourth) };

@@ -3,7 +3,7 @@ import { type NewTask, TaskClient } from '@jetlane/client';
 import { connect } from '@jetlane/jetstream';
 import { JetlaneError } from '@jetlane/protocol';
 import { AuditClient } from './audit-client.js';
-import { setClock } from './clock.js';
+import { realNow, setClock } from './clock.js';
 import { Gateways } from './gateways.js';
 import type { Mix, ProducerInput, TaskData } from './inputs.js';
 import { switchOffInProducer } from './off.js';
@@ -63,10 +63,11 @@ async function store({ queue, task, n }: Order): Promise<string> {
 
 async function enqueue(what: Order): Promise<void> {
   const { n, dead } = what;
+  const sentAt = realNow();
   for (;;) {
     try {
       const key = await store(what);
-      return await audit.tell(`C ${key} ${n} ${dead ? 'dead' : '-'}`);
+      return await audit.tell(`C ${key} ${n} ${dead ? 'dead' : '-'} ${sentAt}`);
     } catch (error) {
       const code = error instanceof JetlaneError ? error.code : String(error);
       if (!input.insist || code !== 'queue-full') return await audit.tell(`F ${n} ${code.replaceAll(/\s/g, '_')}`);
