@@ -17,7 +17,7 @@ const MOST_PENDING = 8000;
 /** A machine that is slow, or stands still for a while, is no fault of the product. */
 const PUBLISH_TIMEOUT_MS = 60_000;
 /** One task of so many goes through a gateway: more would measure HTTP, and take the processors from what is looked at. */
-const VIA_GATEWAY = { every: 25, at: 7 } as const;
+const VIA_GATEWAY = { every: 50, at: 7 } as const;
 
 const audit = await AuditClient.open(input.audit);
 const connection = await connect({
