@@ -6,11 +6,11 @@ import type { Off, Setting } from './setting.js';
 export type ProblemKind =
   /** Confirmed, and nowhere: neither an effect nor a copy. */
   | 'lost'
-  /** Confirmed, no effect, and a copy that nobody touches any more; or a copy that is left over. */
+  /** Confirmed, no effect, and a copy that nobody touches any more; or a copy that is left over; or one that was long passed over. */
   | 'stuck'
   /** More effects than the bound allows. */
   | 'duplicates'
-  /** Given up though nothing was wrong with it. */
+  /** Given up though it was not to be. */
   | 'dead'
   /** The producer was told that a task is not stored. */
   | 'refused'
@@ -22,6 +22,10 @@ export type ProblemKind =
   | 'early'
   /** More than one dead letter of one task. */
   | 'letters'
+  /** A service that is not ready at the end. */
+  | 'unready'
+  /** A service that ended though nobody killed it. */
+  | 'died'
   /** The fault did not come about. */
   | 'fault'
   /** The run itself came to grief. */
@@ -62,7 +66,7 @@ export interface Cell extends Setting {
   readonly before?: (scene: Scene) => void | Promise<void>;
   readonly fault: (scene: Scene) => Promise<void>;
   /** Most duplicates. Default: what those who were hit held at the faults, and the effects in the second before. */
-  readonly bound?: (scene: Scene) => number;
+  readonly bound?: (scene: Scene, ledger: Ledger) => number;
   /** What must hold besides. */
   readonly judge?: (scene: Scene, ledger: Ledger) => Problem[] | Promise<Problem[]>;
 }

@@ -7,6 +7,8 @@ import { NAMESPACE } from './site.js';
 /** One of the two copies of resiliency, all of whose words go through a proxy. */
 export interface Copy {
   readonly proxy: LinkProxy;
+  /** How often it was killed. */
+  readonly kills: number;
   /** SIGKILL. Resolves when it is dead. */
   kill(): Promise<void>;
   /** Resolves when there is a new process in its place. */
@@ -17,10 +19,15 @@ export interface Copy {
 
 /** The service itself; its launcher starts it again. */
 export function serviceCopy(service: ServiceProcess, proxy: LinkProxy): Copy {
+  let kills = 0;
   return {
     proxy,
+    get kills() {
+      return kills;
+    },
     kill: async () => {
       const { exited } = service;
+      kills++;
       service.kill('SIGKILL');
       await exited;
     },
@@ -42,6 +49,8 @@ export async function startCopy(proxy: LinkProxy, off: readonly string[]): Promi
   let child = await start();
   return {
     proxy,
+    // The service in whose place it stands is not killed: it is stopped.
+    kills: 0,
     kill: () => child.end(),
     back: async () => {
       child = await start();

@@ -10,6 +10,8 @@ export interface Effect {
 /** What the producer was told of one task. */
 export interface Confirmed {
   readonly at: number;
+  /** When it was sent; the confirmation may have come late. */
+  readonly sentAt: number;
   readonly n: number;
   /** It must end as a dead letter. */
   readonly dead: boolean;
@@ -35,7 +37,7 @@ export function parseLedger(text: string): Ledger {
   for (const line of text.split('\n')) {
     const [time, verb, key = '', second = '', third = '', fourth, worker = ''] = line.split(' ');
     const at = Number(time);
-    if (verb === 'C') confirmed.set(key, { at, n: Number(second), dead: third === 'dead' });
+    if (verb === 'C') confirmed.set(key, { at, sentAt: Number(fourth ?? time), n: Number(second), dead: third === 'dead' });
     else if (verb === 'F') refused.push(second);
     else if (verb === 'E') {
       const effect = { at, worker, delivery: Number(fourth) };
@@ -64,6 +66,22 @@ export function effectsBefore({ effects }: Ledger, moments: readonly number[]): 
   let count = 0;
   for (const list of effects.values()) for (const { at } of list) if (moments.some((moment) => at > moment - 1000 && at <= moment)) count++;
   return count;
+}
+
+/** Tasks that came to their effect so much later than one that was confirmed after them: they were stuck, though not for ever. */
+export function overtaken({ confirmed, effects }: Ledger, byMs: number): string[] {
+  const done = [...confirmed].flatMap(([key, { at }]) => {
+    const first = effects.get(key)?.[0]?.at;
+    return first === undefined ? [] : [{ key, at, first }];
+  });
+  done.sort((a, b) => b.at - a.at);
+  const found: string[] = [];
+  let earliest = Number.POSITIVE_INFINITY;
+  for (const { key, first } of done) {
+    if (first - earliest > byMs) found.push(key);
+    earliest = Math.min(earliest, first);
+  }
+  return found;
 }
 
 export interface Recovery {

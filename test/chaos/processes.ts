@@ -55,7 +55,7 @@ export class Producer {
 
   /** Tasks and time of the load, once it is all confirmed or refused. */
   async done(): Promise<{ submitted: number; ms: number }> {
-    await this.child.said('done', 1, 10 * PATIENCE_MS);
+    await this.child.said('done', 1, 20 * PATIENCE_MS);
     const [{ submitted, ms }] = this.child.of('done') as unknown as [{ submitted: number; ms: number }];
     return { submitted, ms };
   }
@@ -117,7 +117,7 @@ export class WorkerProcess {
   async held(): Promise<number> {
     const asked = this.child.of('held').length;
     this.child.tell(JSON.stringify({ report: true }));
-    await this.child.said('held', asked + 1);
+    await this.child.said('held', asked + 1, PATIENCE_MS);
     return this.child.of('held').at(-1)!.count as number;
   }
 

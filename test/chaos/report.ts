@@ -15,8 +15,8 @@ export function runLine(result: RunResult): string {
   return `${asItMust(result) ? 'as it must' : 'NOT AS IT MUST'}  ${what}: ${found}  [${figures(result)}; ${seconds}]`;
 }
 
-const figures = ({ rate, confirmed, held, duplicates, bound, recovery }: RunResult): string =>
-  `${confirmed} tasks at ${Math.round(rate)}/s, ${held} held, ${duplicates} of ${bound} duplicates, p99 ${recovery.p99} ms, gap ${recovery.gap} ms`;
+const figures = ({ rate, confirmed, held, duplicates, bound, recovery, effects, counted }: RunResult): string =>
+  `${counted === undefined ? '' : `${counted} of ${effects} effects counted by analytics, `}${confirmed} tasks at ${Math.round(rate)}/s, ${held} held, ${duplicates} of ${bound} duplicates, p99 ${recovery.p99} ms, gap ${recovery.gap} ms`;
 
 const count = ({ problems }: RunResult, ...kinds: string[]): number =>
   problems.filter(({ kind }) => kinds.includes(kind)).reduce((sum, problem) => sum + problem.count, 0);
@@ -32,6 +32,7 @@ const HEAD = [
   'other',
   'recovery p99, ms',
   'longest pause, ms',
+  'counted by analytics',
   'without its protection',
   '',
 ];
@@ -57,10 +58,14 @@ function row({ cell, result, controls }: CellResult): string[] {
     other.map(({ kind, count }) => `${count} ${kind}`).join(', ') || '0',
     String(recovery.p99),
     String(recovery.gap),
+    share(result),
     controls.map((control) => `${control.control!.without}: ${shown(control)}`).join('; '),
     [result, ...controls].every(asItMust) ? 'green' : '**red**',
   ];
 }
+
+const share = ({ counted, effects }: RunResult): string =>
+  counted === undefined || effects === 0 ? '-' : `${((counted / effects) * 100).toFixed(1)} %`;
 
 const shown = (result: RunResult): string => result.problems.map(({ kind, count }) => `${count} ${kind}`).join(', ') || '**nothing**';
 

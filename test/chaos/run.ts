@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Cell, type Control, type Problem, problem } from './cell.js';
 import { readLedger } from './ledger.js';
 import { Scene } from './scene.js';
+import { countedByAnalytics, serviceProblems } from './services.js';
 import type { Load } from './setting.js';
 import type { Site } from './site.js';
 import { countLeft, judge, type Verdict } from './verdict.js';
@@ -16,6 +17,9 @@ export interface RunResult extends Verdict {
   /** Confirmed tasks a second, while the load lasted. */
   readonly rate: number;
   readonly tookMs: number;
+  /** Effects, and how many of them analytics has counted as completed tasks; undefined for a control, and when it did not answer. */
+  readonly effects: number;
+  readonly counted?: number | undefined;
 }
 
 export interface RunOrder {
@@ -48,10 +52,15 @@ export async function run(site: Site, { cell, control, load, queue, keep }: RunO
     const settled = await settle(scene);
     const zombies = settled || control?.shows === 'zombies' ? await rollCall(scene) : [];
     if (keep !== undefined) await copyFile(scene.audit.file, join(keep, `${queue}.log`));
+    const services = control ? [] : await serviceProblems(scene);
+    const { effects } = await scene.audit.state();
+    const counted = control ? undefined : await countedByAnalytics(scene, effects);
     const verdict = await judge(cell, scene, await readLedger(scene.audit.file));
     return {
       ...verdict,
-      problems: [...verdict.problems, ...zombies],
+      problems: [...verdict.problems, ...zombies, ...services],
+      effects,
+      counted,
       cell: cell.name,
       ...(control ? { control } : {}),
       rate: verdict.confirmed / (ms / 1000),
@@ -99,7 +108,8 @@ async function rollCall(scene: Scene): Promise<Problem[]> {
   const began = Date.now();
   const living = () => scene.workers.filter(({ alive }) => alive).map(({ name }) => name);
   let silent = living();
-  const deadline = performance.now() + scene.load.leaseMs + 8000;
+  // A slow machine lets nobody die: time is short only where somebody has to be found dead.
+  const deadline = performance.now() + scene.load.leaseMs + (scene.off ? 8000 : 30_000);
   while (silent.length > 0 && performance.now() < deadline) {
     scene.producer.more(CALLED, { ms: 50 });
     await sleep(CALL_MS);

@@ -16,8 +16,8 @@ export class Scene {
   audit!: Audit;
   producer!: Producer;
   readonly workers: WorkerProcess[] = [];
-  /** Workers that ended though nobody asked for it. */
-  deaths = 0;
+  /** When workers ended though nobody asked for it, ms since 1970. */
+  readonly deaths: number[] = [];
   /** When things were broken, and what was in hand then. */
   readonly faults: { readonly at: number; readonly held: number }[] = [];
   /** The first worker's link, or that of both, where the cell asks for one. */
@@ -29,6 +29,7 @@ export class Scene {
   /** Both copies of resiliency. */
   copies: readonly Copy[];
   private ending = false;
+  private readonly restartsBefore: number;
 
   constructor(
     readonly site: Site,
@@ -39,6 +40,16 @@ export class Scene {
     readonly queue: string,
   ) {
     this.copies = site.resiliency.map(({ service, proxy }) => serviceCopy(service, proxy));
+    this.restartsBefore = this.restarted;
+  }
+
+  /** How often services were started again since this run began. */
+  get restarts(): number {
+    return this.restarted - this.restartsBefore;
+  }
+
+  private get restarted(): number {
+    return this.site.everything.reduce((sum, { restarts }) => sum + restarts, 0);
   }
 
   get doomedQueue(): string {
@@ -184,12 +195,13 @@ export class Scene {
       workMs,
       mix,
       insist: this.setting.insist === true,
+      gateways: this.site.services('gateway').map(({ url: gateway }) => gateway),
     });
   }
 
   private workerEnded(worker: WorkerProcess): void {
     if (this.ending) return;
-    this.deaths++;
+    this.deaths.push(Date.now());
     if (this.setting.respawn) void this.startWorker(`${worker.name}_`).catch(() => undefined);
   }
 

@@ -20,13 +20,16 @@ export const NAMESPACE = 'chaos';
 /** Taken for given by the services' launcher; nothing here connects to it. */
 const NO_DATABASE = 'postgres://127.0.0.1:9/none';
 
+export type ServiceName = 'gateway' | 'queue-manager' | 'scheduler' | 'resiliency' | 'analytics';
+const SERVICE_NAMES: readonly ServiceName[] = ['gateway', 'queue-manager', 'scheduler', 'resiliency', 'analytics'];
+
 /** A copy of resiliency whose every word goes through a proxy. */
 export interface WatchedService {
   readonly service: ServiceProcess;
   readonly proxy: LinkProxy;
 }
 
-/** A server (or a cluster of three) and two copies of every service that moves tasks, each in its own process. */
+/** A server (or a cluster of three) and two copies of every service, each in its own process. */
 export class Site {
   readonly dir = mkdtempSync(join(tmpdir(), 'jetlane-chaos-'));
   readonly resiliency: WatchedService[] = [];
@@ -69,14 +72,19 @@ export class Site {
     return this.clustered ? 3 : 1;
   }
 
+  /** All copies of all services. */
+  get everything(): ServiceProcess[] {
+    return SERVICE_NAMES.flatMap((name) => this.services(name));
+  }
+
   /** Both copies of a service. */
-  services(name: 'queue-manager' | 'scheduler' | 'resiliency'): ServiceProcess[] {
+  services(name: ServiceName): ServiceProcess[] {
     if (name === 'resiliency') return this.resiliency.map(({ service }) => service);
     return [this.platforms[0]!.services.get(name)!, this.platforms[0]!.services.get(`${name}-2`)!];
   }
 
   /** Lets both copies of a service stand still, or go on. */
-  pause(name: 'queue-manager' | 'scheduler' | 'resiliency', still: boolean): void {
+  pause(name: ServiceName, still: boolean): void {
     for (const service of this.services(name)) service.kill(still ? 'SIGSTOP' : 'SIGCONT');
   }
 
@@ -104,11 +112,12 @@ export class Site {
     if (this.clustered) this.several = await startNatsCluster();
     else this.single = await startNatsServer();
     this.connection = await connect({ servers: this.url, namespace: NAMESPACE, replicas: this.replicas });
-    await this.platform('movers', ['queue-manager', 'scheduler'], 2, this.url);
+    const rest = SERVICE_NAMES.filter((name) => name !== 'resiliency');
+    await this.platform('services', rest, 2, this.url);
     await Promise.all([1, 2].map((copy) => this.watched(copy)));
   }
 
-  private async platform(dir: string, names: string[], copies: number, url: string): Promise<Platform> {
+  private async platform(dir: string, names: readonly string[], copies: number, url: string): Promise<Platform> {
     const platform = await startPlatform({
       ports: 'random',
       dataDir: join(this.dir, dir),

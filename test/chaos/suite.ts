@@ -85,6 +85,7 @@ const brokenOff =
     held: 0,
     recovery: { p99: 0, gap: 0 },
     rate: 0,
+    effects: 0,
     tookMs: 0,
   });
 

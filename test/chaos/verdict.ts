@@ -1,6 +1,6 @@
 import type { Connection } from '@jetlane/jetstream';
 import { type Cell, type Problem, problem } from './cell.js';
-import { duplicates, effectsBefore, type Ledger, missing, type Recovery, recovery } from './ledger.js';
+import { duplicates, effectsBefore, type Ledger, missing, overtaken, type Recovery, recovery } from './ledger.js';
 import type { Scene } from './scene.js';
 
 /** What came of a run. */
@@ -15,42 +15,59 @@ export interface Verdict {
   readonly recovery: Recovery;
 }
 
-/** What the streams still hold of a queue. */
-interface Leftovers {
+/** What the streams still hold of a queue: keys of its tasks. */
+export interface Leftovers {
   readonly lane: ReadonlySet<string>;
   readonly timers: ReadonlySet<string>;
   readonly dead: ReadonlySet<string>;
 }
 
-/** Compares what was confirmed with what was done. Reads the audit's file and the streams, never a counter of the product. */
-export async function judge(cell: Cell, scene: Scene, ledger: Ledger): Promise<Verdict> {
-  const held = scene.faults.reduce((sum, fault) => sum + fault.held, 0);
-  const acks = effectsBefore(
-    ledger,
-    scene.faults.map(({ at }) => at),
-  );
-  const bound = cell.bound?.(scene) ?? held + acks;
-  const repeated = duplicates(ledger);
-  const queues = [scene.queue, scene.doomedQueue];
-  const found = await Promise.all(queues.map((queue) => leftovers(scene.site.connection, queue)));
-  const problems = [
-    ...fates(ledger, found),
-    ...problem('duplicates', Math.max(0, repeated - bound), `${repeated} duplicates, ${bound} are allowed`),
-    ...problem('refused', ledger.refused.length, `refused: ${[...new Set(ledger.refused)].join(', ')}`),
-    ...((await cell.judge?.(scene, ledger)) ?? []),
-  ];
-  const times = recovery(ledger, scene.faults[0]?.at ?? 0);
-  return { problems, confirmed: ledger.confirmed.size, duplicates: repeated, bound, held, recovery: times };
+/** All that a verdict rests on: the audit's file, the streams, and what the cell knows of its fault. */
+export interface Evidence {
+  readonly ledger: Ledger;
+  readonly found: readonly Leftovers[];
+  /** When things were broken, and what those held who were hit. */
+  readonly faults: readonly { readonly at: number; readonly held: number }[];
+  /** Most duplicates. Default: what was held, and the effects in the second before a fault, whose acks may have been under way. */
+  readonly bound?: number;
+  /** A task that waits for longer than this, while others pass it, is stuck. Lease and patience, in ms. */
+  readonly stuckMs: number;
 }
 
-function fates(ledger: Ledger, found: readonly Leftovers[]): Problem[] {
+/** Compares what was confirmed with what was done. Reads the audit's file and the streams, never a counter of the product. */
+export async function judge(cell: Cell, scene: Scene, ledger: Ledger): Promise<Verdict> {
+  const { faults, load } = scene;
+  const queues = [scene.queue, scene.doomedQueue];
+  const found = await Promise.all(queues.map((queue) => leftovers(scene.site.connection, queue)));
+  const own = cell.bound?.(scene, ledger);
+  const stuckMs = load.leaseMs + load.patienceMs;
+  const verdict = conclude({ ledger, found, faults, stuckMs, ...(own === undefined ? {} : { bound: own }) });
+  return { ...verdict, problems: [...verdict.problems, ...((await cell.judge?.(scene, ledger)) ?? [])] };
+}
+
+/** The rules that hold for every cell. */
+export function conclude({ ledger, found, faults, bound: own, stuckMs }: Evidence): Verdict {
+  const held = faults.reduce((sum, fault) => sum + fault.held, 0);
+  const moments = faults.map(({ at }) => at);
+  const bound = own ?? held + effectsBefore(ledger, moments);
+  const repeated = duplicates(ledger);
+  const problems = [
+    ...fates(ledger, found, stuckMs),
+    ...problem('duplicates', repeated - bound, `${repeated} duplicates, ${bound} are allowed`),
+    ...problem('refused', ledger.refused.length, `refused: ${[...new Set(ledger.refused)].join(', ')}`),
+  ];
+  return { problems, confirmed: ledger.confirmed.size, duplicates: repeated, bound, held, recovery: recovery(ledger, moments[0] ?? 0) };
+}
+
+function fates(ledger: Ledger, found: readonly Leftovers[], stuckMs: number): Problem[] {
   const waits = (key: string) => found.some(({ lane, timers }) => lane.has(key) || timers.has(key));
   const dead = (key: string) => found.some((left) => left.dead.has(key));
   const without = missing(ledger);
   const doomed = [...ledger.confirmed].filter(([key, task]) => task.dead && !dead(key)).map(([key]) => key);
   const stuck = new Set([...without, ...doomed].filter(waits));
   for (const { lane, timers } of found) for (const key of [...lane, ...timers]) stuck.add(key);
-  const buried = without.filter((key) => !waits(key) && dead(key));
+  for (const key of overtaken(ledger, stuckMs)) stuck.add(key);
+  const buried = [...ledger.confirmed].filter(([key, task]) => !task.dead && dead(key)).map(([key]) => key);
   const lost = [...without, ...doomed].filter((key) => !waits(key) && !dead(key));
   return [
     ...problem('lost', lost.length, `lost, such as ${lost[0]}`),
@@ -88,15 +105,17 @@ export async function countLeft(scene: Scene): Promise<{ waiting: number; letter
       return Object.keys(subjects).length;
     };
     const lane = async (stream: string) => (await streams.info(stream)).state.messages;
-    const [a, b, c, d, e, f] = await Promise.all([
-      lane(scene.lane.stream),
-      doomed ? lane(scene.doomedLane.stream) : 0,
+    const lanes = await Promise.all([lane(scene.lane.stream), doomed ? lane(scene.doomedLane.stream) : 0]);
+    const waiting = lanes[0] + lanes[1];
+    // The rest is listed subject by subject: not while there is something to do anyway.
+    if (waiting > 0) return { waiting, letters: 0 };
+    const [timers, due, own, others] = await Promise.all([
       count(names.schedules, names.timer(scene.queue, '*')),
       count(names.schedules, names.due(scene.queue, 'normal', '*')),
       count(names.deadLetters, names.dead(scene.queue, '*')),
       doomed ? count(names.deadLetters, names.dead(scene.doomedQueue, '*')) : 0,
     ]);
-    return { waiting: a + b + c + d, letters: e + f };
+    return { waiting: timers + due, letters: own + others };
   } catch {
     return undefined;
   }

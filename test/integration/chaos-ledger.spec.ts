@@ -25,6 +25,10 @@ describe('the ledger', () => {
     expect(ledger.refused).toEqual(['queue-full']);
   });
 
+  it('knows when a task was sent, which may be long before it was confirmed', () => {
+    expect(parseLedger('5000 C a 0 - 3000').confirmed.get('a')).toEqual({ at: 5000, sentAt: 3000, n: 0, dead: false });
+  });
+
   it('counts every effect beyond the first', () => {
     expect(duplicates(ledger)).toBe(1);
   });

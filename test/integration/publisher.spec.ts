@@ -116,6 +116,21 @@ describe('answers', () => {
     expect(link.publisher.pending).toBe(0);
   });
 
+  it('a process that stood still for longer than the deadline reads first what the server said meanwhile', async () => {
+    const link = await broker.connect({ publishTimeoutMs: 1500 });
+    await makeStream(link, 'stood', ['stood']);
+    broker.server.kill('SIGSTOP');
+    const ack = link.publish('stood', bytes('x'));
+    // Timers, such as the one that looks at the deadline, come behind immediates, and before anything is read again.
+    const standStill = () => {
+      broker.server.kill('SIGCONT');
+      const end = performance.now() + 2000;
+      while (performance.now() < end);
+    };
+    setTimeout(() => setImmediate(standStill), 60);
+    expect(await ack).toEqual({ seq: 1 });
+  });
+
   it('a full stream, a lost compare-and-set and a message too large have errors of their own', async () => {
     await makeStream(connection, 'pub_tasks_q_low', ['pub.tasks.q.low.*'], { max_msgs: 1, discard: 'new', max_msg_size: 100 });
     const subject = 'pub.tasks.q.low.k';

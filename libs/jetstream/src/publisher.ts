@@ -29,6 +29,8 @@ const MOST_BYTES = 64 * 1024 * 1024;
  * than a busy server takes to answer, shorter than the deadline.
  */
 const SILENCE_MS = 4000;
+/** A look that comes so late says nothing: this process stood still, and what the server said meanwhile is still to be read. */
+const STOOD_STILL_MS = 1000;
 const FIRST_RETRY_MS = 25;
 const LONGEST_RETRY_MS = 500;
 
@@ -53,6 +55,7 @@ export class Publisher {
   private readonly prefix: string;
   private readonly subscription: FrameSubscription;
   private readonly sweeper: NodeJS.Timeout;
+  private sweptAt = performance.now();
   private closed = false;
   private roomListeners: (() => void)[] = [];
 
@@ -281,6 +284,9 @@ export class Publisher {
   /** Deadlines are looked at together, not timed one by one: a timer per publish cost as much as the publish. */
   private sweep(): void {
     const now = performance.now();
+    const late = now - this.sweptAt > STOOD_STILL_MS;
+    this.sweptAt = now;
+    if (late) return;
     const due = (p: Publication) => now >= p.deadline || (p.retryAt > 0 ? now >= p.retryAt : now - p.sentAt > SILENCE_MS);
     for (const publication of this.outstanding(due)) {
       if (now >= publication.deadline) this.expire(publication);

@@ -1,4 +1,5 @@
 import { type Cell, problem } from '../cell.js';
+import { effectsBefore } from '../ledger.js';
 import { SURPLUS } from './bounds.js';
 
 /** Twenty a second at any rate, so that the controls have something to lose. */
@@ -25,9 +26,11 @@ export const handlerHangs: Cell = {
 };
 
 const CRASHES = 3;
-/** What processes that end held, and the acks of the second before. */
-const perDeath: NonNullable<Cell['bound']> = ({ deaths, concurrency, load }) => deaths * (concurrency + SURPLUS + load.rate);
-const enoughDeaths: NonNullable<Cell['judge']> = ({ deaths }) => problem('fault', CRASHES - deaths, `only ${deaths} processes ended`);
+/** What processes that end held at most, and the effects in the second before. */
+const perDeath: NonNullable<Cell['bound']> = ({ deaths, concurrency }, ledger) =>
+  deaths.length * (concurrency + SURPLUS) + effectsBefore(ledger, deaths);
+const enoughDeaths: NonNullable<Cell['judge']> = ({ deaths }) =>
+  problem('fault', CRASHES - deaths.length, `only ${deaths.length} processes ended`);
 
 export const handlerCrashes: Cell = {
   name: 'handler-crashes',
@@ -44,13 +47,17 @@ export const handlerCrashes: Cell = {
   controls: [{ without: 'the ack comes after the run', shows: 'lost', worker: ['ack-last'] }],
 };
 
+/** In hand of each worker when one dies. What stood beside two deaths runs one at a time: many long runs would take minutes. */
+const BESIDE = 100;
+
 /** It must be given up, and what stood beside it must not. */
 export const handlerPoison: Cell = {
   name: 'handler-poison',
-  breaks: 'a handler that ends its process whenever it runs, 20 other tasks in hand',
+  breaks: 'a handler that ends its process whenever it runs, up to 100 other tasks in hand',
   respawn: true,
-  concurrency: ({ rate }) => Math.max(20, Math.ceil((rate * 200) / 1000)),
-  workMs: () => 200,
+  concurrency: () => BESIDE,
+  // One worker alone can do all of it.
+  workMs: ({ rate }) => Math.min(200, Math.floor((1000 * BESIDE) / rate)),
   mix: ({ rate, seconds }) => [{ every: 1, at: Math.round(rate * seconds * 0.3), once: true, data: { does: 'poison' }, dead: true }],
   fault: (scene) => scene.mark(),
   bound: perDeath,

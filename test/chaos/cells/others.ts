@@ -15,9 +15,9 @@ const ROUNDING_MS = 300;
 function tooEarly({ load }: Scene, { confirmed, effects }: Ledger): Problem[] {
   // What is sent afterwards, to see whether all workers live, is not delayed.
   const loaded = Math.round(load.rate * load.seconds);
-  const early = [...confirmed].filter(([key, { n, at }]) => {
+  const early = [...confirmed].filter(([key, { n, sentAt }]) => {
     const first = effects.get(key)?.[0]?.at;
-    return n < loaded && n % DELAYED.every === DELAYED.at && first !== undefined && first - at < DELAY_MS - ROUNDING_MS;
+    return n < loaded && n % DELAYED.every === DELAYED.at && first !== undefined && first - sentAt < DELAY_MS - ROUNDING_MS;
   });
   return problem('early', early.length, 'delayed tasks that ran at once');
 }

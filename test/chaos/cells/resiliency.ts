@@ -62,10 +62,12 @@ export const advisoriesMissed: Cell = {
     const { streams } = await connection.admin();
     await scene.mark();
     await scene.producer.done();
-    await scene.until(() => exhausted(scene), 60_000);
+    await scene.until(() => exhausted(scene), 180_000);
     await streams.purge(connection.names.advisories);
     await scene.startResiliency();
   },
+  // No worker and no link is hit.
+  bound: () => 0,
   judge: oneLetterEach,
   controls: [{ without: 'a sweep looks for what no advisory told', shows: 'stuck', resiliency: ['sweeper'] }],
 };
@@ -108,7 +110,7 @@ function killAt(copy: Copy, [when, what]: Step): Promise<void> {
   });
 }
 
-const STEP_MS = 30_000;
+const STEP_MS = 60_000;
 /** Steps that did not come about. */
 const missed = new WeakMap<Scene, number>();
 
@@ -136,6 +138,8 @@ export const resiliencyKilled: Cell = {
     clearInterval(more);
     missed.set(scene, STEPS.length - kills);
   },
+  // No worker and no link is hit.
+  bound: () => 0,
   judge: async (scene, ledger) => [
     ...(await oneLetterEach(scene, ledger)),
     ...problem('fault', missed.get(scene)!, 'steps at which nothing was killed'),

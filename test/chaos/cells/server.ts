@@ -92,6 +92,8 @@ export const queueFull: Cell = {
     await scene.mark();
     scene.filled = await scene.until(full, 60_000);
   },
+  // No worker and no link is hit.
+  bound: () => 0,
   judge: ({ filled }) => problem('fault', filled ? 0 : 1, 'the queue was never full'),
   controls: [
     {

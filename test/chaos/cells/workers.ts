@@ -12,6 +12,8 @@ const inHand = ({ rate, seconds }: Load): number => Math.min(IN_HAND, Math.round
 /** Long enough that both workers have all slots taken. */
 const saturating = (load: Load): number => Math.round((1200 * 2 * inHand(load)) / load.rate);
 
+const FILLING_MS = 3000;
+
 /** A worker process dies in the middle of its work. */
 export const workerKilled: Cell = {
   name: 'worker-killed',
@@ -20,6 +22,8 @@ export const workerKilled: Cell = {
   workMs: saturating,
   fault: async (scene) => {
     const worker = scene.worker('w1');
+    // Where the machine gives less than was asked for, the load alone fills no slots.
+    scene.producer.more(2 * scene.concurrency, { ms: FILLING_MS });
     await scene.until(async () => (await worker.held()) >= scene.concurrency);
     await scene.mark(worker);
     worker.kill('SIGKILL');

@@ -7,7 +7,7 @@ import { endWithParent, inputOf, say } from './process.js';
  * The audit: keeps what others tell it, and answers when it is on the disk. Every line that comes gets the time and goes
  * into one file; what has come in while the last group was synced is the next group.
  *
- *     C <key> <n> -|dead            the producer was told that this task is stored
+ *     C <key> <n> -|dead <sent>     the producer was told that this task is stored, which it sent at that time
  *     F <n> <code>                  the producer was told that it is not
  *     E <key> <attempt> <hop> <delivery> <worker>    a handler's effect
  */

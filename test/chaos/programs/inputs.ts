@@ -57,6 +57,8 @@ export interface ProducerInput extends Input {
   readonly mix: readonly Mix[];
   /** Tries again when the queue is full. */
   readonly insist: boolean;
+  /** URLs of the gateways, which some of the tasks go through. */
+  readonly gateways: readonly string[];
 }
 
 export interface WorkerInput extends Input {

@@ -3,7 +3,8 @@ import { type NewTask, TaskClient } from '@jetlane/client';
 import { connect } from '@jetlane/jetstream';
 import { JetlaneError } from '@jetlane/protocol';
 import { AuditClient } from './audit-client.js';
-import { setClock } from './clock.js';
+import { realNow, setClock } from './clock.js';
+import { Gateways } from './gateways.js';
 import type { Mix, ProducerInput, TaskData } from './inputs.js';
 import { switchOffInProducer } from './off.js';
 import { endWithParent, inputOf, say } from './process.js';
@@ -13,19 +14,29 @@ const input = inputOf<ProducerInput>();
 const TICK_MS = 10;
 /** Unconfirmed tasks at a time. */
 const MOST_PENDING = 8000;
+/** A machine that is slow, or stands still for a while, is no fault of the product. */
+const PUBLISH_TIMEOUT_MS = 60_000;
+/** One task of so many goes through a gateway: more would measure HTTP, and take the processors from what is looked at. */
+const VIA_GATEWAY = { every: 50, at: 7 } as const;
 
 const audit = await AuditClient.open(input.audit);
-const connection = await connect({ servers: input.url, namespace: input.namespace, replicas: input.replicas });
+const connection = await connect({
+  servers: input.url,
+  namespace: input.namespace,
+  replicas: input.replicas,
+  publishTimeoutMs: PUBLISH_TIMEOUT_MS,
+});
 switchOffInProducer(connection, input.off);
 const client = new TaskClient(connection);
 await client.start();
+const gateways = new Gateways(input.gateways);
 
 let submitted = 0;
 let pending = 0;
 
 interface Order {
   readonly queue: string;
-  readonly task: NewTask;
+  readonly task: NewTask & { readonly data: TaskData; readonly delay?: number };
   readonly n: number;
   readonly dead: boolean;
 }
@@ -39,11 +50,24 @@ function order(n: number, mix: Mix | undefined, ms = input.workMs): Order {
 
 const mixOf = (n: number): Mix | undefined => input.mix.find(({ every, at, once }) => (once ? n === at : n % every === at));
 
-async function enqueue({ queue, task, n, dead }: Order): Promise<void> {
+/** @returns the task's key, when it is confirmed */
+async function store({ queue, task, n }: Order): Promise<string> {
+  if (n % VIA_GATEWAY.every === VIA_GATEWAY.at) {
+    const key = `http-${n}`;
+    await gateways.enqueue({ queue, key, ...task });
+    return key;
+  }
+  const { id } = await client.enqueue(queue, task);
+  return id.slice(id.indexOf('.') + 1);
+}
+
+async function enqueue(what: Order): Promise<void> {
+  const { n, dead } = what;
+  const sentAt = realNow();
   for (;;) {
     try {
-      const { id } = await client.enqueue(queue, task);
-      return await audit.tell(`C ${id.slice(id.indexOf('.') + 1)} ${n} ${dead ? 'dead' : '-'}`);
+      const key = await store(what);
+      return await audit.tell(`C ${key} ${n} ${dead ? 'dead' : '-'} ${sentAt}`);
     } catch (error) {
       const code = error instanceof JetlaneError ? error.code : String(error);
       if (!input.insist || code !== 'queue-full') return await audit.tell(`F ${n} ${code.replaceAll(/\s/g, '_')}`);
