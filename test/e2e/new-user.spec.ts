@@ -6,9 +6,9 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { startNatsServer } from '@jetlane/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Collector } from '../support/collector.js';
 import { needsOf, type PackageManifest, packLibraries, ROOT, unpack } from '../support/packed-libraries.js';
 import { eventually } from '../support/wait-until.js';
-import { Collector } from './platform-collector.js';
 
 const run = promisify(execFile);
 

@@ -3,8 +3,8 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { JsonBucket } from '@jetlane/jetstream';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Collector, type Span } from '../support/collector.js';
 import { eventually } from '../support/wait-until.js';
-import { Collector, type Span } from './platform-collector.js';
 import { PATIENCE, purchase, Site } from './platform-fixture.js';
 import { drawTrace, labelsOf } from './trace-picture.js';
 
