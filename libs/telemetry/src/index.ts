@@ -2,6 +2,7 @@ export type { ActiveCall } from './active-call.js';
 export { ATTR, CONSUMER_GROUP, DESTINATION_TEMPLATE, SYSTEM } from './conventions.js';
 export { Histogram, LONGEST_MICROSECONDS, type PackedHistogram } from './histogram.js';
 export { HopHistograms } from './hop-histograms.js';
+export { type ActiveHttp, type HttpRequest, startHttp } from './http-span.js';
 export type { SpannedTask } from './messaging-attributes.js';
 export { METRICS, type MetricSpec, TIME_BUCKETS } from './metrics.js';
 export { type ActiveBatch, type ActiveProcess, type ProcessEnd, type ProcessedTask, startBatch, startProcess } from './process-span.js';
