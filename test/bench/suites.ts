@@ -119,6 +119,8 @@ const nestProcess: Suite = {
     { metric: 'without asyncContext', run: 'call', field: 'plain', unit: 'us' },
     { metric: 'parameter decorators', run: 'call', field: 'params', unit: 'us' },
     { metric: 'guard and interceptor', run: 'call', field: 'guarded', unit: 'us' },
+    { metric: 'guard, interceptor and parameter decorators', run: 'call', field: 'guardedParams', unit: 'us' },
+    { metric: "NestJS's own pipeline for guard and interceptor", run: 'call', field: 'pipeline', unit: 'us' },
   ],
 };
 

@@ -6,9 +6,9 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { startNatsServer } from '@jetlane/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Collector } from '../support/collector.js';
 import { needsOf, type PackageManifest, packLibraries, ROOT, unpack } from '../support/packed-libraries.js';
 import { eventually } from '../support/wait-until.js';
-import { Collector } from './platform-collector.js';
 
 const run = promisify(execFile);
 
@@ -103,9 +103,21 @@ function closureOf(lock: Readonly<Record<string, LockEntry>>, names: readonly st
 
 /** The first TypeScript below a heading of a page. */
 function codeAfter(page: string, heading: string): string {
-  const [, code] = /```ts\n([\s\S]*?)```/.exec(page.slice(page.indexOf(`\n${heading}\n`))) ?? [];
+  const [, code] = /```ts\n([\s\S]*?)```/.exec(page.slice(page.indexOf(`${heading}\n`))) ?? [];
   if (!code) throw new Error(`no program below "${heading}"`);
   return code;
+}
+
+/** Libraries whose README begins with a program. */
+const READMES = ['client', 'worker', 'batching', 'nestjs', 'testing'];
+
+/** They name the server that a reader has; here each run has one of its own. */
+async function writeReadmes(): Promise<void> {
+  await mkdir(join(folder, 'src/readme'));
+  for (const name of READMES) {
+    const code = codeAfter(await readFile(join(ROOT, 'libs', name, 'README.md'), 'utf8'), `# @jetlane/${name}`);
+    await writeFile(join(folder, `src/readme/${name}.ts`), code.replaceAll(`'nats://127.0.0.1:4222'`, 'process.env.NATS_URL!'));
+  }
 }
 
 beforeAll(async () => {
@@ -116,8 +128,9 @@ beforeAll(async () => {
   await writeFile(join(folder, 'package.json'), JSON.stringify({ name: 'newuser', private: true, type: 'module' }));
   await writeFile(join(folder, 'tsconfig.json'), JSON.stringify(TSCONFIG));
   const page = await readFile(join(ROOT, 'docs/nestjs.md'), 'utf8');
-  await writeFile(join(folder, 'src/main.ts'), codeAfter(page, '## The first handler'));
-  await writeFile(join(folder, 'src/tracing.ts'), codeAfter(page, '## Tracing'));
+  await writeFile(join(folder, 'src/main.ts'), codeAfter(page, '\n## The first handler'));
+  await writeFile(join(folder, 'src/tracing.ts'), codeAfter(page, '\n## Tracing'));
+  await writeReadmes();
   await mkdir(join(folder, 'commonjs/src'), { recursive: true });
   await cp(join(ROOT, 'examples/nestjs/minimal.ts'), join(folder, 'commonjs/src/minimal.ts'));
   await writeFile(join(folder, 'commonjs/src/main.ts'), COMMONJS);
@@ -193,6 +206,27 @@ describe('somebody with an empty folder and the packed libraries', () => {
     } finally {
       program.kill('SIGKILL');
       await Promise.all([collector.stop(), server.stop()]);
+    }
+  });
+
+  it('runs what the READMEs show, as it stands there', async () => {
+    const server = await startNatsServer();
+    const env = { ...process.env, NATS_URL: server.url };
+    const worker = spawn(process.execPath, ['dist/readme/worker.js'], { cwd: folder, env, stdio: ['ignore', 'inherit', 'inherit'] });
+    const said = async (name: string) =>
+      (await run(process.execPath, [`dist/readme/${name}.js`], { cwd: folder, env, timeout: 60_000 })).stdout;
+    try {
+      const exited = once(worker, 'exit');
+      expect(await Promise.all([said('client'), said('batching'), said('testing')])).toEqual([
+        'completed sent to ada@example.org by lane high\n',
+        '2 mails in one call\n',
+        'sent to ada\n',
+      ]);
+      worker.kill('SIGTERM');
+      expect(await exited).toEqual([0, null]);
+    } finally {
+      worker.kill('SIGKILL');
+      await server.stop();
     }
   });
 

@@ -2,8 +2,8 @@ import { leaderGet, type StoredMessage } from '@jetlane/jetstream';
 import { HEADER, headerValue } from '@jetlane/protocol';
 import { METRICS } from '@jetlane/telemetry';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Collector } from '../support/collector.js';
 import { eventually } from '../support/wait-until.js';
-import { Collector } from './platform-collector.js';
 import { type Json, PATIENCE, purchase, SERVICE_NAMES, Site } from './platform-fixture.js';
 import { type Headers, noise, parsePrometheus, Stranger, throwAt } from './platform-stranger.js';
 

@@ -1,4 +1,4 @@
-import type { Span } from './platform-collector.js';
+import type { Span } from '../support/collector.js';
 
 const WIDTH = 40;
 const ms = (nanos: string): number => Number(BigInt(nanos) / 1000n) / 1000;

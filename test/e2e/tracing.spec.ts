@@ -3,8 +3,8 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { JsonBucket } from '@jetlane/jetstream';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Collector, type Span } from '../support/collector.js';
 import { eventually } from '../support/wait-until.js';
-import { Collector, type Span } from './platform-collector.js';
 import { PATIENCE, purchase, Site } from './platform-fixture.js';
 import { drawTrace, labelsOf } from './trace-picture.js';
 
@@ -48,7 +48,7 @@ describe('a task that is retried, given up and redriven', () => {
     const callerSpan = randomBytes(8).toString('hex');
     await liveThroughAll(`00-${traceId}-${callerSpan}-01`);
     const ofTrace = () => collector.spans.filter((span) => span.traceId === traceId);
-    await eventually('all spans have come', () => named(ofTrace(), 'worker', 'process default').length === 3 && ofTrace().length === 9, {
+    await eventually('all spans have come', () => named(ofTrace(), 'worker', 'process default').length === 3 && ofTrace().length === 10, {
       ...PATIENCE,
       timeoutMs: 20_000,
     }).catch((error: unknown) => {
@@ -56,10 +56,12 @@ describe('a task that is retried, given up and redriven', () => {
     });
     const spans = ofTrace();
 
+    const [request] = named(spans, 'gateway', 'POST /api/queue/enqueue');
     const [send] = named(spans, 'gateway', 'send default');
     const runs = named(spans, 'worker', 'process default');
     const settlements = named(spans, 'worker', 'settle default');
-    expect(send).toMatchObject({ parentSpanId: callerSpan, attributes: { 'messaging.operation.type': 'send' } });
+    expect(request).toMatchObject({ parentSpanId: callerSpan, attributes: { 'http.response.status_code': 202 } });
+    expect(send).toMatchObject({ parentSpanId: request!.spanId, attributes: { 'messaging.operation.type': 'send' } });
     expect(runs.map(attribute('outcome'))).toEqual(['retry', 'dead', 'completed']);
     expect(runs.map(attribute('hop'))).toEqual([1, 2, 3]);
     expect(runs.map(attribute('attempt'))).toEqual([1, 2, 1]);
@@ -68,15 +70,18 @@ describe('a task that is retried, given up and redriven', () => {
     expect(named(spans, 'scheduler', 'move default').map(attribute('outcome'))).toEqual(['moved']);
     expect(named(spans, 'resiliency', 'redrive default').map(attribute('hop'))).toEqual([3]);
     // Every hop hangs on the context that the producer made, as the conventions want it.
-    for (const span of spans.filter((one) => one !== send && !settlements.includes(one))) expect(span.parentSpanId).toBe(send!.spanId);
-    expect(new Set(spans.map(({ attributes }) => attributes['messaging.message.id']))).toEqual(new Set(['default.traced']));
+    const hops = spans.filter((one) => one !== request && one !== send && !settlements.includes(one));
+    for (const span of hops) expect(span.parentSpanId).toBe(send!.spanId);
+    expect(new Set(spans.filter((one) => one !== request).map(({ attributes }) => attributes['messaging.message.id']))).toEqual(
+      new Set(['default.traced']),
+    );
     // And none about the task is in another trace.
     const about = collector.spans.filter(({ attributes }) => attributes['messaging.message.id'] === 'default.traced');
     expect(new Set(about.map((span) => span.traceId))).toEqual(new Set([traceId]));
     for (const run of runs) {
-      const hops = run.events.filter(({ name }) => name !== 'exception');
-      expect(hops.map(({ name }) => name)).toEqual(['stored', 'fetched', 'started', 'finished', 'settled']);
-      expect(hops.at(-1)!.attributes['jetlane.hop.seconds']).toBeGreaterThanOrEqual(0);
+      const moments = run.events.filter(({ name }) => name !== 'exception');
+      expect(moments.map(({ name }) => name)).toEqual(['stored', 'fetched', 'started', 'finished', 'settled']);
+      expect(moments.at(-1)!.attributes['jetlane.hop.seconds']).toBeGreaterThanOrEqual(0);
     }
     await checkPage(drawTrace(spans));
   });

@@ -38,6 +38,7 @@ import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { Test } from '@nestjs/testing';
 import { map } from 'rxjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { z } from 'zod';
 import { rejection } from '../support/wait-until.js';
 import { NestSite, ONCE, QUICK } from './nestjs-fixture.js';
 
@@ -49,6 +50,8 @@ beforeAll(async () => {
 afterAll(() => site.close());
 
 const finish = async (queue: Queue, type: string, data?: unknown) => queue.result(await queue.enqueue(type, data));
+
+const roleSchema = z.string().transform(async (role) => role.toUpperCase());
 
 class Refused extends Error {}
 
@@ -100,6 +103,13 @@ describe('enhancers of a handler', () => {
         return 'in';
       }
 
+      @TaskHandler('filled')
+      @UseGuards(RoleGuard)
+      @SetMetadata('role', 'admin')
+      filled(@TaskContext() { type }: TaskContext, @TaskData('role', roleSchema) role: string) {
+        return { type, role };
+      }
+
       @TaskHandler('piped')
       @UsePipes(Trim)
       piped(text: string, { key }: TaskContext) {
@@ -129,6 +139,12 @@ describe('enhancers of a handler', () => {
       result: { by: 'Handlers', result: 'in' },
     });
     expect(await finish(queue, 'guarded', { role: 'guest' })).toMatchObject({ state: 'dead', error: { name: 'ForbiddenException' } });
+    // Neither the guard nor the parameters lose anything when no pipe applies.
+    expect((await finish(queue, 'filled', { role: 'admin' })).result).toEqual({
+      by: 'Handlers',
+      result: { type: 'filled', role: 'ADMIN' },
+    });
+    expect(await finish(queue, 'filled', { role: 'guest' })).toMatchObject({ state: 'dead', error: { name: 'ForbiddenException' } });
     expect((await finish(queue, 'piped', '  x ')).result).toEqual({ by: 'Handlers', result: { text: 'x', key: true } });
     // As an HTTP body, so that a ValidationPipe does its work; the context is none of its business.
     expect(piped).toMatchObject([{ type: 'body', metatype: String }, { type: 'custom' }]);

@@ -113,8 +113,8 @@ describe('a service', () => {
     const provider = new NodeTracerProvider();
     provider.register({ propagator: null });
     const inHandler = () => {
-      const { traceId, traceState, isRemote } = trace.getActiveSpan()?.spanContext() ?? {};
-      return { traceId, state: traceState?.serialize(), isRemote };
+      const { traceId, traceState } = trace.getActiveSpan()?.spanContext() ?? {};
+      return { traceId, state: traceState?.serialize() };
     };
     const seen: unknown[] = [];
     @Controller()
@@ -133,7 +133,7 @@ describe('a service', () => {
     const vendor = { traceId: 'a'.repeat(32), spanId: 'b'.repeat(16), traceFlags: 1, traceState: createTraceState('vendor=here') };
     const outside = trace.setSpanContext(ROOT_CONTEXT, vendor);
     await provider.getTracer('test').startActiveSpan('inside', {}, outside, async (span) => {
-      const carried = { traceId: vendor.traceId, state: 'vendor=here', isRemote: true };
+      const carried = { traceId: vendor.traceId, state: 'vendor=here' };
       await site.emit('traced.event', {});
       expect(await site.ask('traced.request', {})).toEqual(carried);
       await eventually('the event is seen', () => seen.length === 1);

@@ -190,5 +190,6 @@ describe('errors', () => {
     expect(new UnknownQueueError('q'.repeat(5_000_000), names).message.length).toBeLessThan(2000);
     expect(performance.now() - started).toBeLessThan(1000);
     expect(closest('', ['a'])).toBe('a');
+    expect(closest('emial', ['sms', 'email'])).toBe('email');
   });
 });

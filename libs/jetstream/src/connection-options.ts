@@ -50,11 +50,13 @@ const QUIET_MS = 10_000;
 const DIAL_TIMEOUT_MS = 4000;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 export const DEFAULT_PING_INTERVAL_MS = 1000;
+const SCHEMES: ReadonlySet<string> = new Set(['nats', 'tls', 'tcp']);
 const URL_FORM = /^([a-z]+:\/\/)?(?:([^@/]*)@)?(.+)$/i;
 
 /** Options of the NATS client: reconnect for ever, with exponential backoff and full jitter. @throws JetlaneError `invalid-configuration` */
 export function natsOptions(options: ConnectOptions): NodeConnectionOptions {
   const authenticator = authenticatorOf(options);
+  urls(options).forEach(assertScheme);
   return {
     servers: serverNames(options),
     name: options.name ?? 'jetlane',
@@ -96,6 +98,19 @@ export function serverNames(options: ConnectOptions): string[] {
 function urls({ servers = [] }: ConnectOptions): string[] {
   const list = typeof servers === 'string' ? servers.split(',') : servers;
   return list.map((url) => url.trim()).filter((url) => url !== '');
+}
+
+/** Another kind of server would be waited for without end. */
+function assertScheme(url: string): void {
+  const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(url)?.[1]?.toLowerCase();
+  if (scheme === undefined || SCHEMES.has(scheme)) return;
+  throw new JetlaneError(
+    'invalid-configuration',
+    `expected servers to be URLs such as nats://host:4222; got one that begins with ${scheme}://`,
+    {
+      details: { field: 'servers' },
+    },
+  );
 }
 
 /** The client leaves out what stands before the @ of a URL, and takes digits there for the port. */

@@ -6,7 +6,9 @@ import {
   ERROR_CODES,
   type ErrorCode,
   encodeHeaders,
+  HEADER,
   JetlaneError,
+  withHeaders,
 } from '@jetlane/protocol';
 import type { Connection } from './connection.js';
 import { publishError } from './publish-errors.js';
@@ -52,6 +54,7 @@ export async function callService(
 /**
  * Calls a command of the registry.
  * @param caller who asks, for the audit
+ * @param trace what the command is a step of, as W3C Trace Context
  * @throws JetlaneError as {@link callService}
  */
 export async function callCommand<C extends Command>(
@@ -59,8 +62,11 @@ export async function callCommand<C extends Command>(
   command: C,
   input: CommandInput<C>,
   caller: string,
+  trace: { readonly traceparent?: string; readonly tracestate?: string } = {},
 ): Promise<CommandOutput<C>> {
-  const headers = encodeHeaders([[COMMAND_CALLER_HEADER, caller]]);
+  const { traceparent, tracestate } = trace;
+  const carried = { [HEADER.traceparent]: traceparent, [HEADER.tracestate]: tracestate || undefined };
+  const headers = encodeHeaders(withHeaders([[COMMAND_CALLER_HEADER, caller]], carried));
   return (await callService(connection, command.service, command.name, input, command.timeoutMs ?? 5000, headers)) as CommandOutput<C>;
 }
 

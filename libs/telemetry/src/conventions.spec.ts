@@ -1,11 +1,20 @@
 import { readFileSync } from 'node:fs';
 import { SpanKind } from '@opentelemetry/api';
-import { ATTR_ERROR_TYPE } from '@opentelemetry/semantic-conventions';
+import {
+  ATTR_ERROR_TYPE,
+  ATTR_HTTP_REQUEST_METHOD,
+  ATTR_HTTP_RESPONSE_STATUS_CODE,
+  ATTR_HTTP_ROUTE,
+  ATTR_RPC_METHOD,
+  ATTR_RPC_SYSTEM_NAME,
+  ATTR_URL_PATH,
+  ATTR_URL_SCHEME,
+} from '@opentelemetry/semantic-conventions';
 import * as published from '@opentelemetry/semantic-conventions/incubating';
 import { describe, expect, it } from 'vitest';
 import { ATTR } from './conventions.js';
 import { METRICS } from './metrics.js';
-import { HOPS, SPANS } from './spans.js';
+import { HOPS, SERVICE_SPANS, SPANS } from './spans.js';
 
 describe('ATTR', () => {
   it("agrees with OpenTelemetry's published names", () => {
@@ -20,6 +29,13 @@ describe('ATTR', () => {
       messageId: published.ATTR_MESSAGING_MESSAGE_ID,
       batchSize: published.ATTR_MESSAGING_BATCH_MESSAGE_COUNT,
       errorType: ATTR_ERROR_TYPE,
+      rpcSystem: ATTR_RPC_SYSTEM_NAME,
+      rpcMethod: ATTR_RPC_METHOD,
+      httpMethod: ATTR_HTTP_REQUEST_METHOD,
+      httpRoute: ATTR_HTTP_ROUTE,
+      httpStatus: ATTR_HTTP_RESPONSE_STATUS_CODE,
+      urlPath: ATTR_URL_PATH,
+      urlScheme: ATTR_URL_SCHEME,
     });
   });
 });
@@ -38,7 +54,10 @@ describe('docs/tracing.md', () => {
     const shown = Object.values(SPANS).map(
       ({ operation, type, kind, parent, from }) => `| \`${operation}\` | ${SpanKind[kind].toLowerCase()} | ${type} | ${parent} | ${from} |`,
     );
-    expect(rows.filter((row) => row.startsWith('| `'))).toEqual(shown);
+    const services = Object.values(SERVICE_SPANS).map(
+      ({ name, kind, parent, from }) => `| \`${name}\` | ${SpanKind[kind].toLowerCase()} | ${parent} | ${from} |`,
+    );
+    expect(rows.filter((row) => row.startsWith('| `'))).toEqual([...shown, ...services]);
   });
 
   it('explains every hop, in order', () => {

@@ -1,5 +1,5 @@
 /**
- * Attribute names of OpenTelemetry's messaging conventions. They are not stable yet, and the entry that holds them costs
+ * Attribute names of OpenTelemetry's conventions. Those of messaging are not stable yet, and the entry that holds them costs
  * 48 ms to load, so they are written out here, as OpenTelemetry advises; a test compares them with the published ones.
  */
 export const ATTR = {
@@ -14,6 +14,13 @@ export const ATTR = {
   messageId: 'messaging.message.id',
   batchSize: 'messaging.batch.message_count',
   errorType: 'error.type',
+  rpcSystem: 'rpc.system.name',
+  rpcMethod: 'rpc.method',
+  httpMethod: 'http.request.method',
+  httpRoute: 'http.route',
+  httpStatus: 'http.response.status_code',
+  urlPath: 'url.path',
+  urlScheme: 'url.scheme',
   lane: 'jetlane.lane',
   type: 'jetlane.task.type',
   attempt: 'jetlane.task.attempt',
@@ -24,6 +31,8 @@ export const ATTR = {
   batchTrace: 'jetlane.task.batch_trace_id',
   /** Milliseconds until a retry. */
   delay: 'jetlane.task.delay_ms',
+  eventAttempt: 'jetlane.event.attempt',
+  eventOutcome: 'jetlane.event.outcome',
   /** On the event of a hop: its length in seconds. */
   hopSeconds: 'jetlane.hop.seconds',
 } as const;

@@ -1,13 +1,16 @@
+export type { ActiveCall } from './active-call.js';
 export { ATTR, CONSUMER_GROUP, DESTINATION_TEMPLATE, SYSTEM } from './conventions.js';
 export { Histogram, LONGEST_MICROSECONDS, type PackedHistogram } from './histogram.js';
 export { HopHistograms } from './hop-histograms.js';
+export { type ActiveHttp, type HttpRequest, startHttp } from './http-span.js';
 export type { SpannedTask } from './messaging-attributes.js';
 export { METRICS, type MetricSpec, TIME_BUCKETS } from './metrics.js';
 export { type ActiveBatch, type ActiveProcess, type ProcessEnd, type ProcessedTask, startBatch, startProcess } from './process-span.js';
 export { histogramText, type LabelledHistogram } from './prometheus-text.js';
 export { type ActiveSend, type SentTask, startSend } from './send-span.js';
-export { eachHop, HOPS, type Hop, type HopMoments, SPANS, type SpanSpec } from './spans.js';
+export { eachHop, HOPS, type Hop, type HopMoments, SERVICE_SPANS, type ServiceSpanSpec, SPANS, type SpanSpec } from './spans.js';
 export { noteStep, type TaskStep } from './step-span.js';
 export { contextOf, formatTraceparent, isTraceparent, type TraceHeaders, traceIdOf } from './trace-context.js';
 export { activeTracer, SCOPE } from './tracer.js';
+export { type EmittedEvent, type HandledEvent, startAnswer, startEmit, startEvent, startRequest } from './transport-spans.js';
 export { observeWorker, type WorkerCounts } from './worker-metrics.js';

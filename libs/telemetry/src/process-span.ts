@@ -1,7 +1,7 @@
-import { type Context, context, ROOT_CONTEXT, type Span, type SpanContext, SpanStatusCode, type Tracer, trace } from '@opentelemetry/api';
+import { type Context, context, ROOT_CONTEXT, type Span, type SpanContext, type Tracer, trace } from '@opentelemetry/api';
 import { ATTR, CONSUMER_GROUP, SYSTEM } from './conventions.js';
 import { messagingAttributes, type SpannedTask } from './messaging-attributes.js';
-import { recordError } from './record-error.js';
+import { markFailed } from './record-error.js';
 import { eachHop, type HopMoments, SPANS } from './spans.js';
 import { contextOf, type TraceHeaders, traceIdOf } from './trace-context.js';
 import { activeTracer } from './tracer.js';
@@ -94,14 +94,9 @@ class SpannedBatch implements ActiveBatch {
   }
 
   end(error?: unknown): void {
-    if (error !== undefined) fail(this.span, error);
+    if (error !== undefined) markFailed(this.span, error);
     this.span.end();
   }
-}
-
-function fail(span: Span, error: unknown): void {
-  recordError(span, error);
-  span.setStatus({ code: SpanStatusCode.ERROR, message: error instanceof Error ? error.message : String(error) });
 }
 
 class PassiveProcess implements ActiveProcess {
@@ -160,7 +155,7 @@ class SpannedProcess implements ActiveProcess {
       this.settle?.setAttributes({ [ATTR.outcome]: outcome, ...(delayMs === undefined ? {} : { [ATTR.delay]: Math.round(delayMs) }) });
       this.settle?.end();
       this.span.setAttribute(ATTR.outcome, outcome);
-      if (error !== undefined) fail(this.span, error);
+      if (error !== undefined) markFailed(this.span, error);
       eachHop(moments(), (hop, at, lengthMs) => {
         this.span.addEvent(hop, lengthMs === undefined ? {} : { [ATTR.hopSeconds]: lengthMs / 1000 }, at);
       });

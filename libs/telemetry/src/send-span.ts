@@ -1,6 +1,6 @@
-import { context, type Span, SpanStatusCode, type Tracer, trace } from '@opentelemetry/api';
+import { context, type Span, type Tracer, trace } from '@opentelemetry/api';
 import { messagingAttributes } from './messaging-attributes.js';
-import { recordError } from './record-error.js';
+import { markFailed } from './record-error.js';
 import { SPANS } from './spans.js';
 import { contextOf, formatTraceparent, isTraceparent, type TraceHeaders } from './trace-context.js';
 import { activeTracer } from './tracer.js';
@@ -29,7 +29,11 @@ const NOTHING: ActiveSend = { traceparent: undefined, tracestate: undefined, end
  */
 export function startSend(task: SentTask, parent: TraceHeaders = {}): ActiveSend {
   const tracer = activeTracer();
-  if (tracer) return startSpan(tracer, task, parent);
+  return tracer ? startSpan(tracer, task, parent) : passOn(parent);
+}
+
+/** Without an SDK: the headers of the parent, or of the active span, as they are. */
+export function passOn(parent: TraceHeaders): ActiveSend {
   if (isTraceparent(parent.traceparent)) return new PassedOn(parent.traceparent, parent.tracestate);
   const active = trace.getActiveSpan()?.spanContext();
   return active && trace.isSpanContextValid(active) ? new PassedOn(formatTraceparent(active), active.traceState?.serialize()) : NOTHING;
@@ -50,7 +54,8 @@ class PassedOn implements ActiveSend {
   end(): void {}
 }
 
-class SpannedSend implements ActiveSend {
+/** A send with a span of its own, whose context the headers carry. */
+export class SpannedSend implements ActiveSend {
   readonly traceparent: string;
   readonly tracestate: string | undefined;
 
@@ -61,10 +66,7 @@ class SpannedSend implements ActiveSend {
   }
 
   end(error?: unknown): void {
-    if (error !== undefined) {
-      recordError(this.span, error);
-      this.span.setStatus({ code: SpanStatusCode.ERROR, message: error instanceof Error ? error.message : String(error) });
-    }
+    if (error !== undefined) markFailed(this.span, error);
     this.span.end();
   }
 }

@@ -37,6 +37,35 @@ export const SPANS = {
   redrive: { operation: 'redrive', type: 'send', kind: SpanKind.PRODUCER, parent: CREATION, from: 'resiliency' },
 } as const satisfies Record<string, SpanSpec>;
 
+/** A span that is not about a task. */
+export interface ServiceSpanSpec {
+  /** How its name is made. */
+  readonly name: string;
+  readonly kind: SpanKind;
+  readonly parent: string;
+  /** Who makes it. */
+  readonly from: string;
+}
+
+/** Spans of events, of requests between services, and of HTTP. */
+export const SERVICE_SPANS = {
+  emit: {
+    name: 'send <subject>',
+    kind: SpanKind.PRODUCER,
+    parent: "the record's `traceparent`, else the active span",
+    from: '`emit` of `JetStreamClient`',
+  },
+  event: { name: 'process <pattern>', kind: SpanKind.CONSUMER, parent: "the span in the event's headers", from: '`JetStreamServer`' },
+  ask: {
+    name: '<method>',
+    kind: SpanKind.CLIENT,
+    parent: "the record's `traceparent`, else the active span",
+    from: '`send` of `JetStreamClient`',
+  },
+  answer: { name: '<method>', kind: SpanKind.SERVER, parent: "the span in the request's headers", from: '`JetStreamServer`' },
+  http: { name: '<METHOD> <route>', kind: SpanKind.SERVER, parent: "the caller's `traceparent`", from: 'gateway' },
+} as const satisfies Record<string, ServiceSpanSpec>;
+
 /** The hops of a run, in their order: each lasts from the one before to the time that it is named after. `stored` begins at the creation. */
 export const HOPS = ['stored', 'fetched', 'started', 'finished', 'settled'] as const;
 /** One of {@link HOPS}. */

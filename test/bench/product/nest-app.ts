@@ -56,9 +56,14 @@ class Bare {
 @TaskQueue(QUEUE, { concurrency: CONCURRENCY })
 @UseGuards(Allow)
 @UseInterceptors(Pass)
-class Guarded {
+export class Guarded {
   @TaskHandler(TASK_TYPE)
   async handle() {
+    return run();
+  }
+
+  @TaskHandler('params')
+  async params(@TaskData() _data: unknown, @TaskContext() _context: TaskContext) {
     return run();
   }
 }

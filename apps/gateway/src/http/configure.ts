@@ -14,6 +14,7 @@ import { guardLoopback } from './loopback-guard.js';
 import { ProblemFilter } from './problem-filter.js';
 import { requestIds } from './request-id.js';
 import { setSecurityHeaders } from './security-headers.js';
+import { traceRequests } from './trace.js';
 
 export interface HttpOptions {
   readonly routes: readonly ApiRoute[];
@@ -74,6 +75,8 @@ function addRoutes(
   readBodies(scope);
   scope.setErrorHandler((error, request, reply) => sendProblem(error, request, reply, options.logger));
   scope.decorateRequest('caller', null as unknown as Caller);
+  // Before all else, so that refusals are in the traces too.
+  traceRequests(scope);
   scope.addHook('onRequest', async (request, reply) => {
     await options.gatekeeper.admit(request, reply);
     refuseEncodings(request);

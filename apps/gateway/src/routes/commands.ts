@@ -3,6 +3,7 @@ import { COMMANDS, type Command, type ErrorCode, queuesOfInput } from '@jetlane/
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { assertQueue, assertQueueNamed, type Caller, mayUse } from '../access/caller.js';
+import { traceOfRequest } from '../http/trace.js';
 import { assertDepth, validate } from '../http/validate.js';
 import { idempotencyKey } from './idempotency-key.js';
 import { asPrecondition, tagAnswer, withRevision } from './revisions.js';
@@ -46,9 +47,11 @@ function commandRoute(gateway: Gateway, command: Command): ApiRoute {
       const { given, input } = read(request);
       assertQueues(request.caller, command, input);
       assertConnected(gateway);
-      const result = await callCommand(gateway.connection, command, given, request.caller.name).catch((error: unknown) => {
-        throw asPrecondition(request, error);
-      });
+      const result = await callCommand(gateway.connection, command, given, request.caller.name, traceOfRequest(request)).catch(
+        (error: unknown) => {
+          throw asPrecondition(request, error);
+        },
+      );
       return answer(command, result, request, reply.code(status));
     },
   };

@@ -1,8 +1,10 @@
 import type { NewTask, Receipt } from '@jetlane/client';
 import { type EnqueueRequest, enqueueRequestSchema, isFinal, JetlaneError, toMs } from '@jetlane/protocol';
+import type { TraceHeaders } from '@jetlane/telemetry';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { assertQueue } from '../access/caller.js';
+import { traceOfRequest } from '../http/trace.js';
 import { assertDepth, validate } from '../http/validate.js';
 import { idempotencyHeaders, idempotencyKey } from './idempotency-key.js';
 import { type ApiRoute, assertConnected, type Gateway } from './route.js';
@@ -35,17 +37,16 @@ function readWait(value: string): number | undefined {
   }
 }
 
-/** A checked request as the client takes it, with the caller's trace. */
-export function newTask(task: EnqueueRequest, headers: FastifyRequest['headers'] = {}): NewTask {
-  const { traceparent, tracestate } = headers;
+/** A checked request as the client takes it. @param trace of the span that the task's own is to be a child of */
+export function newTask(task: EnqueueRequest, { traceparent, tracestate }: TraceHeaders = {}): NewTask {
   return {
     type: task.task_type,
     data: task.task_data,
     lane: task.priority,
     delay: task.delay || undefined,
     key: task.task_id,
-    traceparent: typeof traceparent === 'string' ? traceparent : undefined,
-    tracestate: typeof tracestate === 'string' ? tracestate : undefined,
+    traceparent,
+    tracestate,
   };
 }
 
@@ -67,7 +68,7 @@ export async function answerEnqueue(
   assertConnected(gateway);
   const waitMs = request.url.includes('?') ? validate(waitQuery, request.query, 'query').wait : 0;
   const task_id = idempotencyKey(request, task.task_id);
-  const receipt = await gateway.client.enqueue(task.queue_name, newTask({ ...task, task_id }, request.headers));
+  const receipt = await gateway.client.enqueue(task.queue_name, newTask({ ...task, task_id }, traceOfRequest(request)));
   gateway.counter.stored(receipt);
   if (waitMs > 0) {
     const outcome = await awaitOutcome(gateway, receipt, waitMs, reply);

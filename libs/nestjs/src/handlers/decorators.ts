@@ -1,3 +1,4 @@
+import { JetlaneError } from '@jetlane/protocol';
 import type { ItemOutcome } from '@jetlane/worker';
 import { applyDecorators, SetMetadata } from '@nestjs/common';
 import { ENTRY_PROVIDER_WATERMARK } from '@nestjs/common/constants.js';
@@ -44,6 +45,7 @@ type BatchHandlerOf<C extends TaskContract> = (
 export function TaskQueue(queue: string, options?: QueueOptions): ClassDecorator;
 export function TaskQueue(queue: DynamicTaskQueue): ClassDecorator;
 export function TaskQueue(queue: string | DynamicTaskQueue, options: QueueOptions = {}): ClassDecorator {
+  if (!queue) throw misused('TaskQueue', `needs the name of a queue, or a factory; got ${JSON.stringify(queue)}`);
   const given: QueueOptions = typeof queue === 'string' ? options : queue;
   const { connection = DEFAULT_CONNECTION } = given;
   const mark: QueueMark = { queue: typeof queue === 'string' ? queue : undefined, connection, options: given };
@@ -78,10 +80,13 @@ export function BatchHandler(type: string | TaskContract, options: AsyncOptions<
 }
 
 function markHandler(kind: HandlerMark['kind'], type: string | TaskContract, options: HandlerMark['options']): MethodDecorator {
+  const name = kind === 'task' ? 'TaskHandler' : 'BatchHandler';
+  // A contract that is undefined comes from a file that imports this one, as a rule.
+  if (!type) throw misused(name, `needs a task type, or a contract; got ${JSON.stringify(type)}`);
   const contract = isContract(type) ? type : undefined;
   const types = isContract(type) ? [...type.handledTypes.keys()] : [type];
   const mark: HandlerMark = { kind, queue: contract?.queue, types, contract, options };
-  return (_target, _key, descriptor) => addMark(HANDLER_MARKS, mark, descriptor.value as object);
+  return (_target, key, descriptor) => addMark(HANDLER_MARKS, mark, methodOf(name, key, descriptor));
 }
 
 /**
@@ -96,5 +101,19 @@ export function OnTask<E extends TaskEventName>(
   const { type } = filter;
   const types = type === undefined ? undefined : new Set(isContract(type) ? type.handledTypes.keys() : [type]);
   const mark: ListenerMark = { event, types };
-  return (_target, _key, descriptor) => addMark(LISTENER_MARKS, mark, descriptor.value as object);
+  return (_target, key, descriptor) => addMark(LISTENER_MARKS, mark, methodOf('OnTask', key, descriptor));
 }
+
+/** A compiler that was not told otherwise makes standard decorators, which get a context where the others get the method's name. */
+function methodOf(decorator: string, key: unknown, descriptor: PropertyDescriptor | undefined): object {
+  if (typeof descriptor?.value === 'function') return descriptor.value as object;
+  if (typeof key === 'object') {
+    throw misused(
+      decorator,
+      'was compiled as a standard decorator; NestJS needs "experimentalDecorators" and "emitDecoratorMetadata" in tsconfig.json',
+    );
+  }
+  throw misused(decorator, `stands on ${String(key)}, which is no method; write a method instead of a property`);
+}
+
+const misused = (decorator: string, what: string): JetlaneError => new JetlaneError('invalid-configuration', `@${decorator} ${what}`);

@@ -1,6 +1,7 @@
 import { JetlaneError } from '@jetlane/protocol';
 import { DiscoveryService, MetadataScanner, ModuleRef } from '@nestjs/core';
 import type { InstanceWrapper } from '@nestjs/core/injector/instance-wrapper.js';
+import { assertKnown } from '../module/check-options.js';
 import { classOf } from './handler-class.js';
 import type { Place } from './invoker.js';
 import {
@@ -15,6 +16,11 @@ import {
   type QueueMark,
   type TaskQueueOptions,
 } from './metadata.js';
+
+const QUEUE_OPTIONS = ['queue', 'connection', 'concurrency', 'rate', 'mode', 'settleWindow'] as const satisfies (
+  | keyof TaskQueueOptions
+  | 'queue'
+)[];
 
 /** A class and one of its queues, with the options resolved. */
 export interface FoundClass {
@@ -65,14 +71,24 @@ export class TaskExplorer {
   private classes(): InstanceWrapper<object>[] {
     const controller = (this.discovery.getControllers() as InstanceWrapper<object>[]).find(isMarked);
     if (controller) throw onController(labelOf(controller));
+    const homeless = (this.discovery.getProviders() as InstanceWrapper<object>[]).find((wrapper) => this.isHomeless(wrapper));
+    if (homeless) throw withoutQueue(labelOf(homeless));
     const marked = (this.discovery.getProviders() as InstanceWrapper<object>[]).filter((wrapper) => !wrapper.isAlias && isMarked(wrapper));
     const made = new Set(marked.filter(({ isNotMetatype }) => !isNotMetatype).map(({ instance }) => instance));
     return marked.filter(({ isNotMetatype, instance }) => !isNotMetatype || (!made.has(instance) && made.add(instance)));
   }
 
+  /** Its handlers would never be called. */
+  private isHomeless(wrapper: InstanceWrapper<object>): boolean {
+    const prototype = classOf(wrapper)?.prototype;
+    if (!prototype || wrapper.isAlias || isMarked(wrapper)) return false;
+    return this.scanner.getAllMethodNames(prototype).some((method) => Reflect.hasMetadata(HANDLER_MARKS, prototype[method]!));
+  }
+
   private async readClass(wrapper: InstanceWrapper<object>, mark: QueueMark, marks: readonly QueueMark[]): Promise<FoundClass> {
     const label = labelOf(wrapper);
     const options = (await this.resolve(mark.options)) as TaskQueueOptions & { readonly queue?: string };
+    assertKnown(options, QUEUE_OPTIONS, `@TaskQueue on ${label}`);
     const queue = mark.queue ?? options.queue;
     if (typeof queue !== 'string') {
       throw new JetlaneError('invalid-configuration', `the factory of @TaskQueue on ${label} gave no queue; return { queue, … }`, {
@@ -102,6 +118,11 @@ export class TaskExplorer {
     return options.useFactory(...(options.inject ?? []).map((token) => this.get(token)));
   }
 
+  /** Whether the application has a provider of this token. */
+  provides(token: string): boolean {
+    return this.get({ token, optional: true }) !== undefined;
+  }
+
   private get(wanted: NonNullable<FromContainer<object>['inject']>[number]): unknown {
     const { token, optional } = typeof wanted === 'object' && 'token' in wanted ? wanted : { token: wanted, optional: false };
     try {
@@ -120,6 +141,12 @@ function isMarked(wrapper: InstanceWrapper<object>): boolean {
 
 const labelOf = (wrapper: InstanceWrapper<object>, method = ''): string =>
   `${classOf(wrapper)!.name}${method} of ${wrapper.host?.name ?? 'an unknown module'}`;
+
+function withoutQueue(label: string): JetlaneError {
+  return new JetlaneError('invalid-configuration', `${label} has handlers of tasks, but no queue; put @TaskQueue("…") on the class`, {
+    details: { where: label },
+  });
+}
 
 /** Nest would look for the guards of its handlers among providers, and find none. */
 function onController(label: string): JetlaneError {

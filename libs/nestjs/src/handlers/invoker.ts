@@ -13,7 +13,7 @@ import { taskStorage } from './current-task.js';
 import { type Enhancers, enhancersOf } from './enhancers.js';
 import { finalError } from './final-error.js';
 import { classOf } from './handler-class.js';
-import { markPlainParams, paramsFactory, planParams } from './params.js';
+import { markPlainParams, type ParamPlan, paramsFactory, planParams } from './params.js';
 
 /** The kind of context that guards, interceptors and filters see: `context.getType() === 'task'`. */
 export const TASK_CONTEXT = 'task';
@@ -36,8 +36,11 @@ export interface Place {
 type Method = (...args: unknown[]) => unknown;
 type Methods = Readonly<Record<string, Method>>;
 
-/** Makes the arguments of a batch handler. */
-export type BatchArguments = (payloads: readonly unknown[], context: BatchContext) => unknown[] | Promise<unknown[]>;
+/** Makes the arguments of a handler. */
+type Arguments<D, C> = (data: D, context: C) => unknown[] | Promise<unknown[]>;
+
+/** Makes those of a batch handler. */
+export type BatchArguments = Arguments<readonly unknown[], BatchContext>;
 
 /** What Nest's pipeline is to end in. */
 interface Target {
@@ -87,8 +90,8 @@ export class Invoker {
     const enhancers = this.enhancers(place);
     const plan = planParams(type, method);
     const straight = !enhancers.any && plan.simple;
-    if (!straight && plan.simple && !plan.fill) markPlainParams(type, method);
-    const target: Target = { name: method, of: (instance) => instance[method]! };
+    if (enhancers.pipes && plan.simple && !plan.fill) markPlainParams(type, method);
+    const target = targetOf(method, plan, enhancers);
     if (!wrapper.isDependencyTreeStatic()) return this.perTask(wrapper, target, enhancers);
     const instance = wrapper.instance as Methods;
     if (!straight) return this.pipeline(instance, target, enhancers);
@@ -136,10 +139,20 @@ export class Invoker {
   }
 }
 
+/**
+ * What Nest is to call. It fills parameters one by one, with an await and a look for pipes for each; where no pipe applies and the parameters
+ * are ours, it gets a method that takes payload and context as they come, under a name of which it knows no parameters.
+ */
+function targetOf(method: string, { simple, fill }: ParamPlan, { pipes }: Enhancers): Target {
+  if (pipes || !simple) return { name: method, of: (instance) => instance[method]! };
+  const filled: Arguments<unknown, TaskContext> | undefined = fill && ((data, context) => collect(fill, data, context));
+  return { name: `${method}:task`, of: (instance) => (filled ? withArguments(instance, instance[method]!, filled) : instance[method]!) };
+}
+
 /** The method with other arguments; for guards and reflectors it is the method, with its name and its metadata. */
-function withArguments(instance: Methods, method: Method, fill: BatchArguments): Method {
-  const filled: Method = (payloads, context) => {
-    const args = fill(payloads as readonly unknown[], context as BatchContext);
+function withArguments<D, C>(instance: Methods, method: Method, fill: Arguments<D, C>): Method {
+  const filled: Method = (data, context) => {
+    const args = fill(data as D, context as C);
     return args instanceof Promise ? args.then((late) => method.apply(instance, late)) : method.apply(instance, args);
   };
   Object.defineProperty(filled, 'name', { value: method.name });

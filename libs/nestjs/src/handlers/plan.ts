@@ -69,3 +69,12 @@ export function unknownQueue(queue: string, label: string, registered: readonly 
     details: { queue, where: label },
   });
 }
+
+/** A double in the place of a queue, as tests have: the queue itself was never opened. */
+export function overriddenQueue(queue: string, label: string): JetlaneError {
+  return new JetlaneError(
+    'unknown-queue',
+    `${label} handles tasks of "${queue}", whose provider was overridden; use overrideQueue(builder, "${queue}", double) of @jetlane/testing/nestjs, or withoutWorkers(builder)`,
+    { details: { queue, where: label } },
+  );
+}

@@ -3,11 +3,12 @@ import { type AnyBatchHandler, type AnyTaskHandler, type BatchHandler, type Task
 import type { BeforeApplicationShutdown, OnApplicationBootstrap, OnModuleInit } from '@nestjs/common';
 import type { Jetlane } from '../module/jetlane.js';
 import { nestLog } from '../module/nest-log.js';
+import { getQueueToken } from '../module/tokens.js';
 import { batchHandler } from './batch-handler.js';
 import type { FoundClass, FoundHandler, FoundListener, TaskExplorer } from './explorer.js';
 import type { Invoker } from './invoker.js';
 import type { BatchHandlerOptions, TaskEventName, TaskEventOf, TaskHandlerOptions } from './metadata.js';
-import { type PlannedHandler, QueuePlan, unknownQueue } from './plan.js';
+import { overriddenQueue, type PlannedHandler, QueuePlan, unknownQueue } from './plan.js';
 
 /** A handler that is not a decorated method. */
 export interface DynamicHandler extends TaskHandlerOptions {
@@ -138,7 +139,10 @@ export class TaskWorkers implements OnModuleInit, OnApplicationBootstrap, Before
 
   private addClass(found: FoundClass): void {
     const registered = this.jetlane.queueNames();
-    if (!registered.includes(found.queue)) throw unknownQueue(found.queue, found.label, registered);
+    if (!registered.includes(found.queue)) {
+      if (this.explorer.provides(getQueueToken(found.queue, this.settings.connection))) throw overriddenQueue(found.queue, found.label);
+      throw unknownQueue(found.queue, found.label, registered);
+    }
     const plan = this.plan(found.queue);
     plan.tell(found);
     plan.listeners.push(...found.listeners);

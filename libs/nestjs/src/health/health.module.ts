@@ -6,7 +6,8 @@ import { DEFAULT_CONNECTION, getJetlaneToken, getWorkersToken } from '../module/
 import { JetlaneHealthIndicator } from './indicator.js';
 
 /** Token of a connection's {@link JetlaneHealthIndicator}. */
-export const getHealthToken = (connection: string = DEFAULT_CONNECTION): string => `jetlane:health:${connection}`;
+export const getHealthToken = (connection: string = DEFAULT_CONNECTION): string =>
+  `JetlaneHealthModule.forConnection({ connection: "${connection}" })`;
 
 /** Injects the indicator of a named connection; the default one is injected by its class. */
 export const InjectJetlaneHealth = (connection?: string): ParameterDecorator & PropertyDecorator => Inject(getHealthToken(connection));

@@ -1,4 +1,4 @@
-import { configurationError, durationSchema, retryPolicySchema } from '@jetlane/protocol';
+import { closest, configurationError, durationSchema, JetlaneError, retryPolicySchema } from '@jetlane/protocol';
 import { z } from 'zod';
 
 const isFunction = (value: unknown): boolean => typeof value === 'function';
@@ -6,9 +6,11 @@ const handlerRetry = retryPolicySchema.extend({
   backoff: z.union([z.enum(['exponential', 'fixed']), z.custom(isFunction)], 'expected "exponential", "fixed" or a function').optional(),
   retryable: z.custom(isFunction, 'expected a function').optional(),
 });
-const handler = z.object({ retry: handlerRetry.optional(), timeout: durationSchema(1).optional() });
+const handler = z.strictObject({ handle: z.unknown(), retry: handlerRetry.optional(), timeout: durationSchema(1).optional() });
 const wait = durationSchema(0, 3_600_000).optional();
-const batch = handler.extend({
+const batch = handler.omit({ handle: true }).extend({
+  handleBatch: z.unknown(),
+  accept: z.unknown().optional(),
   size: z.int().min(1).max(10_000),
   minSize: z.int().min(1).optional(),
   maxWait: wait,
@@ -34,6 +36,16 @@ export const checkReaderOptions = (options: unknown, label: string): void => che
 
 /** Likewise for a server of the transport. */
 export const checkServerOptions = (options: unknown, label: string): void => check(server, options, label);
+
+/** @throws JetlaneError `invalid-configuration` for a field that nobody would read */
+export function assertKnown(options: object, known: readonly string[], label: string): void {
+  for (const [field, value] of Object.entries(options)) {
+    if (value === undefined || known.includes(field)) continue;
+    const nearest = closest(field, known);
+    const hint = nearest ? `did you mean "${nearest}"?` : `there are: ${known.join(', ')}`;
+    throw new JetlaneError('invalid-configuration', `${label} has no option "${field}"; ${hint}`, { details: { field } });
+  }
+}
 
 function check(schema: z.ZodType, options: unknown, label: string): void {
   const parsed = schema.safeParse(options);

@@ -3,6 +3,7 @@ import { type DynamicModule, type FactoryProvider, Module, type Provider } from 
 import { ModulesContainer } from '@nestjs/core';
 import { workersModule } from '../handlers/workers.module.js';
 import { schedulerModule } from '../scheduler/scheduler.module.js';
+import { checkJetlaneOptions } from './check-jetlane-options.js';
 import { holdersOf, placeHooks } from './hook-order.js';
 import { Jetlane } from './jetlane.js';
 import type {
@@ -75,6 +76,7 @@ function connectionModule(name: string, options: JetlaneModuleAsyncOptions): Dyn
     provide: token,
     inject: [getOptionsToken(name), ModulesContainer],
     useFactory: (given: JetlaneOptions, modules: ModulesContainer) => {
+      checkJetlaneOptions(given);
       if (holdersOf(modules, token).length > 1) throw twoRoots(name);
       // The link must outlive whatever the application does at its end.
       placeHooks(modules, token, 'outermost');
@@ -96,12 +98,20 @@ function optionsProviders(token: string, options: JetlaneModuleAsyncOptions): Pr
   if (useFactory) return [{ provide: token, inject, useFactory }];
   const factory = useExisting ?? useClass;
   if (!factory) throw new TypeError('JetlaneModule.forRootAsync needs useFactory, useClass or useExisting');
-  const made: Provider = { provide: token, inject: [factory], useFactory: (maker: JetlaneOptionsFactory) => maker.createJetlaneOptions() };
+  const made: Provider = { provide: token, inject: [factory], useFactory: optionsOf };
   return useClass && !useExisting ? [useClass, made] : [made];
 }
 
+function optionsOf(maker: Partial<JetlaneOptionsFactory> & object): JetlaneOptions | Promise<JetlaneOptions> {
+  if (maker.createJetlaneOptions) return maker.createJetlaneOptions();
+  throw new JetlaneError(
+    'invalid-configuration',
+    `${maker.constructor.name} cannot make the options of JetlaneModule.forRootAsync: it has no method createJetlaneOptions()`,
+  );
+}
+
 function queueProviders({ name, connection, inject = [], useFactory }: RegisterQueueAsyncOptions): Provider[] {
-  const definition = `${getQueueToken(name, connection)}:definition`;
+  const definition = `definition of ${getQueueToken(name, connection)}`;
   const open = (jetlane: Jetlane, given: Omit<QueueDefinition, 'name'>) => jetlane.queue({ ...given, name });
   return [
     { provide: definition, inject, useFactory },

@@ -1,14 +1,15 @@
 import type { Connection, PubAck } from '@jetlane/jetstream';
 import { bodyText } from '@jetlane/jetstream';
-import { encodeHeaders, HEADER, type HeaderPair, JetlaneError, keySource, toMs } from '@jetlane/protocol';
+import { encodeHeaders, HEADER, JetlaneError, keySource, toMs, traceOf } from '@jetlane/protocol';
+import { startEmit, startRequest } from '@jetlane/telemetry';
 import { ClientProxy, type ReadPacket, type WritePacket } from '@nestjs/microservices';
 import { readAnswer } from './answer.js';
 import { Link } from './link.js';
 import type { JetStreamClientOptions } from './options.js';
-import { subjectOf } from './patterns.js';
+import { methodOf, subjectOf } from './patterns.js';
 import { ensureEventStreams } from './provision.js';
 import { readRecord } from './record.js';
-import { traceHeaders } from './trace.js';
+import { during, withTrace } from './trace.js';
 
 /**
  * Client of the transport over JetStream. `emit` completes when the event is stored, whether or not anybody reads it now; `send` asks one
@@ -44,12 +45,16 @@ export class JetStreamClient extends ClientProxy {
   }
 
   protected override async dispatchEvent<T = PubAck>({ pattern, data }: ReadPacket): Promise<T> {
-    const connection = await this.connect();
-    await this.provision(connection);
-    const record = readRecord(data);
-    const subject = connection.names.event(subjectOf(pattern, 'refused'));
-    const headers: HeaderPair[] = [[HEADER.msgId, record.id ?? this.nextId()], ...traceHeaders(), ...record.headers];
-    return (await connection.publish(subject, bodyOf(record.data), encodeHeaders(headers))) as T;
+    const { data: content, id = this.nextId(), headers } = readRecord(data);
+    const subject = subjectOf(pattern, 'refused');
+    const body = bodyOf(content);
+    const trace = startEmit({ subject, id }, traceOf(headers));
+    const encoded = encodeHeaders([[HEADER.msgId, id], ...withTrace(headers, trace)]);
+    return during(trace, async () => {
+      const connection = await this.connect();
+      await this.provision(connection);
+      return (await connection.publish(connection.names.event(subject), body, encoded)) as T;
+    });
   }
 
   protected override publish({ pattern, data }: ReadPacket, callback: (packet: WritePacket) => void): () => void {
@@ -61,18 +66,19 @@ export class JetStreamClient extends ClientProxy {
   }
 
   private async ask(pattern: unknown, given: unknown): Promise<unknown> {
-    const connection = await this.connect();
     const name = subjectOf(pattern as Parameters<typeof subjectOf>[0], 'refused');
     const { data, headers } = readRecord(given);
-    const all = [...traceHeaders(), ...headers];
-    const encoded = all.length > 0 ? encodeHeaders(all) : undefined;
-    const answer = await connection.request(this.subjectOf(connection, name), bodyOf(data), this.timeoutMs, encoded);
-    return readAnswer(bodyText(answer), name) ?? null;
-  }
-
-  private subjectOf({ names }: Connection, name: string): string {
+    const body = bodyOf(data);
     const { commandsOf } = this.options;
-    return commandsOf === undefined ? names.rpc(name) : names.service(commandsOf, name);
+    const trace = startRequest(methodOf(name, commandsOf), traceOf(headers));
+    const all = withTrace(headers, trace);
+    const encoded = all.length > 0 ? encodeHeaders(all) : undefined;
+    return during(trace, async () => {
+      const connection = await this.connect();
+      const { names } = connection;
+      const subject = commandsOf === undefined ? names.rpc(name) : names.service(commandsOf, name);
+      return readAnswer(bodyText(await connection.request(subject, body, this.timeoutMs, encoded)), name) ?? null;
+    });
   }
 
   /** The stream must stand before the first event, whoever starts first. */

@@ -1,17 +1,18 @@
 import { randomBytes } from 'node:crypto';
 import { type Connection, type Delivery, PullLoop } from '@jetlane/jetstream';
-import { type CompiledRetryPolicy, compileRetryPolicy, JetlaneError, toErrorRecord } from '@jetlane/protocol';
+import { type CompiledRetryPolicy, compileRetryPolicy, decodeHeaders, FatalError, HEADER, headerValue, traceOf } from '@jetlane/protocol';
+import { type ActiveCall, type HandledEvent, startEvent } from '@jetlane/telemetry';
 import { classifyError, type Outcome } from '@jetlane/worker';
 import { nestLog } from '../module/nest-log.js';
+import type { MessageFacts } from './context.js';
 import { storeDeadEvent } from './dead-event.js';
-import type { ReadMessage } from './message.js';
-import { readMessage } from './message.js';
+import { readData } from './message.js';
 import type { ReaderOptions } from './options.js';
 import { readerName } from './patterns.js';
 import { ensureReader, removeReader } from './provision.js';
 
 /** Calls the handlers of an event. */
-export type HandleEvent = (message: ReadMessage, delivery: Delivery, subject: string) => Promise<unknown>;
+export type HandleEvent = (data: unknown, facts: MessageFacts) => Promise<unknown>;
 
 /** Five attempts within about half a minute. */
 const DEFAULT_RETRY = { attempts: 5, initialDelay: '1s', maxDelay: '1m' } as const;
@@ -77,19 +78,35 @@ export class EventReader {
 
   private async deal(delivery: Delivery): Promise<void> {
     this.lastSequence = Math.max(this.lastSequence, delivery.streamSequence);
-    const outcome = await this.run(delivery);
+    const facts = this.factsOf(delivery);
+    const span = startEvent(() => this.describe(facts), traceOf(facts.headers));
+    const { outcome, error } = await this.run(delivery, facts, span);
     // The loop was stopped and has let go of it: it may be another's by now.
-    if (!this.loop.holds(delivery)) return;
-    await this.settle(delivery, outcome);
+    if (!this.loop.holds(delivery)) return span.end(error, 'lost');
+    try {
+      await this.settle(delivery, outcome);
+    } catch (unsettled) {
+      span.end(unsettled, 'lost');
+      throw unsettled;
+    }
+    span.end(error, outcome.kind);
   }
 
-  private async run(delivery: Delivery): Promise<Outcome> {
-    if (delivery.count > this.policy.attempts + SPARE_DELIVERIES) return poison(delivery);
+  private async run(delivery: Delivery, facts: MessageFacts, span: ActiveCall): Promise<{ outcome: Outcome; error?: unknown }> {
     try {
-      return { kind: 'completed', result: await this.handle(readMessage(delivery), delivery, this.subjectOf(delivery)) };
+      if (delivery.count > this.policy.attempts + SPARE_DELIVERIES) throw poison(delivery);
+      const data = readData(facts.headers, delivery.data);
+      return { outcome: { kind: 'completed', result: await span.run(() => this.handle(data, facts)) } };
     } catch (error) {
-      return classifyError(error, { attempt: delivery.count, policy: this.policy, retryHeader: undefined, aborted: undefined });
+      const outcome = classifyError(error, { attempt: delivery.count, policy: this.policy, retryHeader: undefined, aborted: undefined });
+      return { outcome, error };
     }
+  }
+
+  private factsOf(delivery: Delivery): MessageFacts {
+    const { headers, count, streamSequence, storedAt } = delivery;
+    const pairs = headers ? decodeHeaders(headers) : [];
+    return { subject: this.subjectOf(delivery), headers: pairs, attempt: count, sequence: streamSequence, storedAt };
   }
 
   private async settle(delivery: Delivery, outcome: Outcome): Promise<void> {
@@ -110,6 +127,10 @@ export class EventReader {
     nestLog.error({ reader: this.name, event: subject, reason, error: error.message }, 'event:dead');
   }
 
+  private describe({ subject, headers, attempt }: MessageFacts): HandledEvent {
+    return { pattern: this.pattern, subject, id: headerValue(headers, HEADER.msgId), reader: this.name, attempt };
+  }
+
   /** The event's own subject, whether it came first-hand or was redriven. */
   private subjectOf({ subject }: Delivery): string {
     const { names } = this.connection;
@@ -118,7 +139,7 @@ export class EventReader {
   }
 }
 
-function poison({ count, streamSequence }: Delivery): Outcome {
+function poison({ count, streamSequence }: Delivery): FatalError {
   const message = `event ${streamSequence} was delivered ${count} times and never settled; look at what it does before it is redriven`;
-  return { kind: 'dead', reason: 'poison', error: toErrorRecord(new JetlaneError('poison', message)) };
+  return new FatalError(message, { code: 'poison' });
 }

@@ -1,30 +1,23 @@
-import { decodeHeaders, FatalError, HEADER, type HeaderPair, headerValue, JetlaneError } from '@jetlane/protocol';
-
-/** A message with its data read. */
-export interface ReadMessage {
-  readonly headers: readonly HeaderPair[];
-  readonly data: unknown;
-}
+import { FatalError, HEADER, type HeaderPair, headerValue, JetlaneError } from '@jetlane/protocol';
 
 const JSON_TYPE = /^(?:application\/json|[^;\s]+\+json)\s*(?:;|$)/i;
 
 /** JSON, unless the content type says otherwise; then bytes. @throws FatalError `undecodable-payload` */
-export function readMessage(message: { readonly headers: string; readonly data: Uint8Array }): ReadMessage {
-  const headers = message.headers ? decodeHeaders(message.headers) : [];
+export function readData(headers: readonly HeaderPair[], data: Uint8Array): unknown {
   const contentType = headerValue(headers, HEADER.contentType);
-  if (contentType && !JSON_TYPE.test(contentType)) return { headers, data: new Uint8Array(message.data) };
-  if (message.data.length === 0) return { headers, data: undefined };
+  if (contentType && !JSON_TYPE.test(contentType)) return new Uint8Array(data);
+  if (data.length === 0) return undefined;
   try {
-    return { headers, data: JSON.parse(Buffer.from(message.data).toString()) as unknown };
+    return JSON.parse(Buffer.from(data).toString()) as unknown;
   } catch (cause) {
     throw new FatalError('the payload is not valid JSON; set Content-Type if it is something else', { code: 'undecodable-payload', cause });
   }
 }
 
 /** Likewise for a request, whose sender hears of it. @throws JetlaneError `invalid-json` */
-export function readRequest(message: Parameters<typeof readMessage>[0]): ReadMessage {
+export function readRequest(headers: readonly HeaderPair[], data: Uint8Array): unknown {
   try {
-    return readMessage(message);
+    return readData(headers, data);
   } catch (cause) {
     throw new JetlaneError('invalid-json', 'the body of a request must be JSON, unless Content-Type says otherwise', { cause });
   }

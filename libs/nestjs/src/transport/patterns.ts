@@ -31,6 +31,10 @@ export function subjectOf(pattern: Pattern, wildcards: 'allowed' | 'refused'): s
 
 const isWildcard = (token: string, last: boolean): boolean => token === '*' || (token === '>' && last);
 
+/** A request by its full name, as its spans have it: `<service>/<pattern>` where the service is part of the subject. */
+export const methodOf = (pattern: string, service: string | undefined): string =>
+  service === undefined ? pattern : `${service}/${pattern}`;
+
 /** Name of the durable reader of a pattern in a service: readable, and never the same for two patterns. */
 export function readerName(service: string, pattern: string): string {
   const hash = createHash('sha256').update(pattern).digest('hex').slice(0, 8);

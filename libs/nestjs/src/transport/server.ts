@@ -1,5 +1,6 @@
-import { type Connection, type CoreMessage, type Delivery, isReplySubject } from '@jetlane/jetstream';
-import { JetlaneError, toMs } from '@jetlane/protocol';
+import { type Connection, type CoreMessage, isReplySubject } from '@jetlane/jetstream';
+import { decodeHeaders, JetlaneError, toMs, traceOf } from '@jetlane/protocol';
+import { startAnswer } from '@jetlane/telemetry';
 import { type CustomTransportStrategy, type MessageHandler, Server } from '@nestjs/microservices';
 import { finalError } from '../handlers/final-error.js';
 import { checkReaderOptions, checkServerOptions } from '../module/check-options.js';
@@ -10,9 +11,8 @@ import { EventReader } from './event-reader.js';
 import { Link } from './link.js';
 import { readRequest } from './message.js';
 import type { JetStreamServerOptions, ReaderOptions } from './options.js';
-import { subjectOf } from './patterns.js';
+import { methodOf, subjectOf } from './patterns.js';
 import { ensureEventStreams } from './provision.js';
-import { withTrace } from './trace.js';
 import { runUnmasked } from './unmasked.js';
 
 const SERVICE = /^[A-Za-z0-9_-]{1,64}$/;
@@ -24,6 +24,13 @@ const LONGEST_SHOWN = 256;
 export const JETSTREAM = Symbol('jetlane:jetstream');
 
 type Handler = MessageHandler<unknown, JetStreamContext, unknown>;
+
+/** What a request asks for. */
+interface Asked {
+  readonly handler: Handler;
+  readonly method: string;
+  readonly subject: string;
+}
 
 /**
  * Transport strategy over JetStream: `createMicroservice(AppModule, { strategy: new JetStreamServer({ service: 'billing' }) })`.
@@ -153,17 +160,16 @@ export class JetStreamServer extends Server implements CustomTransportStrategy {
     const options: ReaderOptions = { ...this.options, ...(handler.extras as ReaderOptions | undefined) };
     checkReaderOptions(options, `@EventPattern("${pattern}") of service "${this.options.service}"`);
     const subject = subjectOf(pattern, 'allowed');
-    return new EventReader(connection, this.options.service, subject, options, ({ headers, data }, delivery, event) =>
-      this.call(handler, data, factsOf(delivery, event, headers)),
-    );
+    return new EventReader(connection, this.options.service, subject, options, (data, facts) => this.call(handler, data, facts));
   }
 
   private serve(connection: Connection, pattern: string, handler: Handler): void {
     const base = this.requestSubject(connection, '');
+    const method = methodOf(pattern, this.options.commands ? this.options.service : undefined);
     const take = (message: CoreMessage) => {
       if (!message.reply || !this.mayAnswer(connection, message)) return;
       if (this.answering.size >= this.most) return this.reply(connection, message.reply, this.overloaded());
-      const answer = this.answer(connection, message, handler, message.subject.slice(base.length)).finally(() =>
+      const answer = this.answer(connection, message, { handler, method, subject: message.subject.slice(base.length) }).finally(() =>
         this.answering.delete(answer),
       );
       this.answering.add(answer);
@@ -187,13 +193,19 @@ export class JetStreamServer extends Server implements CustomTransportStrategy {
     return this.options.commands ? names.service(this.options.service, pattern) : names.rpc(pattern);
   }
 
-  private async answer(connection: Connection, message: CoreMessage, handler: Handler, subject: string): Promise<void> {
+  private async answer(connection: Connection, message: CoreMessage, { handler, method, subject }: Asked): Promise<void> {
+    const headers = message.headers ? decodeHeaders(message.headers) : [];
+    // The platform's own commands, which services ask each other all the time, are steps of a trace and never begin one.
+    const span = startAnswer(method, traceOf(headers), !this.options.commands);
     let text: string;
     try {
-      const { headers, data } = readRequest(message);
-      text = resultText(await this.call(handler, data, { subject, headers, attempt: 1, sequence: undefined, storedAt: undefined }));
+      const data = readRequest(headers, message.data);
+      const facts = { subject, headers, attempt: 1, sequence: undefined, storedAt: undefined };
+      text = resultText(await span.run(() => this.call(handler, data, facts)));
+      span.end();
     } catch (error) {
       text = errorText(error);
+      span.end(error);
     }
     this.reply(connection, message.reply, text);
   }
@@ -219,7 +231,7 @@ export class JetStreamServer extends Server implements CustomTransportStrategy {
     let result: unknown;
     const run = async () => {
       try {
-        result = await withTrace(facts.headers, () => runUnmasked(async () => handler(data, context)));
+        result = await runUnmasked(async () => handler(data, context));
       } catch (error) {
         throw finalError(error);
       }
@@ -230,14 +242,6 @@ export class JetStreamServer extends Server implements CustomTransportStrategy {
     return result;
   }
 }
-
-const factsOf = ({ count, streamSequence, storedAt }: Delivery, subject: string, headers: MessageFacts['headers']): MessageFacts => ({
-  subject,
-  headers,
-  attempt: count,
-  sequence: streamSequence,
-  storedAt,
-});
 
 async function within(ms: number, work: Promise<unknown>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;

@@ -1,18 +1,20 @@
 import type { HeaderPair } from '@jetlane/protocol';
-import { HEADER, traceOf } from '@jetlane/protocol';
-import { contextOf, formatTraceparent, isTraceparent } from '@jetlane/telemetry';
-import { context, ROOT_CONTEXT, trace } from '@opentelemetry/api';
+import { HEADER, withHeaders } from '@jetlane/protocol';
+import type { ActiveSend } from '@jetlane/telemetry';
 
-/** Headers that carry the active trace on, as W3C Trace Context, whatever propagator the application has. */
-export function traceHeaders(): HeaderPair[] {
-  const active = trace.getActiveSpan()?.spanContext();
-  if (!active || !trace.isSpanContextValid(active)) return [];
-  const state = active.traceState?.serialize();
-  return [[HEADER.traceparent, formatTraceparent(active)], ...(state ? [[HEADER.tracestate, state] as const] : [])];
+/** Headers with those that carry the trace on, as W3C Trace Context, whatever propagator the application has. */
+export function withTrace(headers: readonly HeaderPair[], { traceparent, tracestate }: ActiveSend): HeaderPair[] {
+  return withHeaders(headers, { [HEADER.traceparent]: traceparent, [HEADER.tracestate]: tracestate || undefined });
 }
 
-/** Calls within the trace that the headers name. */
-export function withTrace<T>(headers: readonly HeaderPair[], call: () => T): T {
-  const carried = traceOf(headers);
-  return isTraceparent(carried.traceparent) ? context.with(contextOf(ROOT_CONTEXT, carried), call) : call();
+/** Does what a send stands for, and ends its span. */
+export async function during<T>(send: ActiveSend, work: () => Promise<T>): Promise<T> {
+  try {
+    const done = await work();
+    send.end();
+    return done;
+  } catch (error) {
+    send.end(error);
+    throw error;
+  }
 }

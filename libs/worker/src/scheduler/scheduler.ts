@@ -1,11 +1,13 @@
 import { type Connection, type Delivery, PullLoop, type PullLoopHealth, provisionBase } from '@jetlane/jetstream';
 import { HEADER, headerValue, traceOf } from '@jetlane/protocol';
 import { noteStep } from '@jetlane/telemetry';
-import { DueMover, type DueMoverOptions, type Fate } from './due-mover.js';
+import { DueMover, type DueMoverOptions, type Fate, type MoverLog } from './due-mover.js';
 import type { DueTask } from './due-task.js';
 
-/** How a {@link Scheduler} works. */
-export interface SchedulerOptions extends DueMoverOptions {
+/** How a {@link Scheduler} works. Every field has a default. */
+export interface SchedulerOptions extends Omit<DueMoverOptions, 'log'> {
+  /** Told about what the scheduler survives. Default: silent. */
+  readonly log?: MoverLog;
   /** Due tasks in hand at a time. Default 2048: two schedulers together stay below the consumer's limit of 5,000. */
   readonly slots?: number;
   /** Told what became of each due task. */
@@ -13,20 +15,23 @@ export interface SchedulerOptions extends DueMoverOptions {
 }
 
 const LOG_EVERY_MS = 5000;
+const silent: MoverLog = { warn: () => undefined, error: () => undefined };
 
 /** Moves due tasks into their lanes. Any number of schedulers may run at once: the server deals each message to one. */
 export class Scheduler {
   private readonly loop: PullLoop;
   private readonly mover: DueMover;
+  private readonly log: MoverLog;
   private failures = 0;
   private toldFailuresAt = 0;
 
   constructor(
     private readonly connection: Connection,
-    private readonly options: SchedulerOptions,
+    private readonly options: SchedulerOptions = {},
   ) {
     const { names } = connection;
-    this.mover = new DueMover(connection, options);
+    this.log = options.log ?? silent;
+    this.mover = new DueMover(connection, { ...options, log: this.log });
     this.loop = new PullLoop(connection, {
       stream: names.schedules,
       consumer: names.schedulerConsumer,
@@ -70,7 +75,7 @@ export class Scheduler {
     const now = Date.now();
     if (now - this.toldFailuresAt < LOG_EVERY_MS) return;
     this.toldFailuresAt = now;
-    this.options.log.warn({ error: error instanceof Error ? error.message : String(error), failures: this.failures }, 'due:not-moved');
+    this.log.warn({ error: error instanceof Error ? error.message : String(error), failures: this.failures }, 'due:not-moved');
     this.failures = 0;
   }
 }
