@@ -3,7 +3,6 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
-import { makeCertificate } from '../../../../test/support/certificate.js';
 import { freePort, freePorts } from '../process/ports.js';
 import { pidExists } from '../process/run-record.js';
 import { waitUntil } from '../process/wait-until.js';
@@ -23,17 +22,15 @@ afterEach(() => Promise.all(running.splice(0).map((platform) => platform.stop())
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 
 /** A program that is ready at once and answers every request with its own environment. `setting` runs first. */
-function fakeService(name: string, setting = '', first = false, tls = false): ServiceSpec {
+function fakeService(name: string, setting = '', first = false): ServiceSpec {
   const entry = `apps/${name}/dist/main.mjs`;
   const portEnv = `${name.toUpperCase()}_PORT`;
   mkdirSync(dirname(join(root, entry)), { recursive: true });
   writeFileSync(
     join(root, entry),
-    `import { createServer } from 'node:${tls ? 'https' : 'http'}';
-     import { readFileSync } from 'node:fs';
+    `import { createServer } from 'node:http';
      ${setting}
-     const options = ${tls ? '{ cert: readFileSync(process.env.JETLANE_TLS_CERT), key: readFileSync(process.env.JETLANE_TLS_KEY) }' : '{}'};
-     const server = createServer(options, (request, response) => response.end(JSON.stringify(process.env)));
+     const server = createServer((request, response) => response.end(JSON.stringify(process.env)));
      server.listen(process.env.${portEnv}, '127.0.0.1', () => console.log('${name} listens'));
      process.on('SIGTERM', () => { console.log('${name} stops'); process.exit(0); });`,
   );
@@ -58,16 +55,6 @@ describe('startPlatform', () => {
     expect(order[0]).toBe('alpha');
     const seen = await (await fetch(platform.services.get('beta-2')?.url ?? '')).json();
     expect(seen).toMatchObject({ NATS_URL: platform.urls.nats, DATABASE_URL, JETLANE_NAMESPACE: 'trial', LOG_FORMAT: 'json' });
-  });
-
-  it('asks a service that speaks TLS over https, whatever names its certificate has', async () => {
-    const { certFile, keyFile } = makeCertificate(root, 'elsewhere.example');
-    const env = { JETLANE_TLS_CERT: certFile, JETLANE_TLS_KEY: keyFile };
-    const { platform } = await start({ services: [{ ...fakeService('gateway', '', false, true), tls: true }, fakeService('inside')], env });
-    expect(platform.urls.gateway).toMatch(/^https:/);
-    expect(platform.services.get('inside')?.url).toMatch(/^http:/);
-    expect(formatTable(platform)).toMatch(/API +https:\/\/127\.0\.0\.1:\d+\/api\/queue/);
-    expect(await platform.services.get('gateway')?.isReady()).toBe(true);
   });
 
   it('starts a killed service again within two seconds', async () => {
