@@ -69,7 +69,7 @@ export function readOptions(args, env) {
   const values = parse(args);
   const tasks = whole('tasks', values.tasks, 1, 10_000_000);
   return {
-    url: gatewayUrl(values.url ?? env.JETLANE_URL ?? `http://127.0.0.1:${env.GATEWAY_PORT ?? 3000}`),
+    url: gatewayUrl(values.url ?? env.JETLANE_URL ?? `${env.JETLANE_TLS_CERT ? 'https' : 'http'}://127.0.0.1:${env.GATEWAY_PORT ?? 3000}`),
     tasks,
     users: Math.min(tasks, whole('users', values.users, 1, 100_000)),
     queue: values.queue,

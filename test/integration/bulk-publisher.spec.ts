@@ -70,6 +70,24 @@ describe('records of one turn', () => {
     expect(Object.keys(await storedSubjects(connection, 'size'))).toHaveLength(1003);
   });
 
+  it('go as one batch also when every turn brings one, as requests on new connections do', async () => {
+    await makeStream(connection, 'turns', ['turns.>'], { allow_batched: true });
+    let rounds = 0;
+    // One by one they would be confirmed eight times. Turns that take long cut a batch in two, on a busy machine: not always.
+    await eventually('eight messages are confirmed together', async () => {
+      const before = received(connection);
+      const told: Told[] = [];
+      for (let i = 0; i < 8; i++) {
+        told.push(...postAll(connection, 1, () => `turns.${rounds}.${i}`, String));
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      await allHeard(told);
+      rounds++;
+      return received(connection) - before < 8;
+    });
+    expect(Object.keys(await storedSubjects(connection, 'turns'))).toHaveLength(8 * rounds);
+  });
+
   it('keep their headers: a time to live is honoured in a batch', async () => {
     const { names } = connection;
     await provisionBase(connection);

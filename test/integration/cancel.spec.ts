@@ -126,6 +126,26 @@ describe.concurrent('cancel', () => {
     expect(await client.status(id)).toMatchObject({ state: 'cancelled' });
   });
 
+  it('of tasks that somebody may run, of a consumer that was deleted: the one that was made anew does not know', async () => {
+    const queue = await queueOf();
+    const sent = [await client.enqueue(queue, { type: 't' }), await client.enqueue(queue, { type: 't', group: 'g' })];
+    const { stream, consumer } = site.connection.names.lane(queue, 'normal');
+    const got: string[] = [];
+    const onDelivery = ({ subject }: { subject: string }) => void got.push(subject);
+    const puller = site.connection.puller({ stream, consumer, onDelivery, onEnd: () => undefined });
+    puller.start(site.connection.epoch);
+    puller.pull(2, 'wait');
+    await eventually('they are in hand', () => got.length === 2);
+    puller.stop();
+    await (await site.connection.admin()).consumers.delete(stream, consumer);
+    await ensureQueue(site.connection, { name: queue });
+    expect(await client.cancel(sent[0]!.id)).toBe('requested');
+    expect(await client.cancelGroup(queue, 'g')).toMatchObject({ cancelled: 0, requested: 1 });
+    for (const { id } of sent) expect((await client.status(id)).state).toBe('cancelled');
+    // What was enqueued later was in nobody's hand.
+    expect(await client.cancel((await client.enqueue(queue, { type: 't' })).id)).toBe('cancelled');
+  });
+
   it('of a finished task is too late; of an unknown one an error', async () => {
     const queue = await queueOf({ retry: { attempts: 1 } });
     await site.worker({ queue, handlers: { t: () => 'done', bad: () => Promise.reject(new Error('bad')) } });

@@ -1,4 +1,4 @@
-import { deleteMessage } from '@jetlane/jetstream';
+import { deleteMessage, openQueueBucket } from '@jetlane/jetstream';
 import { HEADER } from '@jetlane/protocol';
 import { describe, expect, it } from 'vitest';
 import { bury, connection, queue, site, startDeadLetters, useResiliency } from './resiliency-fixture.js';
@@ -40,6 +40,19 @@ describe('redrive of one', () => {
     expect(await letters.redrive({ id: await bury('up'), lane: 'HIGH' })).toMatchObject({ lane: 'high' });
     expect(await site.inLane(queue, 'up', 'high')).toBeDefined();
     expect(await letters.redrive({ id: await bury('down', { lane: 'critical' }) })).toMatchObject({ lane: 'critical' });
+  });
+
+  it('of a fifo queue goes to its only lane, and to no other', async () => {
+    await site.queue({ name: queue, discipline: 'fifo' });
+    await (await openQueueBucket(connection)).put(queue, { name: queue, discipline: 'fifo' });
+    const letters = await startDeadLetters();
+    const id = await bury('only', { lane: 'high' });
+    const rejected = { code: 'invalid-argument', message: expect.stringContaining('is fifo and takes no tasks of lane "low"') };
+    await expect(letters.redrive({ id, lane: 'low' })).rejects.toMatchObject(rejected);
+    await expect(letters.redrive({ id, lane: 'low', dryRun: true })).rejects.toMatchObject(rejected);
+    await expect(letters.redrive({ filter: { queue }, lane: 'low' })).rejects.toMatchObject(rejected);
+    expect(await letters.redrive({ id })).toMatchObject({ hop: 2, lane: 'normal' });
+    expect(await site.inLane(queue, 'only', 'normal')).toBeDefined();
   });
 
   it('takes another payload: any JSON, null too, or bytes', async () => {

@@ -1,10 +1,10 @@
-import { spawnSync } from 'node:child_process';
 import { copyFile, mkdtemp, rm } from 'node:fs/promises';
 import { request } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect, type PeerCertificate } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { makeCertificate } from '../support/certificate.js';
 import { eventually } from '../support/wait-until.js';
 import { GatewayFixture } from './gateway-fixture.js';
 
@@ -12,26 +12,9 @@ let folder: string;
 let gateway: GatewayFixture;
 const at = (name: string): string => join(folder, name);
 
-/** Makes a certificate of its own for localhost. */
-function makeCertificate(name: string): void {
-  const args = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'];
-  const files = [
-    '-subj',
-    `/CN=${name}`,
-    '-addext',
-    'subjectAltName=DNS:localhost',
-    '-keyout',
-    at(`${name}.key`),
-    '-out',
-    at(`${name}.crt`),
-  ];
-  const { status, stderr } = spawnSync('openssl', [...args, ...files], { encoding: 'utf8' });
-  if (status !== 0) throw new Error(`openssl: ${stderr}`);
-}
-
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'jetlane-tls-'));
-  for (const name of ['first', 'second']) makeCertificate(name);
+  for (const name of ['first', 'second']) makeCertificate(folder, name);
   await copyFile(at('first.crt'), at('tls.crt'));
   await copyFile(at('first.key'), at('tls.key'));
   gateway = await GatewayFixture.start({ JETLANE_TLS_CERT: at('tls.crt'), JETLANE_TLS_KEY: at('tls.key') });

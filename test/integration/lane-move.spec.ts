@@ -1,4 +1,4 @@
-import { ensureQueue, type MoveStep, moveLane, needsMove, provisionLane } from '@jetlane/jetstream';
+import { ensureQueue, inHand, type MoveStep, mayBeInHand, moveLane, needsMove, provisionLane } from '@jetlane/jetstream';
 import { JetlaneError, type QueueDefinition } from '@jetlane/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DefinitionStore } from '../../apps/queue-manager/src/definitions/definition-store.js';
@@ -56,6 +56,21 @@ describe('a lane that gets another storage', () => {
     expect(Buffer.from(data).toString()).toBe('"k7"');
     expect((await site.enqueue('plain', 'k599')).duplicate).toBe(true);
     expect(await taken('plain', 600)).toEqual(keys(0, 600));
+  });
+
+  it('knows at once that nobody holds its tasks; not if the consumer before it did not know either', async () => {
+    const free = async (queue: string) => !mayBeInHand((await site.inLane(queue, 'k1'))!, await inHand(site.connection, queue, 'normal'));
+    await site.queue({ name: 'known' });
+    await fill('known', 0, 3);
+    await moveLane(site.connection, { name: 'known', storage: 'memory' }, 'normal');
+    await provisionLane(site.connection, { name: 'known', storage: 'memory' }, 'normal');
+    expect(await free('known')).toBe(true);
+    await site.queue({ name: 'unknown' });
+    await fill('unknown', 0, 3);
+    await (await site.connection.admin()).consumers.delete(lane('unknown').stream, lane('unknown').consumer);
+    await site.queue({ name: 'unknown' });
+    await moveLane(site.connection, { name: 'unknown', storage: 'memory' }, 'normal');
+    expect(await free('unknown')).toBe(false);
   });
 
   it.each(STEPS)('ended after "%s": the next one goes on, and nothing is lost or doubled', async (last) => {

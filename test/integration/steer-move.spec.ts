@@ -37,6 +37,18 @@ describe('a move', () => {
     expect((await site.takeAll(other, 2)).sort()).toEqual(hops(['typed', 'typeless'], 2));
   });
 
+  it('into a fifo queue goes to its only lane, and to no other', async () => {
+    await startSteering();
+    const other = `${queue}-fifo`;
+    await define({ name: other, discipline: 'fifo' });
+    await enqueueAll(keysOf(3), { lane: 'high' });
+    const rejected = { code: 'invalid-argument', message: /is fifo and takes no tasks of lane "high"/ };
+    await expect(admin.queues.move({ queue, toQueue: other, toLane: 'high', all: true })).rejects.toMatchObject(rejected);
+    await expect(admin.queues.move({ queue: other, toLane: 'high', all: true })).rejects.toMatchObject(rejected);
+    expect(await ended(await admin.queues.move({ queue, toQueue: other, all: true }))).toMatchObject({ done: 3, failed: 0 });
+    for (const key of keysOf(3)) expect(await site.inLane(other, key, 'normal')).toBeDefined();
+  });
+
   it('never takes what a worker has in hand, and by type and id only those', async () => {
     await startSteering();
     await enqueueAll(keysOf(10), { type: 'a' });

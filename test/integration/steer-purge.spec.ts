@@ -1,5 +1,5 @@
-import { countMessages } from '@jetlane/jetstream';
-import type { QueuePreview } from '@jetlane/protocol';
+import { countMessages, moveLane } from '@jetlane/jetstream';
+import { LANES, type QueuePreview } from '@jetlane/protocol';
 import { Worker } from '@jetlane/worker';
 import { describe, expect, it } from 'vitest';
 import { eventually } from './services-fixture.js';
@@ -68,6 +68,16 @@ describe('a purge', () => {
     expect(await ended(await admin.queues.purge({ queue, all: true }))).toMatchObject({ done: 1, held: 10 });
     expect([await site.depth(queue), await statesOf(['k0', 'later'])]).toEqual([10, [undefined, 'cancelled']]);
     await letGo(false);
+  });
+
+  it('after its lanes were moved to another storage it takes all that waits, at once', async () => {
+    await startSteering();
+    await enqueueAll(keysOf(10));
+    const moved = { name: queue, storage: 'memory' } as const;
+    for (const lane of LANES) await moveLane(site.connection, moved, lane);
+    await define(moved);
+    expect(await ended(await admin.queues.purge({ queue, all: true }))).toMatchObject({ done: 10, held: 0 });
+    expect(await site.depth(queue)).toBe(0);
   });
 
   it('beside workers that run at full speed: each task ran or was purged, none both, none neither', async () => {

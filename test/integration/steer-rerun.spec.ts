@@ -55,6 +55,25 @@ describe('a finished task', () => {
     await worker.stop();
   });
 
+  it('of a fifo queue goes to its only lane, and to no other', async () => {
+    await define({ name: queue, discipline: 'fifo', keepPayload: true, retry: { attempts: 1 } });
+    await startSteering();
+    const failing = await start(() => true);
+    await enqueueAll(['d']);
+    await reaches('d', 'dead');
+    await failing.stop();
+    const worker = await start();
+    await enqueueAll(['k']);
+    await reaches('k', 'completed');
+    await worker.stop();
+    for (const task_id of [`${queue}.k`, `${queue}.d`]) {
+      const rejected = { code: 'invalid-argument', message: /is fifo and takes no tasks of lane "high"/ };
+      await expect(admin.tasks.rerun({ task_id, lane: 'high' })).rejects.toMatchObject(rejected);
+      expect(await admin.tasks.rerun({ task_id })).toMatchObject({ hop: 2, lane: 'normal' });
+    }
+    expect((await site.takeAll(queue, 2)).sort()).toEqual(['d#2', 'k#2']);
+  });
+
   it('that is dead takes the payload of its dead letter; a cancelled one that of its record', async () => {
     await define({ name: queue, keepPayload: true, retry: { attempts: 1 } });
     await startSteering();

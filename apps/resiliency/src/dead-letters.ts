@@ -25,6 +25,7 @@ import {
   idInputSchema,
   JetlaneError,
   JSON_CONTENT_TYPE,
+  laneIn,
   listDeadLettersSchema,
   type RedriveAnswer,
   type RedriveInput,
@@ -38,7 +39,7 @@ import type { LetterFate } from './jobs/letter-work.js';
 import type { Queues } from './queues.js';
 
 export interface DeadLettersOptions extends Pick<JobsOptions, 'log' | 'saveMs' | 'takeOverMs'> {
-  readonly queues: Pick<Queues, 'keepMs' | 'has' | 'assertDefined'>;
+  readonly queues: Pick<Queues, 'keepMs' | 'has' | 'get'>;
 }
 
 /** An answer over NATS must fit into one message (1 MiB by default, in which NDJSON is quoted once more): a page ends at this size. */
@@ -100,13 +101,14 @@ export class DeadLetters {
 
   /**
    * One dead letter: sends it back. A filter: starts a job that does so. With `dryRun`: tells what would be done.
-   * @throws JetlaneError `dead-letter-not-found`, `unknown-queue`, `queue-full`, `payload-too-large`, `too-many-jobs`
+   * @throws JetlaneError `dead-letter-not-found`, `unknown-queue`, `queue-full`, `payload-too-large`, `too-many-jobs`; `invalid-argument` for a
+   * lane that a `fifo` queue does not have
    */
   async redrive(input: unknown): Promise<RedriveAnswer | DeadLetterJob | DeadLetterPreview> {
     const asked = readInput(redriveSchema, input);
     if (asked.id !== undefined) return this.redriveOne(asked.id, asked);
     const { filter = {}, lane, rate = DEAD_LETTER_LIMITS.rate, after = 0, dryRun, by } = asked;
-    if (filter.queue !== undefined) await this.options.queues.assertDefined(filter.queue);
+    if (filter.queue !== undefined) laneIn(await this.options.queues.get(filter.queue), lane);
     if (dryRun) return this.preview(filter, after, true);
     return this.jobs.beginLetters({ kind: 'redrive', filter, rate, after, ...(lane ? { lane } : {}), ...(by ? { by } : {}) });
   }
@@ -137,10 +139,10 @@ export class DeadLetters {
   private async redriveOne(id: string, asked: RedriveInput): Promise<RedriveAnswer> {
     const { lane: wanted, dryRun, by } = asked;
     const letter = viewDeadLetter(this.connection.names, await this.find(id));
-    await this.options.queues.assertDefined(letter.queue);
-    if (dryRun) return { id, hop: letter.hop + 1, lane: wanted ?? letter.lane, duplicate: false, dryRun };
+    const target = laneIn(await this.options.queues.get(letter.queue), wanted);
+    if (dryRun) return { id, hop: letter.hop + 1, lane: target ?? letter.lane, duplicate: false, dryRun };
     const payload = payloadOf(asked);
-    const { fate, hop, lane } = await this.sendBack(id, { lane: wanted, payload });
+    const { fate, hop, lane } = await this.sendBack(id, { lane: target, payload });
     if (fate === 'gone') throw notFound(id);
     this.options.log.info({ id, hop, lane, edited: payload !== undefined, fate, by }, 'dead-letter:redriven');
     return { id, hop, lane, duplicate: fate === 'duplicate' };
@@ -155,8 +157,8 @@ export class DeadLetters {
 
   private async act(job: DeadLetterJob, letter: DeadLetter): Promise<LetterFate> {
     if (job.kind === 'discard') return this.throwAway(letter, { job: job.id, by: job.by });
-    await this.options.queues.assertDefined(letter.queue);
-    const { fate } = await this.sendBack(letter.id, { lane: job.lane }, letter.sequence);
+    const lane = laneIn(await this.options.queues.get(letter.queue), job.lane);
+    const { fate } = await this.sendBack(letter.id, { lane }, letter.sequence);
     return fate === 'moved' ? 'moved' : 'skipped';
   }
 

@@ -36,12 +36,20 @@ export class Queues {
 
   /** True when the queue is defined; asks the server before it says no. */
   async has(queue: string): Promise<boolean> {
-    if (this.definitions.has(queue)) return true;
-    return isQueueName(queue) && (await this.bucket?.get(queue))?.value.name === queue;
+    return (await this.find(queue)) !== undefined;
   }
 
   /** @throws UnknownQueueError */
-  async assertDefined(queue: string): Promise<void> {
-    if (!(await this.has(queue))) throw new UnknownQueueError(queue, this.definitions.keys());
+  async get(queue: string): Promise<QueueDefinition> {
+    const definition = await this.find(queue);
+    if (!definition) throw new UnknownQueueError(queue, this.definitions.keys());
+    return definition;
+  }
+
+  private async find(queue: string): Promise<QueueDefinition | undefined> {
+    const known = this.definitions.get(queue);
+    if (known || !isQueueName(queue)) return known;
+    const stored = (await this.bucket?.get(queue))?.value;
+    return stored?.name === queue ? stored : undefined;
   }
 }

@@ -1,8 +1,10 @@
 import {
   type Connection,
-  consumerState,
   deleteMessage,
+  type InHand,
+  inHand,
   laneInfo,
+  mayBeInHand,
   type StoredMessage,
   scanStream,
   type TaskStore,
@@ -32,6 +34,8 @@ export interface GroupOrder extends CancelOrder {
 const AT_ONCE = 64;
 /** How long workers may take to say what they hold. */
 const REPLY_MS = 500;
+/** Nothing is in anybody's hand. */
+const NOBODY: InHand = { delivered: 0, storedBefore: 0 };
 
 /**
  * Timers first, then due tasks, then the lanes up to what they held when the timers had been read: so a timer that fires
@@ -49,16 +53,16 @@ export async function cancelGroup(
 ): Promise<GroupCancellation> {
   const run = new GroupRun(connection, store, { queue, group }, order);
   const { names } = connection;
-  await run.through(scanStream(connection, names.schedules, names.timer(queue, '*')), names.schedules, 0);
+  await run.through(scanStream(connection, names.schedules, names.timer(queue, '*')), names.schedules, NOBODY);
   // The scheduler has these in hand, and drops what has its record.
-  await run.through(scanStream(connection, names.schedules, names.pattern(`due.${queue}.*.*`)), undefined, 0);
+  await run.through(scanStream(connection, names.schedules, names.pattern(`due.${queue}.*.*`)), undefined, NOBODY);
   const upTo = await lastSequences(connection, queue);
   const notice: GroupCancelNotice = { reason: order.reason, group, upTo };
   const replies = connection.gather(names.cancels(queue), JSON.stringify(notice), REPLY_MS).catch(() => []);
   for (const lane of LANES) {
-    const { stream, consumer } = names.lane(queue, lane);
-    const delivered = (await consumerState(connection, stream, consumer))?.deliveredSequence ?? 0;
-    await run.through(scanStream(connection, stream, names.laneSubjects(queue, lane), upTo[lane]), stream, delivered);
+    const { stream } = names.lane(queue, lane);
+    const held = await inHand(connection, queue, lane);
+    await run.through(scanStream(connection, stream, names.laneSubjects(queue, lane), upTo[lane]), stream, held);
   }
   return run.result((await replies).flatMap(readReply));
 }
@@ -98,9 +102,9 @@ class GroupRun {
 
   /**
    * @param stream where what nobody can hold is removed from; undefined: left to the scheduler
-   * @param delivered messages up to this sequence may be in somebody's hand
+   * @param held what may be in somebody's hand
    */
-  async through(messages: AsyncIterable<StoredMessage>, stream: string | undefined, delivered: number): Promise<void> {
+  async through(messages: AsyncIterable<StoredMessage>, stream: string | undefined, held: InHand): Promise<void> {
     const working = new Set<Promise<void>>();
     for await (const message of messages) {
       if (performance.now() > this.deadline) {
@@ -108,7 +112,7 @@ class GroupRun {
         break;
       }
       if (headerValue(message.headers, HEADER.group) !== this.name.group) continue;
-      const work: Promise<void> = this.cancel(message, message.sequence > delivered ? stream : undefined)
+      const work: Promise<void> = this.cancel(message, mayBeInHand(message, held) ? undefined : stream)
         .catch((error: unknown) => this.failures.push(error))
         .then(() => void working.delete(work));
       working.add(work);

@@ -1,4 +1,13 @@
-import { type Connection, consumerState, hopOf, leaderGet, type StoredMessage, type TaskCopy, type TaskStore } from '@jetlane/jetstream';
+import {
+  type Connection,
+  hopOf,
+  inHand,
+  leaderGet,
+  mayBeInHand,
+  type StoredMessage,
+  type TaskCopy,
+  type TaskStore,
+} from '@jetlane/jetstream';
 import {
   type CancelReply,
   formatTaskId,
@@ -208,13 +217,10 @@ async function dueTaken(connection: Connection, { queue, key }: TaskId): Promise
   }
 }
 
-/** Lanes hand out in order: what is behind the last delivered message is in nobody's hand. */
+/** Lanes hand out in order: what is behind the last delivered message is in nobody's hand, if the lane knows of all that it handed out. */
 async function mayBeHeld(connection: Connection, { id, live }: Target): Promise<boolean> {
   for (const { place, lane, stored } of live) {
-    if (place !== 'lane') continue;
-    const location = connection.names.lane(id.queue, lane!);
-    const state = await consumerState(connection, location.stream, location.consumer);
-    if (state && state.deliveredSequence >= stored.sequence) return true;
+    if (place === 'lane' && mayBeInHand(stored, await inHand(connection, id.queue, lane!))) return true;
   }
   return false;
 }

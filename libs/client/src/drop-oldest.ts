@@ -61,6 +61,7 @@ export class LaneDropper {
     private readonly store: TaskStore,
     readonly definition: QueueDefinition,
     private readonly lane: Lane,
+    private readonly mostWaiting = MOST_WAITING,
   ) {}
 
   /**
@@ -69,7 +70,7 @@ export class LaneDropper {
    *   made anew, less than a lease ago; JetlaneError `publisher-overloaded` when too many wait here already
    */
   retry(publish: () => Promise<unknown>): Promise<void> {
-    if (this.waiting.length + this.trying >= MOST_WAITING) return Promise.reject(this.overloaded());
+    if (this.waiting.length + this.trying >= this.mostWaiting) return Promise.reject(this.overloaded());
     return new Promise((done, failed) => {
       this.waiting.push({ publish, until: performance.now() + PATIENCE_MS, done, failed });
       void this.run();
@@ -129,7 +130,7 @@ export class LaneDropper {
 
   private overloaded(): JetlaneError {
     const { name: queue } = this.definition;
-    const message = `${MOST_WAITING} tasks already wait for room in queue "${queue}"; slow down and try again`;
+    const message = `${this.mostWaiting} tasks already wait for room in queue "${queue}"; slow down and try again`;
     return new JetlaneError('publisher-overloaded', message, { details: { queue, lane: this.lane } });
   }
 

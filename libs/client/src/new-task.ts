@@ -17,6 +17,7 @@ import {
   LANE_DEFAULTS,
   LANES,
   type Lane,
+  laneIn,
   type QueueDefinition,
   type RetryPolicy,
   retryPolicySchema,
@@ -90,7 +91,6 @@ export function prepareTask(queue: string, task: NewTask, key: string, definitio
   if (task.type === undefined ? !definition.defaultType : !isTaskType(task.type)) throw badType(queue, task.type);
   if (task.key !== undefined && !isTaskKey(task.key)) throw invalid('key', 'letters, digits, _ and -, at most 128', task.key);
   if (task.lane !== undefined && !isLane(task.lane)) throw invalid('lane', LANES.join(', '), task.lane);
-  if (definition.discipline === 'fifo' && (task.lane ?? DEFAULT_LANE) !== DEFAULT_LANE) throw noLanes(queue, task.lane);
   if (task.group !== undefined) assertHeaderValue(HEADER.group, task.group);
   if (task.contentType !== undefined) assertHeaderValue(HEADER.contentType, task.contentType);
   if (task.tracestate !== undefined) assertHeaderValue(HEADER.tracestate, task.tracestate);
@@ -101,7 +101,7 @@ export function prepareTask(queue: string, task: NewTask, key: string, definitio
   return {
     queue,
     key,
-    lane: task.lane ?? DEFAULT_LANE,
+    lane: laneIn(definition, task.lane) ?? DEFAULT_LANE,
     type: task.type,
     delayMs,
     data,
@@ -163,12 +163,6 @@ function badType(queue: string, type: string | undefined): JetlaneError {
   if (type !== undefined) return invalid('type', 'letters, digits and _ . : / -, at most 128', type);
   return new JetlaneError('invalid-argument', `the task names no type and queue "${queue}" has no default type; give one`, {
     details: { field: 'type' },
-  });
-}
-
-function noLanes(queue: string, lane: Lane | undefined): JetlaneError {
-  return new JetlaneError('invalid-argument', `queue "${queue}" is fifo and takes no tasks of lane "${lane}"; leave the lane out`, {
-    details: { field: 'lane' },
   });
 }
 

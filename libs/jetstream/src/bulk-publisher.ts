@@ -26,6 +26,8 @@ interface BatchAnswer {
 /** Fewer messages than this go one by one: a batch has a start and an end that cost something too. */
 const LEAST = 8;
 const MOST = 256;
+/** Fewer than a batch wait for more for this long, ms, as long as every turn of the event loop brings some. */
+const GATHER_MS = 2;
 const MOST_BYTES = 128 * 1024;
 /** Messages and payload of unconfirmed batches beyond which the next ones wait in the publisher's line. */
 const WINDOW = 8192;
@@ -194,7 +196,10 @@ export class BulkPublisher {
   }
 }
 
-/** The messages of one stream that wait for the end of the turn. */
+/**
+ * The messages of one stream that wait for the end of the turn; or, too few for a batch, for the first turn that brings no more:
+ * Node accepts one connection a turn, so requests on new connections come one by one however many there are.
+ */
 export class BulkStream {
   private gathered: Publication[] = [];
   private bytes = 0;
@@ -212,7 +217,16 @@ export class BulkStream {
     this.bytes += publication.data.length;
     const count = this.gathered.push(publication);
     if (count >= MOST || this.bytes >= MOST_BYTES) this.flush();
-    else if (count === 1) setImmediate(() => this.flush());
+    else if (count === 1) this.turn(0, performance.now() + GATHER_MS);
+  }
+
+  /** Sends at the end of this turn, or looks again at the end of the next. @param before messages that there were a turn ago */
+  private turn(before: number, until: number): void {
+    setImmediate(() => {
+      const { count } = this;
+      if (count > before && count < LEAST && performance.now() < until) this.turn(count, until);
+      else this.flush();
+    });
   }
 
   /** Sends what was gathered, now. */

@@ -19,7 +19,7 @@ export interface InHand {
   readonly delivered: number;
   /**
    * All that was stored before this time, ms since 1970. Not 0 for one lease after a consumer was made: if it replaces one that was deleted, it
-   * does not know what that one had handed out.
+   * does not know what that one had handed out. A lane that was moved to another storage knows.
    */
   readonly storedBefore: number;
 }
@@ -35,7 +35,8 @@ export async function inHand(connection: Connection, queue: string, lane: Lane, 
   const found = state ?? (await laneState(connection, queue, lane));
   if (!found) return { delivered: 0, storedBefore: 0 };
   const age = (await connection.clock.toServer(Date.now())) - found.createdAt;
-  return { delivered: found.deliveredSequence, storedBefore: age < (found.backoffMs[0] ?? 0) ? found.createdAt : 0 };
+  const knows = found.knowsAll || age >= (found.backoffMs[0] ?? 0);
+  return { delivered: found.deliveredSequence, storedBefore: knows ? 0 : found.createdAt };
 }
 
 /** True for a task that may be in somebody's hand. */

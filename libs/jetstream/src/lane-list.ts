@@ -55,6 +55,9 @@ export async function lanesInMotion(connection: Connection): Promise<{ queue: st
   return found;
 }
 
+/** In the metadata of a consumer that was made when nobody held anything. An update of the consumer takes it away, which only costs a lease of caution. */
+export const KNOWS_ALL = 'jetlane-knows-all';
+
 /** What a consumer has handed out and what came back. */
 export interface ConsumerState {
   /** Handed out and not settled. */
@@ -74,6 +77,8 @@ export interface ConsumerState {
   readonly ackFloor: number;
   /** When it was made, ms since 1970: a consumer that was deleted and made again hands everything out anew. */
   readonly createdAt: number;
+  /** It was made when nobody held anything of its stream, so that it knows of all that is in somebody's hand. */
+  readonly knowsAll: boolean;
   /** Name of the server that leads it; empty on a single server. */
   readonly leader: string;
   /** How long after each delivery the server waits for a sign of life, in ms; the last entry holds for all further ones. */
@@ -104,6 +109,7 @@ function stateOf(info: ConsumerInfo): ConsumerState {
     deliveredSequence: info.delivered.stream_seq,
     ackFloor: info.ack_floor.stream_seq,
     createdAt: Date.parse(String(info.created)),
+    knowsAll: info.config.metadata?.[KNOWS_ALL] !== undefined,
     leader: info.cluster?.leader ?? '',
     backoffMs: (info.config.backoff?.length ? info.config.backoff : [info.config.ack_wait ?? 0]).map((nanos) => nanos / 1_000_000),
     maxDeliveries: info.config.max_deliver ?? -1,

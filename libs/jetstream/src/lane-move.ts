@@ -12,6 +12,8 @@ import {
 import type { StreamInfo } from '@nats-io/jetstream';
 import type { Connection } from './connection.js';
 import { apiCode, ensureConsumer } from './ensure.js';
+import { inHand } from './lane-hold.js';
+import { KNOWS_ALL } from './lane-list.js';
 import { laneConsumer, laneStream } from './provisioning.js';
 import type { StoredMessage } from './stored.js';
 import { scanInBatches } from './stored-batch.js';
@@ -94,7 +96,7 @@ class LaneMove {
   /** Everything goes into the side stream, and the lane's stream goes. */
   private async empty(lives: StreamInfo): Promise<void> {
     const { streams } = await this.connection.admin();
-    await this.makeSide(lives.config.num_replicas);
+    await this.makeSide(lives);
     this.step('side');
     await this.hold();
     this.step('held');
@@ -123,24 +125,31 @@ class LaneMove {
     this.step('made');
     await scanInBatches(this.connection, this.side, '>', (message) => this.toLane(message));
     await this.assertSame(this.side, this.stream);
-    await ensureConsumer(this.connection, this.stream, laneConsumer(this.connection, this.definition));
+    // Nobody holds anything, if the consumer before it knew of everybody: the move began when they had finished.
+    const metadata = side.config.metadata?.[KNOWS_ALL] === undefined ? {} : { metadata: { [KNOWS_ALL]: 'true' } };
+    await ensureConsumer(this.connection, this.stream, laneConsumer(this.connection, this.definition), async () => metadata);
     await this.pauseAsBefore();
     this.step('filled');
     await streams.update(this.stream, { ...wanted, subject_transform: undefined } as unknown as Partial<StreamInfo['config']>);
     this.step('open');
   }
 
-  private async makeSide(replicas: number): Promise<void> {
+  private async makeSide({ config: { num_replicas }, state }: StreamInfo): Promise<void> {
     if (await infoOf(this.connection, this.side)) return;
     const { streams, consumers } = await this.connection.admin();
     const { config, paused } = await consumers.info(this.stream, this.connection.names.consumer);
+    const { storedBefore } = await inHand(this.connection, this.definition.name, this.lane);
+    const knows = state.messages === 0 || Date.parse(state.first_ts) >= storedBefore;
     await streams.add({
       name: this.side,
       subjects: [this.connection.names.moving(this.definition.name, this.lane, '*', '*')],
-      num_replicas: replicas,
+      num_replicas,
       storage: 'file',
       allow_direct: true,
-      ...(paused && config.pause_until ? { metadata: { [PAUSED_UNTIL]: String(config.pause_until) } } : {}),
+      metadata: {
+        ...(paused && config.pause_until ? { [PAUSED_UNTIL]: String(config.pause_until) } : {}),
+        ...(knows ? { [KNOWS_ALL]: 'true' } : {}),
+      },
     });
   }
 

@@ -68,6 +68,7 @@ export {
   type RedriveInput,
   redriveSchema,
 } from './dead-letter-commands.js';
+export { laneIn } from './discipline.js';
 export { type Duration, durationSchema, formatMs, toMs } from './duration.js';
 export { type EnqueueRequest, enqueueRequestSchema } from './enqueue.js';
 export {

@@ -9,7 +9,7 @@ import { freePort } from '../harness/daemon.js';
 const ROOT = fileURLToPath(new URL('../../../..', import.meta.url));
 const START_TIMEOUT_MS = 20_000;
 
-/** A service as shipped, in a process of its own, its log and its files in a folder that goes with it. @param settings environment, over that of this process */
+/** A service as shipped, in a process of its own with the Node flags of every side, its log and its files in a folder that goes with it. @param settings environment, over that of this process */
 export async function startService(job: Job, service: string, portVariable: string, settings: Readonly<Record<string, string>> = {}) {
   const folder = mkdtempSync(join(tmpdir(), `jetlane-bench-${service}-`));
   const log = openSync(join(folder, 'service.log'), 'w');
@@ -25,7 +25,10 @@ export async function startService(job: Job, service: string, portVariable: stri
     },
     ...settings,
   };
-  const child = spawn(process.execPath, [join(ROOT, 'apps', service, 'dist/main.js')], { env, stdio: ['ignore', log, log] });
+  const child = spawn(process.execPath, [...process.execArgv, join(ROOT, 'apps', service, 'dist/main.js')], {
+    env,
+    stdio: ['ignore', log, log],
+  });
   closeSync(log);
   const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   const stop = async () => {

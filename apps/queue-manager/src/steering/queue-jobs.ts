@@ -3,6 +3,7 @@ import { type Connection, JobKeeper, type JobLog } from '@jetlane/jetstream';
 import {
   type CommandInput,
   JetlaneError,
+  laneIn,
   parseTaskId,
   type QueueJob,
   type QueuePreview,
@@ -72,8 +73,8 @@ export class QueueJobs {
       throw new JetlaneError('invalid-argument', 'expected toQueue or toLane to name another place than the one the tasks are in', {
         details: { field: 'toLane' },
       });
-    await this.acts.definition(toQueue);
-    const to = { queue: toQueue, ...(toLane === undefined ? {} : { lane: toLane }) };
+    const lane = laneIn(await this.acts.definition(toQueue), toLane);
+    const to = { queue: toQueue, ...(lane === undefined ? {} : { lane }) };
     return this.start({ kind: 'move', queue, select: selectionOf(input), rate, to, by }, [], input.dryRun);
   }
 

@@ -8,6 +8,7 @@ import {
   JetlaneError,
   JSON_CONTENT_TYPE,
   LANE_DEFAULTS,
+  laneIn,
   parseTaskId,
   type QueueDefinition,
   type StateRecord,
@@ -37,15 +38,16 @@ export async function rerun(connection: Connection, definition: QueueDefinition,
   const store = new TaskStore(connection);
   const traces = await store.traces(queue, key, leaderGet);
   const given = givenPayload(input, definition);
+  const asked = laneIn(definition, input.lane);
   const found = finishedOf(task_id, traces, input.hop);
-  if (found === 'done before') return { task_id, hop: input.hop! + 1, lane: input.lane ?? laneNow(traces), duplicate: true };
+  if (found === 'done before') return { task_id, hop: input.hop! + 1, lane: asked ?? laneNow(traces), duplicate: true };
   if (found === 'dead letter') {
-    const { fate, hop, lane } = await new DeadLetterMover(connection).redrive(task_id, { lane: input.lane, payload: given });
+    const { fate, hop, lane } = await new DeadLetterMover(connection).redrive(task_id, { lane: asked, payload: given });
     if (fate === 'gone') throw notFinished(task_id);
     return { task_id, hop, lane, duplicate: fate === 'duplicate' };
   }
   const payload = given ?? payloadIn(found);
-  const [hop, lane] = [found.hop + 1, input.lane ?? found.lane ?? DEFAULT_LANE];
+  const [hop, lane] = [found.hop + 1, asked ?? found.lane ?? DEFAULT_LANE];
   const { duplicate } = await store.publishTask(queue, lane, key, { headers: headersOf(found, payload), data: payload.data, hop });
   return { task_id, hop, lane, duplicate: duplicate === true };
 }

@@ -1,6 +1,6 @@
 import { type CancelOrder, cancelOrder, moveTask, purgeTask, type TaskClient, type WaitingTask } from '@jetlane/client';
 import { type Connection, type StoredMessage, TaskStore } from '@jetlane/jetstream';
-import { formatTaskId, HEADER, headerValue, isLane, JetlaneError, type QueueDefinition, type QueueJob } from '@jetlane/protocol';
+import { formatTaskId, HEADER, headerValue, isLane, JetlaneError, laneIn, type QueueDefinition, type QueueJob } from '@jetlane/protocol';
 import { type Place, whereIs } from './selection.js';
 
 /** What became of one task of a job. */
@@ -53,10 +53,13 @@ export class TaskActs {
     if (!to || !isLane(place)) throw new JetlaneError('internal', 'only tasks of a lane can be moved, and only to somewhere');
     const task = this.waiting(queue, place, found);
     const definition = await this.definition(queue);
-    await this.definition(to.queue);
     const elsewhere = to.queue !== queue;
     const order = elsewhere ? recordOrder(definition, found.message, `moved to ${formatTaskId(to.queue, task.id.key)}`) : undefined;
-    const target = { queue: to.queue, lane: to.lane ?? place, defaultType: elsewhere ? definition.defaultType : undefined };
+    const target = {
+      queue: to.queue,
+      lane: laneIn(await this.definition(to.queue), to.lane) ?? place,
+      defaultType: elsewhere ? definition.defaultType : undefined,
+    };
     return (await moveTask(this.connection, this.store, task, target, order)) ? 'done' : 'skipped';
   }
 

@@ -4,6 +4,7 @@ import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { Logger } from 'pino';
 import { JetStreamServer } from '../transport/index.js';
+import { endRestingConnections } from './closing-connections.js';
 import { isLoopback, type ServiceConfig } from './config.js';
 import type { Component, ServiceContext, ServiceOptions } from './context.js';
 import { HealthRegistry } from './health-registry.js';
@@ -22,6 +23,8 @@ import { startTracing } from './tracing.js';
 import { FileWatch } from './watch-files.js';
 
 const SHUTDOWN_TIMEOUT_MS = 25_000;
+/** Requests may take this part of the time that a stop may take; what is left is for the rest of it. */
+const REQUESTS_SHARE = 0.6;
 const BODY_LIMIT = 1_048_576;
 /** Who holds a connection without using it loses it. All in ms. */
 const TIMEOUTS = {
@@ -109,12 +112,25 @@ export async function startService<C extends ServiceConfig>(options: ServiceOpti
     const url = `${config.tls ? 'https' : 'http'}://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`;
     if (config.tls && tlsWatch) reloadTls(app.getHttpServer(), config.tls, tlsWatch, logger);
     logger.info({ url }, 'service:started');
-    const stop = (): Promise<void> => app.close().finally(cleanUp);
+    const stop = (): Promise<void> => closeInTime(app, options, logger).finally(cleanUp);
     return { context, app, url, stop, abort: () => abortAll(components) };
   } catch (error) {
     await cleanUp();
     throw error;
   }
+}
+
+/** Answers what is under way, but not for ever: who sends a body without an end, or reads no answer, is cut off. */
+async function closeInTime(
+  app: NestFastifyApplication,
+  { shutdownTimeoutMs = SHUTDOWN_TIMEOUT_MS }: Pick<ServiceOptions, 'shutdownTimeoutMs'>,
+  logger: Logger,
+): Promise<void> {
+  const cut = setTimeout(() => {
+    logger.warn('service:connections-cut');
+    app.getHttpServer().closeAllConnections();
+  }, shutdownTimeoutMs * REQUESTS_SHARE);
+  await app.close().finally(() => clearTimeout(cut));
 }
 
 function startTelemetry(config: ServiceConfig, activeSpans: boolean): { metrics: ServiceMetrics; stop: () => Promise<void> } {
@@ -190,6 +206,7 @@ async function startApp<C extends ServiceConfig>(
       logger: new NestLogger(context.logger),
       abortOnError: false,
     });
+    endRestingConnections(adapter.getInstance());
     observeHttp(adapter.getInstance(), context.meter);
     if (isLoopback(context.config.host) && !options.guardsHost) guardHost(adapter.getInstance());
     await options.configureApp?.(app, context);

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { LaunchError } from '../errors.js';
 import { describeExit, ManagedProcess, type ProcessExit } from '../process/managed-process.js';
 import { reclaimRun } from '../process/run-record.js';
+import { statusOf } from '../process/status-of.js';
 import { waitUntil } from '../process/wait-until.js';
 import type { PlatformListener } from './events.js';
 import type { ServiceSpec } from './services.js';
@@ -42,7 +43,9 @@ export class ServiceProcess implements Restartable {
   constructor(private readonly options: ServiceProcessOptions) {
     this.name = options.name;
     this.port = options.port;
-    this.url = `http://${options.host.includes(':') ? `[${options.host}]` : options.host}:${options.port}`;
+    const { JETLANE_TLS_CERT, JETLANE_TLS_KEY } = options.env;
+    const scheme = options.spec.tls && JETLANE_TLS_CERT && JETLANE_TLS_KEY ? 'https' : 'http';
+    this.url = `${scheme}://${options.host.includes(':') ? `[${options.host}]` : options.host}:${options.port}`;
     this.logFile = options.logFile;
     this.#supervisor = new Supervisor(this, options.emit, options.restart);
   }
@@ -115,13 +118,7 @@ export class ServiceProcess implements Restartable {
 
   /** Asks `/health/ready` once. */
   async isReady(): Promise<boolean> {
-    try {
-      const response = await fetch(`${this.url}/health/ready`, { signal: AbortSignal.timeout(2_000) });
-      await response.arrayBuffer();
-      return response.ok;
-    } catch {
-      return false;
-    }
+    return (await statusOf(`${this.url}/health/ready`)) === 200;
   }
 
   async #ready(running: ManagedProcess): Promise<void> {

@@ -8,11 +8,13 @@ export interface ServiceSpec {
   entry: string;
   /** Started, and ready, before the others: it creates the streams that they use. */
   first?: boolean;
+  /** It speaks TLS when `JETLANE_TLS_CERT` and `JETLANE_TLS_KEY` are set. */
+  tls?: boolean;
 }
 
 /** The five services and the worker host, in the order of the table that a reader sees. */
 export const SERVICES: readonly ServiceSpec[] = [
-  service('gateway', 3000),
+  { ...service('gateway', 3000), tls: true },
   { ...service('queue-manager', 3001), first: true },
   service('scheduler', 3002),
   service('resiliency', 3003),
