@@ -1,4 +1,12 @@
-import { type Connection, consumerState, laneDrift, lanesInMotion, provisionBase, provisionLane, provisionQueue } from '@jetlane/jetstream';
+import {
+  type Connection,
+  consumerState,
+  laneDrift,
+  provisionBase,
+  provisionLane,
+  provisionQueue,
+  queuesInMotion,
+} from '@jetlane/jetstream';
 import { DEFAULT_LANE, LANE_DEFAULTS, parseQueueDefinition, type QueueDefinition, toMs } from '@jetlane/protocol';
 import { moveStorage } from './definitions/storage-move.js';
 
@@ -82,7 +90,7 @@ export class Provisioner {
    */
   async reconcile(): Promise<string[]> {
     await provisionBase(this.connection);
-    const broken = [...this.failures.keys(), ...(await lanesInMotion(this.connection)).map(({ queue }) => queue)];
+    const broken = [...this.failures.keys(), ...(await queuesInMotion(this.connection))];
     for (const name of broken) if (this.definitions.has(name)) this.waiting.add(name);
     const repaired: string[] = [];
     for (const { queue, lane, stream, what } of await laneDrift(this.connection, this.all(), this.turn())) {
