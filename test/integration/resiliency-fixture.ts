@@ -1,5 +1,5 @@
 import { type Connection, deathHeaders, ensureQueue, laneState } from '@jetlane/jetstream';
-import type { HeaderPair, Lane } from '@jetlane/protocol';
+import type { HeaderPair, Lane, Topology } from '@jetlane/protocol';
 import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest';
 import { DeadLetters, type DeadLettersOptions } from '../../apps/resiliency/src/dead-letters.js';
 import { Queues } from '../../apps/resiliency/src/queues.js';
@@ -17,10 +17,10 @@ export const log = keepingLog();
 let deadBefore = 0;
 
 /** One installation for a spec file, a fresh queue for each of its tests. */
-export function useResiliency(namespace: string): void {
+export function useResiliency(namespace: string, topology?: Topology): void {
   let count = 0;
   beforeAll(async () => {
-    site = await Installation.open(namespace);
+    site = await Installation.open(namespace, {}, topology);
     connection = site.connection;
   });
   beforeEach(async () => {

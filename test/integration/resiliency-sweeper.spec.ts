@@ -90,7 +90,7 @@ describe('sweeper', () => {
 function busyLane(name: string) {
   const given = new Set<number>();
   const errors: string[] = [];
-  const deaf = connection.subscribe(connection.names.maxDeliveries()[0]!, ({ data }) => {
+  const deaf = connection.subscribe(`$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.${streamOf(name)}.*`, ({ data }) => {
     const { stream, stream_seq: sequence } = JSON.parse(new TextDecoder().decode(data)) as { stream: string; stream_seq: number };
     if (stream === streamOf(name)) given.add(sequence);
   });

@@ -1,6 +1,6 @@
 import { JetlaneAdmin } from '@jetlane/client';
 import { type Connection, laneState, openQueueBucket } from '@jetlane/jetstream';
-import { LANES, type Lane, type QueueDefinition, type QueueJob, type QueuePreview } from '@jetlane/protocol';
+import { LANES, type Lane, type QueueDefinition, type QueueJob, type QueuePreview, type Topology } from '@jetlane/protocol';
 import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest';
 import { Steering, type SteeringOptions } from '../../apps/queue-manager/src/steering/steering.js';
 import { LinkProxy } from '../support/link-proxy.js';
@@ -16,9 +16,9 @@ const running: Steering[] = [];
 let count = 0;
 
 /** One installation for a file, with nobody who steers it; a fresh queue for each test. */
-export function useSteering(namespace: string): void {
+export function useSteering(namespace: string, topology?: Topology): void {
   beforeAll(async () => {
-    site = await Installation.open(namespace);
+    site = await Installation.open(namespace, {}, topology);
     admin = new JetlaneAdmin(site.connection, 'tester');
   });
   beforeEach(async () => {

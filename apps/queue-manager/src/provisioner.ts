@@ -86,26 +86,26 @@ export class Provisioner {
 
   /**
    * Makes again what is missing, and puts back what somebody changed by hand: one listing of all lanes, then work only for those
-   * that drifted. @returns the lanes that were repaired
+   * that drifted. @returns the streams that were repaired
    */
   async reconcile(): Promise<string[]> {
     await provisionBase(this.connection);
     const broken = [...this.failures.keys(), ...(await queuesInMotion(this.connection))];
     for (const name of broken) if (this.definitions.has(name)) this.waiting.add(name);
-    const repaired: string[] = [];
+    const repaired = new Set<string>();
     for (const { queue, lane, stream, what } of await laneDrift(this.connection, this.all(), this.turn())) {
       const definition = this.definitions.get(queue);
       if (!definition || this.waiting.has(queue)) continue;
       try {
         await provisionLane(this.connection, definition, lane);
         this.log.info({ queue, lane, what }, 'lane:repaired');
-        repaired.push(stream);
+        repaired.add(stream);
       } catch (error) {
         this.fail(queue, error);
       }
     }
     this.work();
-    return repaired;
+    return [...repaired];
   }
 
   /** Which consumers this round looks at: all where there are few. */

@@ -7,7 +7,7 @@ import { statusCode } from './wire-message.js';
 /** What the server says about a lane. Costs two API requests, or three in topology `compact`: for overviews, never per task. */
 export interface LaneInfo {
   readonly lane: Lane;
-  /** Tasks in the lane, running ones among them. In topology `compact` without those that the server gave up, but never 0 while one stands. */
+  /** Tasks in the lane, running ones among them. In topology `compact` some that the server gave up may be missing, but it is never 0 while one stands. */
   readonly depth: number;
   /** Handed out and not settled: running, buffered by a worker, or waiting for a lease to end. */
   readonly ackPending: number;
@@ -51,14 +51,15 @@ async function frontOf(
   queue: string,
   lane: Lane,
   { state }: StreamInfo,
-  { num_pending, num_ack_pending }: ConsumerInfo,
+  { num_pending, num_ack_pending, num_redelivered }: ConsumerInfo,
 ): Promise<Pick<LaneInfo, 'depth' | 'oldestAt' | 'firstSequence'>> {
   const { stream, lanes } = connection.names.laneStream(queue, lane);
   if (state.messages === 0) return { depth: 0, oldestAt: undefined, firstSequence: state.last_seq + 1 };
   if (lanes.length === 1) return { depth: state.messages, oldestAt: Date.parse(String(state.first_ts)), firstSequence: state.first_seq };
   const oldest = await leaderGetNext(connection, stream, 1, connection.names.laneSubjects(queue, lane));
   if (!oldest) return { depth: 0, oldestAt: undefined, firstSequence: state.last_seq + 1 };
-  return { depth: Math.max(1, num_pending + num_ack_pending), oldestAt: oldest.storedAt, firstSequence: oldest.sequence };
+  const depth = Math.max(1, num_pending + Math.max(num_ack_pending, num_redelivered));
+  return { depth, oldestAt: oldest.storedAt, firstSequence: oldest.sequence };
 }
 
 /** How many messages of a stream match a subject pattern, by one request with a small answer. */

@@ -32,7 +32,7 @@ export interface ListedLane {
   readonly stream: string;
   /** The consumer of the workers, if it were there. */
   readonly consumer: string;
-  /** Tasks in the lane, running ones among them; in topology `compact` without those that the server gave up. */
+  /** Tasks in the lane, running and given-up ones among them; in topology `compact` added up from what its consumer counts. */
   readonly depth: number;
   /** When the oldest task was stored, ms since 1970; undefined when the lane is empty. */
   readonly oldestAt: number | undefined;
@@ -73,26 +73,27 @@ export async function listLanes(connection: Connection, queue = '*'): Promise<Li
   return lanes;
 }
 
-function lanesOf(connection: Connection, { queue, depth, oldestAt, lanes }: ListedStream): Promise<ListedLane[]> {
+async function lanesOf(connection: Connection, { queue, stream, lanes, depth, oldestAt }: ListedStream): Promise<ListedLane[]> {
+  const places = lanes.map((lane) => ({ queue, lane, ...connection.names.lane(queue, lane) }));
+  if (lanes.length === 1 || depth === 0) return places.map((place) => ({ ...place, depth, oldestAt }));
+  const states = await Promise.all(places.map(({ consumer }) => consumerState(connection, stream, consumer)));
+  // What no consumer counts was given up after several deliveries, or has gone since the stream was asked.
+  let uncounted = states.reduce((left, state) => left - reach(state), depth);
   return Promise.all(
-    lanes.map(async (lane) => {
-      const place = { queue, lane, ...connection.names.lane(queue, lane) };
-      return lanes.length === 1 || depth === 0 ? { ...place, depth, oldestAt } : { ...place, ...(await shareOf(connection, place)) };
+    places.map(async (place, i) => {
+      const state = states[i];
+      const subject = connection.names.laneSubjects(queue, place.lane);
+      const givenUp = Math.max(0, Math.min(uncounted, state?.redelivered ?? 0));
+      uncounted -= givenUp;
+      const share = state ? reach(state) + givenUp : await countMessages(connection, stream, subject);
+      const oldest = share > 0 ? await directGetNext(connection, stream, 1, subject) : undefined;
+      return { ...place, depth: share, oldestAt: oldest?.storedAt, state };
     }),
   );
 }
 
-/** What is one lane's in a stream that holds several: its consumer counts it all the time. */
-async function shareOf(
-  connection: Connection,
-  { queue, lane, stream, consumer }: Pick<ListedLane, 'queue' | 'lane' | 'stream' | 'consumer'>,
-): Promise<Pick<ListedLane, 'depth' | 'oldestAt' | 'state'>> {
-  const subject = connection.names.laneSubjects(queue, lane);
-  const state = await consumerState(connection, stream, consumer);
-  const depth = state ? state.pending + state.ackPending : await countMessages(connection, stream, subject);
-  const oldest = depth > 0 ? await directGetNext(connection, stream, 1, subject) : undefined;
-  return { depth, oldestAt: oldest?.storedAt, state };
-}
+/** Tasks that a consumer will still hand out, or has handed out. */
+const reach = (state: ConsumerState | undefined): number => (state ? state.pending + state.ackPending : 0);
 
 /** Queues of which a stream is being made anew, or whose mover died. One request. */
 export async function queuesInMotion(connection: Connection): Promise<string[]> {
