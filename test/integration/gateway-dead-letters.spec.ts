@@ -37,7 +37,7 @@ async function bury(
     headers: [['Task-Type', type], ...headers],
     data: body,
     hop: 1,
-    extra: deathHeaders({ reason: 'attempts-exhausted', error, at: Date.now(), source, type }),
+    extra: deathHeaders({ reason: 'attempts-exhausted', error, at: Date.now(), source, lane: 'normal', type }),
   });
   return `${queue}.${key}`;
 }

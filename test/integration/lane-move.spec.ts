@@ -30,7 +30,7 @@ const fill = async (queue: string, from: number, to: number) => {
 /** Everything that is in a lane, in its order. */
 const taken = (queue: string, count: number) => site.takeAll(queue, count).then((found) => found.map((key) => key.replace('#1', '')));
 const sideStands = async (queue: string) =>
-  (await site.connection.admin()).streams.info(site.connection.names.movingStream(queue, 'normal')).then(
+  (await site.connection.admin()).streams.info(site.connection.names.laneStream(queue, 'normal').side).then(
     () => true,
     () => false,
   );

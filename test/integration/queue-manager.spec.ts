@@ -88,7 +88,7 @@ describe('queue manager', () => {
     const { streams, consumers } = await admin();
     const { names } = site.connection;
     await site.enqueue('default', 'survivor', { lane: 'high' });
-    await consumers.delete(names.lane('default', 'high').stream, names.consumer);
+    await consumers.delete(names.lane('default', 'high').stream, names.lane('default', 'high').consumer);
     await streams.delete(laneOf('default').stream);
     await streams.delete(names.advisories);
     expect((await manager.reconcile()).sort()).toEqual([names.lane('default', 'high').stream, laneOf('default').stream].sort());

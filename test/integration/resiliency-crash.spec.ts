@@ -20,7 +20,8 @@ describe('resiliency killed', () => {
     STEPS.flatMap(([name, subject]) => (['before', 'after'] as const).map((when) => ({ when, name, cut: { when, subject } as Cut }))),
   )('just $when its $name: one dead letter, nothing left in the lane, two copies going on', async ({ cut }) => {
     const advisories: string[] = [];
-    const stop = connection.subscribe(connection.names.maxDeliveries(), ({ data }) => void advisories.push(new TextDecoder().decode(data)));
+    const subject = `$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.${streamOf(queue)}.${connection.names.lane(queue, 'normal').consumer}`;
+    const stop = connection.subscribe(subject, ({ data }) => void advisories.push(new TextDecoder().decode(data)));
     const proxy = await LinkProxy.open(site.server.url);
     const broken = proxy.cutAt(cut);
     const victim = await site.link(proxy.url);
@@ -32,7 +33,7 @@ describe('resiliency killed', () => {
     for (let i = 0; i < 2; i++) await startResiliency();
     // The advisory comes again when the dead process's lease on it ends, after 15 s: here at once, by hand.
     const left = await site.messages(connection.names.advisories);
-    connection.send(`$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.${streamOf(queue)}.${connection.names.consumer}`, advisories[0]);
+    connection.send(subject, advisories[0]);
     await connection.flush();
     await eventually('the advisory is settled', async () => (await site.messages(connection.names.advisories)) === left);
     await eventually('the record says dead', async () => (await site.store.record(queue, 'crash')).record?.state === 'dead');

@@ -1,5 +1,5 @@
-import { type Connection, consumerState, deathHeaders, ensureQueue } from '@jetlane/jetstream';
-import type { HeaderPair, Lane } from '@jetlane/protocol';
+import { type Connection, deathHeaders, ensureQueue, laneState } from '@jetlane/jetstream';
+import type { HeaderPair, Lane, Topology } from '@jetlane/protocol';
 import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest';
 import { DeadLetters, type DeadLettersOptions } from '../../apps/resiliency/src/dead-letters.js';
 import { Queues } from '../../apps/resiliency/src/queues.js';
@@ -17,10 +17,10 @@ export const log = keepingLog();
 let deadBefore = 0;
 
 /** One installation for a spec file, a fresh queue for each of its tests. */
-export function useResiliency(namespace: string): void {
+export function useResiliency(namespace: string, topology?: Topology): void {
   let count = 0;
   beforeAll(async () => {
-    site = await Installation.open(namespace);
+    site = await Installation.open(namespace, {}, topology);
     connection = site.connection;
   });
   beforeEach(async () => {
@@ -81,7 +81,7 @@ export async function bury(key: string, options: LetterOptions = {}): Promise<st
     headers: [['Task-Type', type], ['Task-Attempt', '5'], ...(options.headers ?? [])],
     data: options.body ?? `{"key":"${key}"}`,
     hop,
-    extra: deathHeaders({ reason, error, at: Date.now(), source: { stream, sequence: source }, type }),
+    extra: deathHeaders({ reason, error, at: Date.now(), source: { stream, sequence: source }, lane, type }),
   });
   return `${name}.${key}`;
 }
@@ -103,7 +103,7 @@ export async function exhaust(name: string, keys: string[], headers: [string, st
   });
   // The consumer learns of a stored message a moment after its PubAck, so nothing in hand alone does not mean given up.
   await eventually('the server gave them up', async () => {
-    const found = await consumerState(connection, streamOf(name), connection.names.consumer);
+    const found = await laneState(connection, name, 'normal');
     return deliveries === 5 * keys.length && found?.pending === 0 && found.ackPending === 0;
   });
   stop();

@@ -1,6 +1,6 @@
-import { consumerState, ensureQueue } from '@jetlane/jetstream';
+import { ensureQueue, laneState } from '@jetlane/jetstream';
 import { describe, expect, it } from 'vitest';
-import { connection, loseAdvisories, queue, site, startResiliency, stored, streamOf, useResiliency } from './resiliency-fixture.js';
+import { connection, loseAdvisories, queue, site, startResiliency, stored, useResiliency } from './resiliency-fixture.js';
 import { eventually } from './services-fixture.js';
 
 useResiliency('silence');
@@ -36,7 +36,7 @@ describe('a lane that never rests', () => {
     await eventually(
       'the orphan is moved',
       async () => {
-        const state = await consumerState(connection, streamOf(name), connection.names.consumer);
+        const state = await laneState(connection, name, 'normal');
         rested ||= state === undefined || state.ackPending === 0 || state.ackFloor >= orphan;
         return (await resiliency.sweep()) > 0;
       },

@@ -1,4 +1,4 @@
-import { consumerState, scanDeadLetters, viewDeadLetter } from '@jetlane/jetstream';
+import { laneState, scanDeadLetters, viewDeadLetter } from '@jetlane/jetstream';
 import { describe, expect, it } from 'vitest';
 import {
   connection,
@@ -90,7 +90,7 @@ describe('sweeper', () => {
 function busyLane(name: string) {
   const given = new Set<number>();
   const errors: string[] = [];
-  const deaf = connection.subscribe(connection.names.maxDeliveries(), ({ data }) => {
+  const deaf = connection.subscribe(`$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.${streamOf(name)}.*`, ({ data }) => {
     const { stream, stream_seq: sequence } = JSON.parse(new TextDecoder().decode(data)) as { stream: string; stream_seq: number };
     if (stream === streamOf(name)) given.add(sequence);
   });
@@ -119,7 +119,7 @@ function busyLane(name: string) {
     clearInterval(produce);
     await Promise.all(sent);
     await eventually('the lane has come to rest', async () => {
-      const found = await consumerState(connection, streamOf(name), connection.names.consumer);
+      const found = await laneState(connection, name, 'normal');
       return found !== undefined && found.deliveredSequence >= last && found.pending === 0 && found.ackPending === 0;
     });
     stopWork();

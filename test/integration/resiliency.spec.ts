@@ -103,7 +103,7 @@ describe('advisories', () => {
 
   it('an advisory older than the consumer says nothing: the task is handed out again and stays', async () => {
     await exhaust(queue, ['revived']);
-    await (await connection.admin()).consumers.delete(streamOf(queue), connection.names.consumer);
+    await (await connection.admin()).consumers.delete(streamOf(queue), connection.names.lane(queue, 'normal').consumer);
     await site.queue({ name: queue, lease: '1s', maxDeliveries: 5 });
     await startResiliency();
     await eventually('the advisory is settled', async () => (await site.messages(connection.names.advisories)) === 0);

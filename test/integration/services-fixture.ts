@@ -10,7 +10,7 @@ import {
   type StoredMessage,
   TaskStore,
 } from '@jetlane/jetstream';
-import { LANES, type Lane, type QueueDefinition } from '@jetlane/protocol';
+import { LANES, type Lane, type QueueDefinition, type Topology } from '@jetlane/protocol';
 import { type NatsServer, type NatsServerOptions, startNatsServer, waitUntil } from '@jetlane/testing';
 import { expect } from 'vitest';
 
@@ -34,22 +34,23 @@ export class Installation {
   private constructor(
     readonly server: NatsServer,
     readonly connection: Connection,
-    private readonly namespace: string,
+    private readonly own: Pick<ConnectOptions, 'namespace' | 'topology'>,
   ) {
     this.store = new TaskStore(connection);
     this.connections.push(connection);
   }
 
-  static async open(namespace: string, options: NatsServerOptions = {}): Promise<Installation> {
+  static async open(namespace: string, options: NatsServerOptions = {}, topology: Topology = 'lanes'): Promise<Installation> {
     const server = await startNatsServer(options);
-    const installation = new Installation(server, await connect({ servers: server.url, namespace }), namespace);
+    const own = { namespace, topology };
+    const installation = new Installation(server, await connect({ servers: server.url, ...own }), own);
     await provisionBase(installation.connection);
     return installation;
   }
 
   /** Another link to the same installation, as another process would have. @param url of what stands before the server */
   async link(url = this.server.url, options: ConnectOptions = {}): Promise<Connection> {
-    const link = await connect({ servers: url, namespace: this.namespace, ...options });
+    const link = await connect({ servers: url, ...this.own, ...options });
     this.connections.push(link);
     return link;
   }

@@ -1,6 +1,6 @@
 import { JetlaneAdmin } from '@jetlane/client';
-import { type Connection, consumerState, openQueueBucket } from '@jetlane/jetstream';
-import { LANES, type Lane, type QueueDefinition, type QueueJob, type QueuePreview } from '@jetlane/protocol';
+import { type Connection, laneState, openQueueBucket } from '@jetlane/jetstream';
+import { LANES, type Lane, type QueueDefinition, type QueueJob, type QueuePreview, type Topology } from '@jetlane/protocol';
 import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest';
 import { Steering, type SteeringOptions } from '../../apps/queue-manager/src/steering/steering.js';
 import { LinkProxy } from '../support/link-proxy.js';
@@ -16,9 +16,9 @@ const running: Steering[] = [];
 let count = 0;
 
 /** One installation for a file, with nobody who steers it; a fresh queue for each test. */
-export function useSteering(namespace: string): void {
+export function useSteering(namespace: string, topology?: Topology): void {
   beforeAll(async () => {
-    site = await Installation.open(namespace);
+    site = await Installation.open(namespace, {}, topology);
     admin = new JetlaneAdmin(site.connection, 'tester');
   });
   beforeEach(async () => {
@@ -100,9 +100,7 @@ export async function hold(howMany: number, lane: Lane = 'normal'): Promise<(set
 
 /** Lanes of a queue whose consumers are paused. */
 export async function pausedLanes(of = queue): Promise<Lane[]> {
-  const states = await Promise.all(
-    LANES.map((lane) => consumerState(site.connection, site.connection.names.lane(of, lane).stream, site.connection.names.consumer)),
-  );
+  const states = await Promise.all(LANES.map((lane) => laneState(site.connection, of, lane)));
   return LANES.filter((_, i) => states[i]?.paused);
 }
 

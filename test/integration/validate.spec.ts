@@ -51,7 +51,8 @@ describe('validate', () => {
   it('names a stream, a consumer and a base stream that are not as defined, with the fix', async () => {
     const { streams, consumers } = await site.connection.admin();
     await streams.update(lane('idle').stream, { max_msgs: 7 });
-    await consumers.delete(site.connection.names.lane('idle', 'low').stream, site.connection.names.consumer);
+    const low = site.connection.names.lane('idle', 'low');
+    await consumers.delete(low.stream, low.consumer);
     await streams.delete(site.connection.names.advisories);
     const findings = (await look()).filter(({ check }) => check === 'streams');
     expect(wrong(findings).sort()).toEqual([

@@ -8,6 +8,7 @@ import {
   parseHistory,
   type QueueDefinition,
   type StateRecord,
+  type Topology,
 } from '@jetlane/protocol';
 import type { NatsServerOptions } from '@jetlane/testing';
 import { Worker, type WorkerOptions } from '@jetlane/worker';
@@ -39,8 +40,8 @@ export class WorkerSite {
 
   private constructor(readonly installation: Installation) {}
 
-  static async open(namespace: string, options: NatsServerOptions = {}): Promise<WorkerSite> {
-    return new WorkerSite(await Installation.open(namespace, options));
+  static async open(namespace: string, options: NatsServerOptions = {}, topology?: Topology): Promise<WorkerSite> {
+    return new WorkerSite(await Installation.open(namespace, options, topology));
   }
 
   get connection(): Connection {

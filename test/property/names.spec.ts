@@ -1,11 +1,33 @@
-import { formatTaskId, hopId, isQueueName, isTaskKey, JetlaneError, keySource, LANES, Names, parseTaskId } from '@jetlane/protocol';
+import {
+  formatTaskId,
+  hopId,
+  isQueueName,
+  isTaskKey,
+  JetlaneError,
+  keySource,
+  LANES,
+  Names,
+  parseTaskId,
+  TOPOLOGIES,
+} from '@jetlane/protocol';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
 const queue = fc.stringMatching(/^[a-z0-9][a-z0-9_-]{0,63}$/);
 const key = fc.stringMatching(/^[A-Za-z0-9_-]{1,128}$/);
 const lane = fc.constantFrom(...LANES);
-const namespace = fc.constantFrom('', 'a', 'prod', 'team-1', 'x9');
+const namespace = fc
+  .oneof(fc.constantFrom('', 'a', 'prod', 'team-1', 'x9', 'workers', 'low'), fc.stringMatching(/^[a-z0-9][a-z0-9-]{0,31}$/))
+  .filter(isLegal);
+const topology = fc.constantFrom(...TOPOLOGIES);
+
+function isLegal(text: string): boolean {
+  try {
+    return new Names(text).namespace === text;
+  } catch {
+    return false;
+  }
+}
 
 describe('task ids', () => {
   it('come apart as they were put together', () => {
@@ -72,13 +94,46 @@ describe('key sources', () => {
 });
 
 describe('names', () => {
-  it('a lane stream tells its queue and lane', () => {
+  it('a lane stream tells its queue and its lanes', () => {
     fc.assert(
-      fc.property(namespace, queue, lane, (ns, q, l) => {
-        const names = new Names(ns);
-        expect(names.parseLaneStream(names.lane(q, l).stream)).toEqual({ queue: q, lane: l });
+      fc.property(namespace, topology, queue, lane, (ns, layout, q, l) => {
+        const names = new Names(ns, layout);
+        const place = names.laneStream(q, l);
+        expect(names.parseLaneStream(names.lane(q, l).stream)).toEqual(place);
+        expect(place.lanes).toEqual(layout === 'lanes' ? [l] : LANES);
+        expect(names.laneStreams(q).flatMap(({ lanes }) => lanes)).toEqual([...LANES]);
       }),
     );
+  });
+
+  it('every lane has a stream and a consumer of its own between them, in both topologies', () => {
+    fc.assert(
+      fc.property(namespace, topology, queue, (ns, layout, q) => {
+        const names = new Names(ns, layout);
+        expect(new Set(LANES.map((l) => JSON.stringify(names.lane(q, l)))).size).toBe(4);
+        expect(names.laneStreams(q).length).toBe(layout === 'lanes' ? 4 : 1);
+      }),
+    );
+    expect(() => new Names('', 'flat' as never)).toThrow(expect.objectContaining({ code: 'invalid-argument' }));
+  });
+
+  it('nobody hears of the deliveries that ran out in another installation, however it is laid out', () => {
+    const installation = fc.record({ ns: namespace, layout: topology });
+    fc.assert(
+      fc.property(installation, installation, (a, b) => {
+        fc.pre(a.ns !== b.ns);
+        const heard = new Set(new Names(a.ns, a.layout).maxDeliveries());
+        expect(new Names(b.ns, b.layout).maxDeliveries().filter((subject) => heard.has(subject))).toEqual([]);
+      }),
+    );
+  });
+
+  it('advisories are heard of every lane', () => {
+    for (const layout of TOPOLOGIES) {
+      const names = new Names('a', layout);
+      for (const l of LANES)
+        expect(names.maxDeliveries()).toContain(`$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.*.${names.lane('q', l).consumer}`);
+    }
   });
 
   it('no stream or subject of one installation belongs to another', () => {

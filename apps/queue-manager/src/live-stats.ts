@@ -7,6 +7,8 @@ const CONSUMERS_PER_POLL = 200;
 /** Queues whose timers and dead letters one poll counts anew. */
 const COUNTS_PER_POLL = 20;
 
+const nameOf = ({ queue, lane }: Pick<ListedLane, 'queue' | 'lane'>): string => `${queue}.${lane}`;
+
 interface Asked<T> {
   readonly at: number;
   readonly value: T;
@@ -29,7 +31,7 @@ export class LiveStats {
   ) {}
 
   async poll(): Promise<void> {
-    this.lanes = new Map((await listLanes(this.connection)).map((lane) => [lane.stream, lane]));
+    this.lanes = new Map((await listLanes(this.connection)).map((lane) => [nameOf(lane), lane]));
     await Promise.all([this.askConsumers(), this.countQueues()]);
     this.polledAt = Date.now();
   }
@@ -41,7 +43,7 @@ export class LiveStats {
 
   private queue(queue: string): QueueStats {
     const lanes = Object.fromEntries(LANES.map((lane) => [lane, this.lane(queue, lane)])) as Record<Lane, LaneStats>;
-    const states = LANES.map((lane) => this.consumers.get(this.connection.names.lane(queue, lane).stream)?.value);
+    const states = LANES.map((lane) => this.consumers.get(nameOf({ queue, lane }))?.value);
     const sum = (field: 'depth' | 'ackPending') => LANES.reduce((total, lane) => total + lanes[lane][field], 0);
     const { scheduled, dead } = this.counts.get(queue)?.value ?? { scheduled: 0, dead: 0 };
     return {
@@ -56,22 +58,22 @@ export class LiveStats {
   }
 
   private lane(queue: string, name: Lane): LaneStats {
-    const lane = this.lanes.get(this.connection.names.lane(queue, name).stream);
+    const lane = this.lanes.get(nameOf({ queue, lane: name }));
     if (!lane || lane.depth === 0) return { depth: 0, ackPending: 0, oldestAgeMs: null };
     // The two numbers come from two answers: more in hand than there is would be nonsense to the reader.
-    const ackPending = Math.min(lane.depth, this.consumers.get(lane.stream)?.value?.ackPending ?? 0);
+    const ackPending = Math.min(lane.depth, this.consumers.get(nameOf(lane))?.value?.ackPending ?? 0);
     return { depth: lane.depth, ackPending, oldestAgeMs: lane.oldestAt === undefined ? null : Math.max(0, Date.now() - lane.oldestAt) };
   }
 
   private async askConsumers(): Promise<void> {
-    const age = (stream: string) => this.consumers.get(stream)?.at ?? 0;
-    const order = [...this.lanes.values()].sort((a, b) => Number(b.depth > 0) - Number(a.depth > 0) || age(a.stream) - age(b.stream));
+    const note = (lane: ListedLane, value: ConsumerState | undefined) => this.consumers.set(nameOf(lane), { at: Date.now(), value });
+    const age = (lane: ListedLane) => this.consumers.get(nameOf(lane))?.at ?? 0;
+    const unknown = [...this.lanes.values()].filter((lane) => !lane.state || void note(lane, lane.state));
+    const order = unknown.sort((a, b) => Number(b.depth > 0) - Number(a.depth > 0) || age(a) - age(b));
     await Promise.all(
-      order.slice(0, CONSUMERS_PER_POLL).map(async ({ stream }) => {
-        this.consumers.set(stream, { at: Date.now(), value: await consumerState(this.connection, stream, this.connection.names.consumer) });
-      }),
+      order.slice(0, CONSUMERS_PER_POLL).map(async (lane) => note(lane, await consumerState(this.connection, lane.stream, lane.consumer))),
     );
-    for (const stream of this.consumers.keys()) if (!this.lanes.has(stream)) this.consumers.delete(stream);
+    for (const name of this.consumers.keys()) if (!this.lanes.has(name)) this.consumers.delete(name);
   }
 
   private async countQueues(): Promise<void> {

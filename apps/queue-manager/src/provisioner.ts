@@ -1,4 +1,12 @@
-import { type Connection, consumerState, laneDrift, lanesInMotion, provisionBase, provisionLane, provisionQueue } from '@jetlane/jetstream';
+import {
+  type Connection,
+  consumerState,
+  laneDrift,
+  provisionBase,
+  provisionLane,
+  provisionQueue,
+  queuesInMotion,
+} from '@jetlane/jetstream';
 import { DEFAULT_LANE, LANE_DEFAULTS, parseQueueDefinition, type QueueDefinition, toMs } from '@jetlane/protocol';
 import { moveStorage } from './definitions/storage-move.js';
 
@@ -78,26 +86,26 @@ export class Provisioner {
 
   /**
    * Makes again what is missing, and puts back what somebody changed by hand: one listing of all lanes, then work only for those
-   * that drifted. @returns the lanes that were repaired
+   * that drifted. @returns the streams that were repaired
    */
   async reconcile(): Promise<string[]> {
     await provisionBase(this.connection);
-    const broken = [...this.failures.keys(), ...(await lanesInMotion(this.connection)).map(({ queue }) => queue)];
+    const broken = [...this.failures.keys(), ...(await queuesInMotion(this.connection))];
     for (const name of broken) if (this.definitions.has(name)) this.waiting.add(name);
-    const repaired: string[] = [];
+    const repaired = new Set<string>();
     for (const { queue, lane, stream, what } of await laneDrift(this.connection, this.all(), this.turn())) {
       const definition = this.definitions.get(queue);
       if (!definition || this.waiting.has(queue)) continue;
       try {
         await provisionLane(this.connection, definition, lane);
         this.log.info({ queue, lane, what }, 'lane:repaired');
-        repaired.push(stream);
+        repaired.add(stream);
       } catch (error) {
         this.fail(queue, error);
       }
     }
     this.work();
-    return repaired;
+    return [...repaired];
   }
 
   /** Which consumers this round looks at: all where there are few. */

@@ -1,11 +1,12 @@
 import { bodyText, type ConsumerState, type Delivery } from '@jetlane/jetstream';
 import { z } from 'zod';
 
-const schema = z.object({ stream: z.string(), stream_seq: z.int().positive(), timestamp: z.string() });
+const schema = z.object({ stream: z.string(), consumer: z.string(), stream_seq: z.int().positive(), timestamp: z.string() });
 
 /** The server gave a message up after `max_deliver` deliveries. */
 export interface Advisory {
   readonly stream: string;
+  readonly consumer: string;
   readonly sequence: number;
   /** Milliseconds since 1970, by the server's clock. */
   readonly at: number;
@@ -14,8 +15,8 @@ export interface Advisory {
 /** Reads a max-deliveries advisory; undefined when it is none. */
 export function readAdvisory(delivery: Delivery): Advisory | undefined {
   try {
-    const { stream, stream_seq: sequence, timestamp } = schema.parse(JSON.parse(bodyText(delivery)));
-    return { stream, sequence, at: Date.parse(timestamp) };
+    const { stream, consumer, stream_seq: sequence, timestamp } = schema.parse(JSON.parse(bodyText(delivery)));
+    return { stream, consumer, sequence, at: Date.parse(timestamp) };
   } catch {
     return undefined;
   }

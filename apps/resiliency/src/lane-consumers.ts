@@ -1,4 +1,5 @@
 import { type Connection, type ConsumerState, consumerState } from '@jetlane/jetstream';
+import type { LaneLocation } from '@jetlane/protocol';
 
 const FRESH_MS = 1000;
 
@@ -9,13 +10,14 @@ export class LaneConsumers {
   constructor(private readonly connection: Connection) {}
 
   /** The state of a lane's consumer, at most `maxAgeMs` old (default 1,000); undefined when it is missing. */
-  get(stream: string, maxAgeMs = FRESH_MS): Promise<ConsumerState | undefined> {
+  get({ stream, consumer }: LaneLocation, maxAgeMs = FRESH_MS): Promise<ConsumerState | undefined> {
     const now = performance.now();
-    const known = this.known.get(stream);
+    const name = `${stream} ${consumer}`;
+    const known = this.known.get(name);
     if (known && now - known.at < maxAgeMs) return known.state;
-    const state = consumerState(this.connection, stream, this.connection.names.consumer);
-    this.known.set(stream, { at: now, state });
-    state.catch(() => this.known.delete(stream));
+    const state = consumerState(this.connection, stream, consumer);
+    this.known.set(name, { at: now, state });
+    state.catch(() => this.known.delete(name));
     return state;
   }
 }

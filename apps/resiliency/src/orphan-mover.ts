@@ -86,19 +86,19 @@ export class OrphanMover {
   private async read(orphan: Orphan): Promise<Lost | undefined> {
     const { names } = this.connection;
     const place = names.parseLaneStream(orphan.stream);
-    if (!place || !isLane(place.lane)) return undefined;
-    const message = await leaderGetSequence(this.connection, orphan.stream, orphan.sequence);
-    const key = message && names.tokens(message.subject)[2];
-    if (!message || !key) return undefined;
-    return { orphan, queue: place.queue, lane: place.lane, key, message, headers: readHeaders(message) };
+    const message = place && (await leaderGetSequence(this.connection, orphan.stream, orphan.sequence));
+    if (!message) return undefined;
+    const [, lane = '', key] = names.tokens(message.subject);
+    if (!isLane(lane) || !key) return undefined;
+    return { orphan, queue: place.queue, lane, key, message, headers: readHeaders(message) };
   }
 
   private async bury(lost: Lost): Promise<'moved' | 'known' | 'over'> {
     const traces = await this.traces(lost);
     const known = this.standing(lost, traces);
     if (known) return known;
-    const { queue, key, message, headers, orphan } = lost;
-    const death = { reason: DELIVERIES_EXHAUSTED, error: errorOf(lost), at: Date.now(), source: orphan, type: headers.type };
+    const { queue, lane, key, message, headers, orphan } = lost;
+    const death = { reason: DELIVERIES_EXHAUSTED, error: errorOf(lost), at: Date.now(), source: orphan, lane, type: headers.type };
     const ack = await this.store.publishDead(queue, key, {
       headers: message.headers,
       data: message.data,

@@ -74,7 +74,7 @@ export class Resiliency {
 
   /** A state that is a second old may be older than the advisory: a verdict against it is checked on a fresh one. */
   private async isOutdated(advisory: Advisory): Promise<boolean> {
-    if (!isOutdated(advisory, await this.consumers.get(advisory.stream))) return false;
-    return isOutdated(advisory, await this.consumers.get(advisory.stream, 0));
+    if (!isOutdated(advisory, await this.consumers.get(advisory))) return false;
+    return isOutdated(advisory, await this.consumers.get(advisory, 0));
   }
 }

@@ -1,4 +1,5 @@
 import type { Connection, ConsumerState } from '@jetlane/jetstream';
+import type { LaneLocation } from '@jetlane/protocol';
 
 interface Watched {
   /** Deliveries that it may still have before it. */
@@ -22,6 +23,9 @@ interface Ear {
   readonly watched: Map<number, Watched>;
 }
 
+/** As in the subjects of acknowledgements. */
+const nameOf = ({ stream, consumer }: LaneLocation): string => `${stream}.${consumer}`;
+
 /** Messages of a lane that are listened for at a time. */
 export const MOST_WATCHED = 128;
 /** For clocks and for a subscription that is on its way, in ms. */
@@ -43,8 +47,8 @@ export class SilenceWatch {
   constructor(private readonly connection: Connection) {}
 
   /** True when the lane is listened to. */
-  listens(stream: string): boolean {
-    return this.ears.has(stream);
+  listens(lane: LaneLocation): boolean {
+    return this.ears.has(nameOf(lane));
   }
 
   /**
@@ -52,16 +56,17 @@ export class SilenceWatch {
    * @param odd the lane holds more than what waits and what is in hand, as far as one look can tell
    * @returns those that are orphans
    */
-  observe(stream: string, state: ConsumerState, sequences: readonly number[], odd: boolean): number[] {
-    const ear = this.ear(stream, state);
+  observe(lane: LaneLocation, state: ConsumerState, sequences: readonly number[], odd: boolean): number[] {
+    const name = nameOf(lane);
+    const ear = this.ear(name, state);
     ear.calm = odd ? 0 : ear.calm + 1;
     if (ear.calm > CALM_LOOKS || sequences.length === 0) {
-      this.forget(stream);
+      this.forget(name);
       return [];
     }
     const patience = Math.max(...state.backoffMs) + MARGIN_MS;
     this.age(ear, state.deliveredSequence, patience);
-    this.choose(stream, ear, new Set(sequences.slice(0, MOST_WATCHED)), () => ({
+    this.choose(name, ear, new Set(sequences.slice(0, MOST_WATCHED)), () => ({
       deliveries: state.maxDeliveries > 0 ? state.maxDeliveries : Number.POSITIVE_INFINITY,
       dueAt: ear.lookedAt + patience,
     }));
@@ -70,22 +75,22 @@ export class SilenceWatch {
 
   /** Listens to nothing any more. */
   close(): void {
-    for (const stream of [...this.ears.keys()]) this.forget(stream);
+    for (const name of [...this.ears.keys()]) this.forget(name);
   }
 
-  private forget(stream: string): void {
-    for (const { unsubscribe } of this.ears.get(stream)?.watched.values() ?? []) unsubscribe();
-    this.ears.delete(stream);
+  private forget(name: string): void {
+    for (const { unsubscribe } of this.ears.get(name)?.watched.values() ?? []) unsubscribe();
+    this.ears.delete(name);
   }
 
-  private ear(stream: string, { createdAt, leader, deliveredSequence, paused }: ConsumerState): Ear {
+  private ear(name: string, { createdAt, leader, deliveredSequence, paused }: ConsumerState): Ear {
     const { epoch } = this.connection;
-    const known = this.ears.get(stream);
+    const known = this.ears.get(name);
     if (known && !paused && known.epoch === epoch && known.createdAt === createdAt && known.leader === leader) return known;
-    this.forget(stream);
+    this.forget(name);
     const lookedAt = performance.now();
     const fresh: Ear = { epoch, createdAt, leader, deliveredSequence, lookedAt, calm: 0, watched: new Map() };
-    this.ears.set(stream, fresh);
+    this.ears.set(name, fresh);
     return fresh;
   }
 
@@ -102,18 +107,18 @@ export class SilenceWatch {
     }
   }
 
-  private choose(stream: string, { watched }: Ear, wanted: ReadonlySet<number>, fresh: () => Pick<Watched, 'deliveries' | 'dueAt'>): void {
+  private choose(name: string, { watched }: Ear, wanted: ReadonlySet<number>, fresh: () => Pick<Watched, 'deliveries' | 'dueAt'>): void {
     for (const [sequence, { alive, unsubscribe }] of watched) {
       if (wanted.has(sequence) && !alive) continue;
       unsubscribe();
       watched.delete(sequence);
     }
-    for (const sequence of wanted) if (!watched.has(sequence)) watched.set(sequence, this.listen(stream, sequence, fresh()));
+    for (const sequence of wanted) if (!watched.has(sequence)) watched.set(sequence, this.listen(name, sequence, fresh()));
   }
 
   /** Acknowledgements in both forms: `$JS.ACK.<stream>.<consumer>.<count>.<sequence>.…`, and with domain and account before the stream. */
-  private listen(stream: string, sequence: number, fresh: Pick<Watched, 'deliveries' | 'dueAt'>): Watched {
-    const tail = `${stream}.${this.connection.names.consumer}.*.${sequence}.>`;
+  private listen(name: string, sequence: number, fresh: Pick<Watched, 'deliveries' | 'dueAt'>): Watched {
+    const tail = `${name}.*.${sequence}.>`;
     const heard = () => {
       watched.alive = true;
     };

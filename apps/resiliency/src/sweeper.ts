@@ -1,4 +1,13 @@
-import { type Connection, type ConsumerState, consumerState, directGetBatch, type ListedLane, listLanes } from '@jetlane/jetstream';
+import {
+  type Connection,
+  type ConsumerState,
+  consumerState,
+  directGetBatch,
+  directGetNext,
+  type ListedStream,
+  listLaneStreams,
+} from '@jetlane/jetstream';
+import type { Lane, LaneLocation } from '@jetlane/protocol';
 import type { OrphanMover } from './orphan-mover.js';
 import { MOST_WATCHED, SilenceWatch } from './silence.js';
 
@@ -7,6 +16,12 @@ export interface SweeperOptions {
   /** Pause between two sweeps, in ms. Default 10,000. */
   readonly intervalMs?: number;
   readonly log: { warn(facts: object, event: string): void };
+}
+
+interface WatchedLane extends LaneLocation {
+  readonly queue: string;
+  readonly lane: Lane;
+  readonly state: ConsumerState;
 }
 
 /** Most orphans that one sweep moves out of one lane. */
@@ -77,36 +92,62 @@ export class Sweeper {
     const before = this.suspects;
     this.suspects = new Set();
     let found = 0;
-    for (const lane of await listLanes(this.connection)) {
+    for (const stream of await listLaneStreams(this.connection)) {
       if (this.stopped) break;
-      if (lane.depth > 0 && lane.hasConsumer) found += await this.look(lane, before.has(lane.stream));
+      if (stream.depth > 0 && stream.consumers > 0) found += await this.look(stream, before.has(stream.stream));
     }
     return found;
   }
 
-  /** Stream and consumer are asked one after the other and race each other: only a lane that looks odd twice is judged by the state. */
-  private async look(lane: ListedLane, suspect: boolean): Promise<number> {
-    const state = await consumerState(this.connection, lane.stream, this.connection.names.consumer);
-    if (!state) return 0;
-    const odd = state.redelivered > state.ackPending || lane.depth > state.pending + state.ackPending;
-    if (odd) this.suspects.add(lane.stream);
-    if (!odd && !this.silence.listens(lane.stream)) return 0;
+  /**
+   * Stream and consumers are asked one after the other and race each other: only a stream that looks odd twice is judged by their states.
+   * Each lane is judged by its own consumer alone, which says nothing about the messages of other lanes.
+   */
+  private async look(place: ListedStream, suspect: boolean): Promise<number> {
+    const lanes = await this.lanesOf(place);
+    const rest = lanes.reduce((sum, { state }) => sum - state.pending - state.ackPending, place.depth);
+    // What the lane of a missing consumer holds is not known: it is no sign.
+    const odd = (rest > 0 && lanes.length === place.lanes.length) || lanes.some(({ state }) => state.redelivered > state.ackPending);
+    if (odd) this.suspects.add(place.stream);
     const { epoch } = this.connection;
-    const limit = state.ackPending === 0 ? state.deliveredSequence : state.ackFloor;
-    const sure = suspect && odd && limit >= lane.firstSequence ? await this.stored(lane, 1, limit, BATCH) : [];
-    return this.move(lane, [...sure, ...(await this.silent(lane, state, odd))], epoch);
+    let found = 0;
+    for (const lane of lanes) {
+      if (!odd && !this.silence.listens(lane)) continue;
+      const sure = suspect && odd ? await this.sure(lane, place.firstSequence) : [];
+      found += await this.move(lane, [...sure, ...(await this.silent(lane, odd))], epoch);
+    }
+    return found;
   }
 
-  private async silent(lane: ListedLane, state: ConsumerState, odd: boolean): Promise<number[]> {
+  private async lanesOf({ queue, lanes }: ListedStream): Promise<WatchedLane[]> {
+    const found = lanes.map(async (lane) => {
+      const location = this.connection.names.lane(queue, lane);
+      const state = await consumerState(this.connection, location.stream, location.consumer);
+      return state ? [{ queue, lane, ...location, state }] : [];
+    });
+    return (await Promise.all(found)).flat();
+  }
+
+  /** By the first two rules. */
+  private async sure(lane: WatchedLane, firstSequence: number): Promise<number[]> {
+    const { state } = lane;
+    const limit = state.ackPending === 0 ? state.deliveredSequence : state.ackFloor;
+    return limit >= firstSequence ? this.stored(lane, 1, limit, BATCH) : [];
+  }
+
+  private async silent(lane: WatchedLane, odd: boolean): Promise<number[]> {
+    const { state } = lane;
     const front = state.ackPending === 0 ? [] : await this.stored(lane, state.ackFloor + 1, state.deliveredSequence, MOST_WATCHED);
-    return this.silence.observe(lane.stream, state, front, odd);
+    return this.silence.observe(lane, state, front, odd);
   }
 
   /** Sequences of the first messages of a lane between two, both of them included. */
-  private async stored({ stream, queue, lane }: ListedLane, from: number, until: number, most: number): Promise<number[]> {
+  private async stored({ stream, queue, lane }: WatchedLane, from: number, until: number, most: number): Promise<number[]> {
     const subject = this.connection.names.laneSubjects(queue, lane);
     const found: number[] = [];
-    let last = from - 1;
+    // In a stream of several lanes the first of this one may well be behind the stretch: one message tells.
+    const first = await directGetNext(this.connection, stream, from, subject);
+    let last = (first?.sequence ?? until + 1) - 1;
     while (last < until && found.length < most) {
       const batch = Math.min(500, most - found.length);
       const { messages, pending } = await directGetBatch(this.connection, stream, {
@@ -122,7 +163,7 @@ export class Sweeper {
     return found;
   }
 
-  private async move({ stream, queue, lane }: ListedLane, orphans: readonly number[], epoch: number): Promise<number> {
+  private async move({ stream, queue, lane }: WatchedLane, orphans: readonly number[], epoch: number): Promise<number> {
     if (orphans.length > 0) this.options.log.warn({ queue, lane, orphans: orphans.length }, 'sweep:orphans-found');
     let moved = 0;
     for (let i = 0; i < orphans.length; i += AT_ONCE) {

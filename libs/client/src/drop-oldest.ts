@@ -48,7 +48,8 @@ interface Waiter {
 
 /**
  * Makes room in a full lane of a queue whose `dropBehavior` is `drop-oldest`: the oldest tasks that nobody was handed are cancelled, one for
- * each task that waits for room. The stream itself always refuses, since it would throw away running tasks as well.
+ * each task that waits for room. The stream itself always refuses, since it would throw away running tasks as well. Where the lanes share
+ * one stream, and so its limits, those of the lowest lane go first, and never one of a higher lane than the new task's.
  */
 export class LaneDropper {
   private waiting: Waiter[] = [];
@@ -138,6 +139,15 @@ export class LaneDropper {
     for (const { failed } of this.waiting.splice(0)) failed(error);
   }
 
+  private async drop(count: number): Promise<number | undefined> {
+    const { lanes } = this.connection.names.laneStream(this.definition.name, this.lane);
+    for (const lane of lanes.slice(lanes.indexOf(this.lane)).reverse()) {
+      const dropped = await this.dropOf(lane, count);
+      if (dropped !== undefined) return dropped;
+    }
+    return undefined;
+  }
+
   /**
    * Drops while the lane is held, so that nobody can be handed a task whose record says `cancelled`. Crash before the records: nothing
    * happened. Between record and deletion: status and result() say cancelled, and the task, being the oldest, is the next to be dropped,
@@ -145,18 +155,19 @@ export class LaneDropper {
    * Tests: drop-oldest-crash.spec.
    * @returns how many were dropped here; undefined when there was none that nobody holds
    */
-  private async drop(count: number): Promise<number | undefined> {
-    const { connection, definition, lane } = this;
+  private async dropOf(lane: Lane, count: number): Promise<number | undefined> {
+    const { connection, definition } = this;
     const state = await laneState(connection, definition.name, lane);
     // All is in somebody's hand; or the lane has lost its consumer, and nobody knows what that had handed out.
     if (!state?.pending) return undefined;
-    if (!(await isResting(connection, state))) return holdingLane(connection, definition.name, lane, (held) => this.dropHeld(count, held));
+    if (!(await isResting(connection, state)))
+      return holdingLane(connection, definition.name, lane, (held) => this.dropHeld(lane, count, held));
     const until = holdEnd();
-    return this.dropHeld(count, { ...(await inHand(connection, definition.name, lane, state)), until });
+    return this.dropHeld(lane, count, { ...(await inHand(connection, definition.name, lane, state)), until });
   }
 
-  private async dropHeld(count: number, held: HeldLane): Promise<number | undefined> {
-    const { connection, definition, lane } = this;
+  private async dropHeld(lane: Lane, count: number, held: HeldLane): Promise<number | undefined> {
+    const { connection, definition } = this;
     const { stream } = connection.names.lane(definition.name, lane);
     const subject = connection.names.laneSubjects(definition.name, lane);
     const from = { sequence: held.delivered + 1 };

@@ -1,22 +1,32 @@
-import { type Connection, type JsonBucket, openQueueBucket } from '@jetlane/jetstream';
+import { assertTopology, type Connection, type JsonBucket, openQueueBucket } from '@jetlane/jetstream';
 import { JetlaneError, type QueueDefinition, UnknownQueueError } from '@jetlane/protocol';
 
 /** The queues that are defined, kept current by a watch. */
 export class QueueDirectory {
   private readonly definitions = new Map<string, QueueDefinition>();
   private opening: Promise<void> | undefined;
+  private checking: Promise<void> | undefined;
   private bucket: JsonBucket<QueueDefinition> | undefined;
   private stopWatching: (() => void) | undefined;
 
   constructor(private readonly connection: Connection) {}
 
-  /** Opens the watch; resolves when the present definitions are known. */
+  /** Opens the watch; resolves when the present definitions are known. @throws JetlaneError `wrong-topology` */
   open(): Promise<void> {
     this.opening ??= this.watch().catch((error: unknown) => {
       this.opening = undefined;
       throw error;
     });
     return this.opening;
+  }
+
+  /** In another topology than the installation's a client would find no task, and say so. Asks once. @throws JetlaneError `wrong-topology` */
+  checkTopology(): Promise<void> {
+    this.checking ??= assertTopology(this.connection).catch((error: unknown) => {
+      this.checking = undefined;
+      throw error;
+    });
+    return this.checking;
   }
 
   /** The definition if it is known without asking. */
@@ -50,6 +60,7 @@ export class QueueDirectory {
   }
 
   private async watch(): Promise<void> {
+    await this.checkTopology();
     this.bucket = await openQueueBucket(this.connection);
     const { ready, stop } = await this.bucket.watch(({ key, value: found }) => {
       const value = usable(key, found);

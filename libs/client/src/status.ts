@@ -114,11 +114,10 @@ function stateOf(copy: TaskCopy, attempt: number): TaskState {
   return 'queued';
 }
 
-/** Timers, due tasks and dead letters carry their lane in a subject. */
+/** Timers and due tasks carry their lane in a subject. */
 function laneOf(copy: TaskCopy): Lane | undefined {
   const subject = copy.place === 'timer' ? headerOf(copy, HEADER.scheduleTarget) : copy.place === 'due' ? copy.stored.subject : undefined;
-  if (subject) return subject.split('.').at(-2) as Lane;
-  return headerOf(copy, HEADER.deadSource)?.split(':')[0]?.split('_').at(-1) as Lane | undefined;
+  return subject?.split('.').at(-2) as Lane | undefined;
 }
 
 function timerTime(copy: TaskCopy): number | undefined {

@@ -130,6 +130,7 @@ export class TaskClient {
    * @throws JetlaneError `task-not-found`, `invalid-argument`
    */
   async status(id: string): Promise<TaskStatus> {
+    await this.directory.checkTopology();
     this.running.start();
     return lookUp(this.store, parseTaskId(id), this.running);
   }

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { JetlaneError } from '@jetlane/protocol';
+import { JetlaneError, type Topology } from '@jetlane/protocol';
 import type { NodeConnectionOptions } from '@nats-io/transport-node';
 import { credsAuthenticator, nkeyAuthenticator } from '@nats-io/transport-node';
 
@@ -11,6 +11,11 @@ export interface ConnectOptions {
   readonly name?: string;
   /** Keeps several installations apart on one account. Default: none. */
   readonly namespace?: string;
+  /**
+   * How the installation lays out its queues: `lanes`, a stream for each lane, or `compact`, a stream for each queue. The same for all
+   * processes of an installation; one that has another is refused (`wrong-topology`). Default `lanes`.
+   */
+  readonly topology?: Topology;
   /** Replicas of streams that this connection provisions: 1, 3 or 5. Default 1. */
   readonly replicas?: number;
   /** Name of a user, with `password`. Default: none, or the one in the URL. */

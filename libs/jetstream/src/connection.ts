@@ -72,7 +72,7 @@ export class Connection {
     this.publisher = new Publisher(
       this.inbound,
       this.outbox,
-      { window, timeoutMs: options.publishTimeoutMs ?? 10_000, maxWaiting: 16 * window },
+      { window, timeoutMs: options.publishTimeoutMs ?? 10_000, maxWaiting: 16 * window, sharedLimits: names.topology === 'compact' },
       true,
     );
     this.bulk = new BulkPublisher(this.inbound, this.outbox, this.publisher);
@@ -298,7 +298,7 @@ function coreMessage(message: Msg): CoreMessage {
  * refuses the credentials; `permission-denied` when the user may not listen on its own inbox; `not-connected` when `waitOnFirstConnect` is false and no server answers
  */
 export async function connect(options: ConnectOptions = {}): Promise<Connection> {
-  const names = new Names(options.namespace);
+  const names = new Names(options.namespace, options.topology);
   const client = natsOptions(options);
   const delay = reconnectDelay();
   for (;;) {

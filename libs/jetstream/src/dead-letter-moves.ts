@@ -158,7 +158,15 @@ function sourceOf(names: Names, { lane, stored }: TaskCopy): string | undefined 
   return lane && queue ? `${names.lane(queue, lane).stream}:${stored.sequence}` : undefined;
 }
 
-const DEATH = new Set<string>([HEADER.deadReason, HEADER.deadError, HEADER.deadAt, HEADER.deadSource, HEADER.fingerprint, HEADER.attempt]);
+const DEATH = new Set<string>([
+  HEADER.deadReason,
+  HEADER.deadError,
+  HEADER.deadAt,
+  HEADER.deadSource,
+  HEADER.deadLane,
+  HEADER.fingerprint,
+  HEADER.attempt,
+]);
 
 /** The headers of a task that lives again: no word of its death but the history, the first attempt, and no deadline that is over. */
 function livingHeaders(headers: readonly HeaderPair[], payload: RedriveChange['payload']): HeaderPair[] {

@@ -5,11 +5,11 @@ import {
   type ErrorRecord,
   HEADER,
   headerValue,
-  isLane,
   JSON_CONTENT_TYPE,
   type Names,
   parseHistory,
 } from '@jetlane/protocol';
+import { deadLane } from './dead-letter.js';
 import type { StoredMessage } from './stored.js';
 import { hopOf } from './task-store.js';
 
@@ -18,12 +18,11 @@ export function viewDeadLetter(names: Names, stored: StoredMessage): DeadLetter 
   const tokens = names.tokens(stored.subject);
   const header = (name: string) => headerValue(stored.headers, name);
   const source = header(HEADER.deadSource);
-  const lane = names.parseLaneStream(source?.slice(0, source.lastIndexOf(':')) ?? '')?.lane ?? '';
   return defined({
     id: tokens.join('.'),
     sequence: stored.sequence,
     queue: tokens[0] ?? '',
-    lane: isLane(lane) ? lane : DEFAULT_LANE,
+    lane: deadLane(names, stored.headers) ?? DEFAULT_LANE,
     type: header(HEADER.type),
     group: header(HEADER.group),
     hop: hopOf(stored),

@@ -1,4 +1,15 @@
-import { asciiJson, type ErrorRecord, fingerprint, HEADER, isFinal } from '@jetlane/protocol';
+import {
+  asciiJson,
+  type ErrorRecord,
+  fingerprint,
+  HEADER,
+  type HeaderPair,
+  headerValue,
+  isFinal,
+  isLane,
+  type Lane,
+  type Names,
+} from '@jetlane/protocol';
 import type { TaskTraces } from './task-store.js';
 
 /** Why, when and where a task was given up. */
@@ -10,18 +21,29 @@ export interface Death {
   readonly at: number;
   /** Stream and sequence of the message that became the dead letter. */
   readonly source: { readonly stream: string; readonly sequence: number };
+  /** The lane that it was in or on its way to; undefined for what named none. */
+  readonly lane: Lane | undefined;
   readonly type: string | undefined;
 }
 
 /** Headers that make a task message a dead letter; see `TaskStore.publishDead`. The attempt history stays as it was. */
-export function deathHeaders({ reason, error, at, source, type }: Death): Record<string, string | number> {
+export function deathHeaders({ reason, error, at, source, lane, type }: Death): Record<string, string | number> {
   return {
     [HEADER.deadReason]: reason,
     [HEADER.deadError]: asciiJson(error),
     [HEADER.deadAt]: at,
     [HEADER.deadSource]: `${source.stream}:${source.sequence}`,
+    ...(lane === undefined ? {} : { [HEADER.deadLane]: lane }),
     [HEADER.fingerprint]: fingerprint(type, error),
   };
+}
+
+/** The lane of a dead letter; undefined for what named none. One that an older version made tells it by its source alone. */
+export function deadLane(names: Names, headers: readonly HeaderPair[]): Lane | undefined {
+  const told = headerValue(headers, HEADER.deadLane);
+  if (told !== undefined) return isLane(told) ? told : undefined;
+  const lanes = names.parseLaneStream(headerValue(headers, HEADER.deadSource)?.replace(/:\d*$/, '') ?? '')?.lanes;
+  return lanes?.length === 1 ? lanes[0] : undefined;
 }
 
 /**

@@ -1,4 +1,4 @@
-import { LANES, type Lane, type QueueDefinition } from '@jetlane/protocol';
+import type { Lane, LaneStream, QueueDefinition } from '@jetlane/protocol';
 import type { StreamInfo } from '@nats-io/jetstream';
 import type { Connection } from './connection.js';
 import { apiCode, differences, streamDrift } from './ensure.js';
@@ -30,17 +30,15 @@ export async function laneDrift(
   const standing = new Map<string, StreamInfo>();
   const { streams } = await connection.admin();
   for await (const info of streams.list(connection.names.pattern('tasks.>'))) standing.set(info.config.name, info);
-  const lanes = definitions.flatMap((definition) => LANES.map((lane) => ({ definition, lane })));
+  const places = definitions.flatMap((definition) => connection.names.laneStreams(definition.name).map((place) => ({ definition, place })));
   const drift: LaneDrift[] = [];
-  for (let i = 0; i < lanes.length; i += AT_ONCE) {
+  for (let i = 0; i < places.length; i += AT_ONCE) {
     const found = await Promise.all(
-      lanes.slice(i, i + AT_ONCE).map(async ({ definition, lane }) => {
-        const { stream } = connection.names.lane(definition.name, lane);
-        const what = await driftOf(connection, definition, lane, standing.get(stream), looksAt(stream));
-        return { queue: definition.name, lane, stream, what };
-      }),
+      places
+        .slice(i, i + AT_ONCE)
+        .map(({ definition, place }) => driftOf(connection, definition, place, standing.get(place.stream), looksAt)),
     );
-    drift.push(...found.filter(({ what }) => what.length > 0));
+    drift.push(...found.flat().filter(({ what }) => what.length > 0));
   }
   return drift;
 }
@@ -67,21 +65,31 @@ export async function baseDrift(connection: Connection): Promise<string[]> {
 async function driftOf(
   connection: Connection,
   definition: QueueDefinition,
-  lane: Lane,
+  place: LaneStream,
   info: StreamInfo | undefined,
-  looks: boolean,
-): Promise<string[]> {
-  if (!info) return ['stream'];
-  if (info.state.consumer_count === 0) return ['consumer'];
-  const what = streamDrift(laneStream(connection, definition, lane), info.config, definition.replicas !== undefined);
-  return looks ? [...what, ...(await consumerDrift(connection, definition, info.config.name))] : what;
+  looksAt: (stream: string) => boolean,
+): Promise<LaneDrift[]> {
+  const { queue, stream, lanes } = place;
+  if (!info) return lanes.map((lane) => ({ queue, lane, stream, what: ['stream'] }));
+  const ofStream = streamDrift(laneStream(connection, definition, place), info.config, definition.replicas !== undefined);
+  const present = info.state.consumer_count;
+  return Promise.all(
+    lanes.map(async (lane, i) => {
+      const looks = looksAt(stream);
+      const what = i === 0 ? [...ofStream] : [];
+      if (present === 0) what.push('consumer');
+      else if (looks || present < lanes.length) what.push(...(await consumerDrift(connection, definition, stream, lane)));
+      return { queue, lane, stream, what };
+    }),
+  );
 }
 
-async function consumerDrift(connection: Connection, definition: QueueDefinition, stream: string): Promise<string[]> {
+async function consumerDrift(connection: Connection, definition: QueueDefinition, stream: string, lane: Lane): Promise<string[]> {
   const { consumers } = await connection.admin();
+  const wants = laneConsumer(connection, definition, lane);
   try {
-    const { config, paused = false } = await consumers.info(stream, connection.names.consumer);
-    const fields = differences(laneConsumer(connection, definition), config);
+    const { config, paused = false } = await consumers.info(stream, wants.durable_name);
+    const fields = differences(wants, config);
     if (definition.paused !== undefined && definition.paused !== paused) fields.push('paused');
     return fields.map((field) => `consumer.${field}`);
   } catch (error) {

@@ -1,58 +1,107 @@
-import { isLane, type Lane } from '@jetlane/protocol';
-import type { ConsumerInfo } from '@nats-io/jetstream';
+import type { Lane, LaneStream } from '@jetlane/protocol';
+import type { ConsumerInfo, StreamInfo } from '@nats-io/jetstream';
 import type { Connection } from './connection.js';
 import { apiCode } from './ensure.js';
+import { countMessages } from './lane-info.js';
+import { directGetNext } from './stored.js';
 
 const CONSUMER_NOT_FOUND = 10014;
 const STREAM_NOT_FOUND = 10059;
 
-/** A lane's stream as the server lists it: many in one answer, so that an overview of a thousand queues costs few requests. */
+/** Streams that are looked into at a time. */
+const AT_ONCE = 16;
+
+/** A stream of tasks as the server lists it: many in one answer, so that an overview of a thousand queues costs few requests. */
+export interface ListedStream extends LaneStream {
+  /** Tasks in all its lanes, running and given-up ones among them. */
+  readonly depth: number;
+  readonly bytes: number;
+  /** Undefined: it has no such limit. */
+  readonly maxDepth: number | undefined;
+  readonly maxBytes: number | undefined;
+  readonly firstSequence: number;
+  /** When the oldest task was stored, ms since 1970; undefined when there is none. */
+  readonly oldestAt: number | undefined;
+  readonly consumers: number;
+}
+
+/** A lane in an overview. */
 export interface ListedLane {
   readonly queue: string;
   readonly lane: Lane;
   readonly stream: string;
-  /** Tasks in the lane, running ones among them. */
+  /** The consumer of the workers, if it were there. */
+  readonly consumer: string;
+  /** Tasks in the lane, running and given-up ones among them; in topology `compact` added up from what its consumer counts. */
   readonly depth: number;
-  readonly bytes: number;
-  readonly firstSequence: number;
-  readonly lastSequence: number;
   /** When the oldest task was stored, ms since 1970; undefined when the lane is empty. */
   readonly oldestAt: number | undefined;
-  /** False when the consumer of the workers is missing. */
-  readonly hasConsumer: boolean;
+  /** Of the consumer, where the depth was learnt from it: in topology `compact`, and undefined where the queue is empty. */
+  readonly state?: ConsumerState | undefined;
 }
 
-/** All lanes of this installation, or of a queue; up to 256 per request. */
-export async function listLanes(connection: Connection, queue = '*'): Promise<ListedLane[]> {
+/** All streams of tasks of this installation, or of a queue; up to 256 per request. */
+export async function listLaneStreams(connection: Connection, queue = '*'): Promise<ListedStream[]> {
   const { streams } = await connection.admin();
-  const lanes: ListedLane[] = [];
-  for await (const { config, state } of streams.list(connection.names.pattern(`tasks.${queue}.>`))) {
-    const parsed = connection.names.parseLaneStream(config.name);
-    if (!parsed || !isLane(parsed.lane)) continue;
-    lanes.push({
-      queue: parsed.queue,
-      lane: parsed.lane,
-      stream: config.name,
-      depth: state.messages,
-      bytes: state.bytes,
-      firstSequence: state.first_seq,
-      lastSequence: state.last_seq,
-      oldestAt: state.messages > 0 ? Date.parse(String(state.first_ts)) : undefined,
-      hasConsumer: state.consumer_count > 0,
-    });
+  const found: ListedStream[] = [];
+  for await (const info of streams.list(connection.names.pattern(`tasks.${queue}.>`))) {
+    const place = connection.names.parseLaneStream(info.config.name);
+    if (place) found.push({ ...place, ...holdings(info) });
   }
+  return found;
+}
+
+function holdings({ config, state }: StreamInfo): Omit<ListedStream, keyof LaneStream> {
+  const limit = (value: number) => (value < 0 ? undefined : value);
+  return {
+    depth: state.messages,
+    bytes: state.bytes,
+    maxDepth: limit(config.max_msgs),
+    maxBytes: limit(config.max_bytes),
+    firstSequence: state.first_seq,
+    oldestAt: state.messages > 0 ? Date.parse(String(state.first_ts)) : undefined,
+    consumers: state.consumer_count,
+  };
+}
+
+/** All lanes of this installation, or of a queue. In topology `compact` eight more small requests for each queue that holds tasks. */
+export async function listLanes(connection: Connection, queue = '*'): Promise<ListedLane[]> {
+  const streams = await listLaneStreams(connection, queue);
+  const lanes: ListedLane[] = [];
+  for (let i = 0; i < streams.length; i += AT_ONCE)
+    lanes.push(...(await Promise.all(streams.slice(i, i + AT_ONCE).map((stream) => lanesOf(connection, stream)))).flat());
   return lanes;
 }
 
-/** Lanes that are being made anew, or whose mover died. One request. */
-export async function lanesInMotion(connection: Connection): Promise<{ queue: string; lane: string }[]> {
+async function lanesOf(connection: Connection, { queue, stream, lanes, depth, oldestAt }: ListedStream): Promise<ListedLane[]> {
+  const places = lanes.map((lane) => ({ queue, lane, ...connection.names.lane(queue, lane) }));
+  if (lanes.length === 1 || depth === 0) return places.map((place) => ({ ...place, depth, oldestAt }));
+  const states = await Promise.all(places.map(({ consumer }) => consumerState(connection, stream, consumer)));
+  // What no consumer counts was given up after several deliveries, or has gone since the stream was asked.
+  let uncounted = states.reduce((left, state) => left - reach(state), depth);
+  return Promise.all(
+    places.map(async (place, i) => {
+      const state = states[i];
+      const subject = connection.names.laneSubjects(queue, place.lane);
+      const givenUp = Math.max(0, Math.min(uncounted, state?.redelivered ?? 0));
+      uncounted -= givenUp;
+      const share = state ? reach(state) + givenUp : await countMessages(connection, stream, subject);
+      const oldest = share > 0 ? await directGetNext(connection, stream, 1, subject) : undefined;
+      return { ...place, depth: share, oldestAt: oldest?.storedAt, state };
+    }),
+  );
+}
+
+/** Tasks that a consumer will still hand out, or has handed out. */
+const reach = (state: ConsumerState | undefined): number => (state ? state.pending + state.ackPending : 0);
+
+/** Queues of which a stream is being made anew, or whose mover died. One request. */
+export async function queuesInMotion(connection: Connection): Promise<string[]> {
   const { streams } = await connection.admin();
-  const found: { queue: string; lane: string }[] = [];
-  for await (const { config } of streams.list(connection.names.pattern('moving.>'))) {
-    const [queue = '', lane = ''] = connection.names.tokens(config.subjects?.[0] ?? '');
-    found.push({ queue, lane });
-  }
-  return found;
+  const found = new Set<string>();
+  for await (const { config } of streams.list(connection.names.pattern('moving.>')))
+    found.add(connection.names.tokens(config.subjects?.[0] ?? '')[0] ?? '');
+  return [...found];
 }
 
 /** In the metadata of a consumer that was made when nobody held anything. An update of the consumer takes it away, which only costs a lease of caution. */

@@ -1,9 +1,10 @@
-import { JetlaneError, LANE_DEFAULTS, LANES, type Lane, type QueueDefinition, toMs } from '@jetlane/protocol';
+import { JetlaneError, LANE_DEFAULTS, type Lane, type LaneStream, type QueueDefinition, toMs } from '@jetlane/protocol';
 import type { Connection } from './connection.js';
 import { permissionDenied } from './denials.js';
 import { type ConsumerWants, ensureConsumer, ensureStream, removeStream, type StreamWants } from './ensure.js';
 import { streamExists } from './lane-list.js';
 import { enforcePause, pauseByDefinition, pauseDate, pauseEnd, readPause } from './queue-pause.js';
+import { layOut } from './topology.js';
 
 const NANOS = 1_000_000;
 /** API level of nats-server 2.14, the first with recurring schedules and dependable timers. */
@@ -36,14 +37,19 @@ export async function checkServer(connection: Connection): Promise<void> {
   }
 }
 
-/** Streams and consumers that every installation has. Idempotent; several processes may do it at once. */
+/**
+ * Streams and consumers that every installation has. Idempotent; several processes may do it at once.
+ * @throws JetlaneError `server-too-old`, `wrong-topology`, `stream-mismatch`, `jetstream-api`
+ */
 export async function provisionBase(connection: Connection): Promise<void> {
   await checkServer(connection);
-  for (const stream of baseStreams(connection)) await ensureStream(connection, stream);
+  const streams = baseStreams(connection);
+  await layOut(connection, streams[0]!);
+  for (const stream of streams) await ensureStream(connection, stream);
   for (const [stream, consumer] of baseConsumers(connection)) await ensureConsumer(connection, stream, consumer);
 }
 
-/** The streams that every installation has. */
+/** The streams that every installation has, first the one that remembers the topology. */
 export function baseStreams({ names, replicas }: Connection): StreamWants[] {
   const common = { storage: 'file' as const, num_replicas: replicas, allow_direct: true };
   return [
@@ -78,7 +84,7 @@ export function baseStreams({ names, replicas }: Connection): StreamWants[] {
       max_msgs_per_subject: 1,
       duplicate_window: LANE_DEFAULTS.duplicateWindowMs * NANOS,
     },
-    { ...common, name: names.advisories, subjects: [names.maxDeliveries()], retention: 'workqueue', max_age: 7 * 86_400_000 * NANOS },
+    { ...common, name: names.advisories, subjects: names.maxDeliveries(), retention: 'workqueue', max_age: 7 * 86_400_000 * NANOS },
     {
       ...common,
       name: names.metrics,
@@ -110,50 +116,59 @@ export function baseConsumers({ names }: Connection): [stream: string, consumer:
   ];
 }
 
-/** A queue's lane streams and their one consumer each. Idempotent. @throws JetlaneError `stream-mismatch`, `jetstream-api` */
+/** A queue's lanes: their streams and consumers. Idempotent. @throws JetlaneError `stream-mismatch`, `jetstream-api` */
 export async function provisionQueue(connection: Connection, definition: QueueDefinition): Promise<void> {
-  await Promise.all(LANES.map((lane) => provisionLane(connection, definition, lane)));
+  const places = connection.names.laneStreams(definition.name);
+  await Promise.all(places.map((place) => provisionLanes(connection, definition, place, place.lanes)));
 }
 
-/** One lane of a queue. */
-export async function provisionLane(connection: Connection, definition: QueueDefinition, lane: Lane): Promise<void> {
-  const { stream } = connection.names.lane(definition.name, lane);
+/** One lane of a queue, and the stream that it lives in. */
+export function provisionLane(connection: Connection, definition: QueueDefinition, lane: Lane): Promise<void> {
+  return provisionLanes(connection, definition, connection.names.laneStream(definition.name, lane), [lane]);
+}
+
+async function provisionLanes(
+  connection: Connection,
+  definition: QueueDefinition,
+  place: LaneStream,
+  lanes: readonly Lane[],
+): Promise<void> {
   const { name: queue, paused } = definition;
-  await assertNotMoving(connection, queue, lane);
-  await ensureStream(connection, laneStream(connection, definition, lane), definition.replicas !== undefined);
+  await assertNotMoving(connection, place);
+  await ensureStream(connection, laneStream(connection, definition, place), definition.replicas !== undefined);
   if (paused !== undefined) await pauseByDefinition(connection, queue, paused);
   // An update leaves a pause as it is; a consumer that is made anew must not hand out what its queue was paused for.
-  await ensureConsumer(connection, stream, laneConsumer(connection, definition), async () => {
+  const pausedAsBefore = async () => {
     const end = await pauseEnd(connection, (await readPause(connection, queue)).entry);
     return end === undefined ? {} : { pause_until: pauseDate(end) };
-  });
-  if (paused !== undefined) await enforcePause(connection, queue, [lane]);
+  };
+  await Promise.all(
+    lanes.map((lane) => ensureConsumer(connection, place.stream, laneConsumer(connection, definition, lane), pausedAsBefore)),
+  );
+  if (paused !== undefined) await enforcePause(connection, queue, lanes);
 }
 
 /** A lane that is being made anew is nobody's but the mover's: a stream made in between would take tasks and be thrown away. */
-async function assertNotMoving(connection: Connection, queue: string, lane: Lane): Promise<void> {
-  if (!(await streamExists(connection, connection.names.movingStream(queue, lane)))) return;
-  throw new JetlaneError(
-    'jetstream-api',
-    `lane ${lane} of queue "${queue}" is being moved to another storage; it is back when that is done`,
-    {
-      details: { queue, lane, moving: true },
-    },
-  );
+async function assertNotMoving(connection: Connection, { queue, side, lanes }: LaneStream): Promise<void> {
+  if (!(await streamExists(connection, side))) return;
+  const what = lanes.length === 1 ? `lane ${lanes[0]} of queue "${queue}"` : `queue "${queue}"`;
+  throw new JetlaneError('jetstream-api', `${what} is being moved to another storage; it is back when that is done`, {
+    details: { queue, lanes, moving: true },
+  });
 }
 
-/** The stream that a lane of a queue shall have. */
-export function laneStream({ names, replicas }: Connection, definition: QueueDefinition, lane: Lane): StreamWants {
+/** The stream that lanes of a queue shall have: it holds what all of them may. */
+export function laneStream({ names, replicas }: Connection, definition: QueueDefinition, { stream, lanes }: LaneStream): StreamWants {
   return {
-    name: names.lane(definition.name, lane).stream,
-    subjects: [names.laneSubjects(definition.name, lane)],
+    name: stream,
+    subjects: lanes.map((lane) => names.laneSubjects(definition.name, lane)),
     retention: 'workqueue',
     discard: 'new',
     storage: definition.storage ?? 'file',
     compression: definition.compression ?? 'none',
     num_replicas: definition.replicas ?? replicas,
-    max_msgs: definition.maxDepth ?? LANE_DEFAULTS.maxDepth,
-    max_bytes: definition.maxBytes ?? -1,
+    max_msgs: lanes.length * (definition.maxDepth ?? LANE_DEFAULTS.maxDepth),
+    max_bytes: definition.maxBytes === undefined ? -1 : lanes.length * definition.maxBytes,
     // Headers count too; they get 64 KiB of their own.
     max_msg_size: (definition.maxPayload ?? LANE_DEFAULTS.maxPayload) + 65_536,
     allow_direct: true,
@@ -163,12 +178,13 @@ export function laneStream({ names, replicas }: Connection, definition: QueueDef
   };
 }
 
-/** The consumer that workers pull from. */
-export function laneConsumer({ names }: Connection, definition: QueueDefinition): ConsumerWants {
+/** The consumer of a lane that workers pull from. It takes all of its stream, or where that holds other lanes too, its own subjects. */
+export function laneConsumer({ names }: Connection, definition: QueueDefinition, lane: Lane): ConsumerWants {
   const lease = definition.lease === undefined ? LANE_DEFAULTS.leaseMs : toMs(definition.lease, 'lease');
   const maxDeliveries = definition.maxDeliveries ?? LANE_DEFAULTS.maxDeliveries;
   return {
-    durable_name: names.consumer,
+    durable_name: names.lane(definition.name, lane).consumer,
+    ...(names.laneStream(definition.name, lane).lanes.length > 1 ? { filter_subject: names.laneSubjects(definition.name, lane) } : {}),
     ack_policy: 'explicit',
     // `backoff` concerns crash redeliveries only and overrides ack_wait with its first entry.
     ack_wait: lease * NANOS,
@@ -181,7 +197,7 @@ export function laneConsumer({ names }: Connection, definition: QueueDefinition)
 
 /** Deletes a queue's lanes with all their tasks. */
 export async function removeQueue(connection: Connection, queue: string): Promise<void> {
-  for (const lane of LANES) await removeStream(connection, connection.names.lane(queue, lane).stream);
+  for (const { stream } of connection.names.laneStreams(queue)) await removeStream(connection, stream);
 }
 
 /** Deletes all that {@link provisionBase} made. */

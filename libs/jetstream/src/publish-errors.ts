@@ -1,4 +1,4 @@
-import { JetlaneError, QueueFullError, WrongSequenceError } from '@jetlane/protocol';
+import { isLane, JetlaneError, QueueFullError, WrongSequenceError } from '@jetlane/protocol';
 
 /** The error in an answer of the JetStream API. */
 export interface ApiError {
@@ -12,12 +12,12 @@ export function isPassing(error: ApiError): boolean {
   return (error.code === 503 && error.err_code !== 10077) || error.err_code === 10167;
 }
 
-/** A refusal for good, by the server's code. */
-export function refusal(subject: string, error: ApiError | undefined): JetlaneError {
+/** A refusal for good, by the server's code. @param shared the lanes of a queue share their limits */
+export function refusal(subject: string, error: ApiError | undefined, shared = false): JetlaneError {
   const details = { subject, errCode: error?.err_code, description: error?.description };
   switch (error?.err_code) {
     case 10077:
-      return new QueueFullError(queueOf(subject), { details });
+      return new QueueFullError(queueOf(subject), { details }, partOf(subject, shared));
     case 10071:
     case 10164:
       return new WrongSequenceError(subject, { details });
@@ -71,6 +71,12 @@ export function abandonedError(subject: string, doubtful: boolean): JetlaneError
   return new JetlaneError('publish-timeout', `the publish to ${subject} came too late and was given up; ${stored}`, {
     details: { subject },
   });
+}
+
+function partOf(subject: string, shared: boolean): string {
+  const lane = subject.split('.').at(-2) ?? '';
+  if (!isLane(lane)) return '';
+  return shared ? ', all its lanes together' : ` in lane ${lane}`;
 }
 
 const queueOf = (subject: string): string => subject.split('.').at(-3) ?? subject;

@@ -15,6 +15,8 @@ export interface PublisherOptions {
   readonly timeoutMs: number;
   /** Publishes that may wait for a place in the window before new ones are refused. */
   readonly maxWaiting: number;
+  /** The lanes of a queue share their limits, as the refusal of a full one says. Default false. */
+  readonly sharedLimits?: boolean;
 }
 
 interface ApiAnswer extends PubAck {
@@ -240,7 +242,7 @@ export class Publisher {
     this.finish(publication);
     // Somebody else may listen on the subject and reply: only a sequence is a confirmation.
     if (answer && !answer.error && typeof answer.seq === 'number') publication.confirmed(answer);
-    else publication.refused(refusal(publication.subject, answer?.error));
+    else publication.refused(refusal(publication.subject, answer?.error, this.options.sharedLimits));
   }
 
   private retryLater(publication: Publication): void {

@@ -1,4 +1,3 @@
-import { LANES } from '@jetlane/protocol';
 import type { Connection } from './connection.js';
 import { apiCode, removeStream } from './ensure.js';
 import { countMessages } from './lane-info.js';
@@ -20,7 +19,7 @@ export interface HeldTasks {
 export async function countHeld(connection: Connection, queue: string): Promise<HeldTasks> {
   const { names } = connection;
   // While a lane is moved, the side stream may hold what is nowhere else.
-  const streams = LANES.flatMap((lane) => [names.lane(queue, lane).stream, names.movingStream(queue, lane)]);
+  const streams = names.laneStreams(queue).flatMap(({ stream, side }) => [stream, side]);
   const lanes = await Promise.all(streams.map((stream) => depthOf(connection, stream)));
   const [timers, due] = await Promise.all([
     countMessages(connection, names.schedules, names.timer(queue, '*')),
@@ -32,9 +31,9 @@ export async function countHeld(connection: Connection, queue: string): Promise<
 /** Lanes take no more tasks: who publishes one hears that nobody listens, and tries again. Provisioning the queue opens them. */
 export async function sealLanes(connection: Connection, queue: string): Promise<void> {
   const { streams } = await connection.admin();
-  for (const lane of LANES) {
-    const subjects = [connection.names.sealedLane(queue, lane)];
-    await orMissing(() => untilAnswered(() => streams.update(connection.names.lane(queue, lane).stream, { subjects })));
+  for (const { stream, lanes } of connection.names.laneStreams(queue)) {
+    const subjects = lanes.map((lane) => connection.names.sealedLane(queue, lane));
+    await orMissing(() => untilAnswered(() => streams.update(stream, { subjects })));
   }
 }
 
@@ -44,9 +43,9 @@ export async function deleteLanes(connection: Connection, queue: string): Promis
   // The order of the way: a timer that fires meanwhile is met among what is due.
   for (const subject of [names.timer(queue, '*'), names.pattern(`due.${queue}.>`)])
     await deleteMatching(connection, names.schedules, subject);
-  for (const lane of LANES) {
-    await removeStream(connection, names.movingStream(queue, lane));
-    await removeStream(connection, names.lane(queue, lane).stream);
+  for (const { stream, side } of names.laneStreams(queue)) {
+    await removeStream(connection, side);
+    await removeStream(connection, stream);
   }
 }
 

@@ -44,6 +44,16 @@ export async function leaderGet(connection: Connection, stream: string, subject:
   return leaderRead(connection, stream, { last_by_subj: subject });
 }
 
+/** The first message from a sequence on whose subject matches, from the stream's leader. */
+export async function leaderGetNext(
+  connection: Connection,
+  stream: string,
+  from: number,
+  subject: string,
+): Promise<StoredMessage | undefined> {
+  return leaderRead(connection, stream, { seq: from, next_by_subj: subject });
+}
+
 /** The message of a sequence, from the stream's leader. */
 export async function leaderGetSequence(connection: Connection, stream: string, sequence: number): Promise<StoredMessage | undefined> {
   return leaderRead(connection, stream, { seq: sequence });

@@ -16,6 +16,7 @@ import {
   withHeaders,
 } from '@jetlane/protocol';
 import type { Connection } from './connection.js';
+import { deadLane } from './dead-letter.js';
 import type { Payload } from './outbox.js';
 import type { PubAck } from './publication.js';
 import { deleteSubject, directGet, leaderGet, type StoredMessage } from './stored.js';
@@ -26,7 +27,8 @@ export type Reader = (connection: Connection, stream: string, subject: string) =
 /** Where a copy of a task was found. */
 export interface TaskCopy {
   readonly place: 'lane' | 'timer' | 'due' | 'dead';
-  readonly lane?: Lane;
+  /** Of a task in a lane, or of a dead letter. */
+  readonly lane?: Lane | undefined;
   readonly hop: number;
   readonly stored: StoredMessage;
 }
@@ -71,11 +73,12 @@ export class TaskStore {
     const due = read(connection, names.schedules, names.pattern(`due.${queue}.*.${key}`));
     const dead = read(connection, names.deadLetters, names.dead(queue, key));
     const [{ record, sequence }, ...stored] = await Promise.all([this.record(queue, key, read), ...lanes, timer, due, dead]);
-    const places = [
+    const letter = stored.at(-1);
+    const places: Pick<TaskCopy, 'place' | 'lane'>[] = [
       ...LANES.map((lane) => ({ place: 'lane' as const, lane })),
-      { place: 'timer' as const },
-      { place: 'due' as const },
-      { place: 'dead' as const },
+      { place: 'timer' },
+      { place: 'due' },
+      { place: 'dead', lane: letter && deadLane(names, letter.headers) },
     ];
     const copies = places.flatMap((place, i) => (stored[i] ? [{ ...place, hop: hopOf(stored[i]), stored: stored[i] }] : []));
     return { ...(record ? { record } : {}), recordSequence: sequence, copies };

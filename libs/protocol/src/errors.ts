@@ -41,6 +41,7 @@ export const ERROR_CODES = {
   'connection-closed': { status: 503, retryable: false, title: 'The connection was closed by this process' },
   'server-too-old': { status: 500, retryable: false, title: 'The NATS server is older than Jetlane needs' },
   'stream-mismatch': { status: 500, retryable: false, title: 'A stream or consumer differs from what Jetlane needs' },
+  'wrong-topology': { status: 500, retryable: false, title: 'The installation lays out its queues in another topology' },
   'jetstream-api': { status: 502, retryable: true, title: 'The JetStream API answered with an error' },
   'service-unavailable': { status: 503, retryable: true, title: 'A service of the platform does not answer' },
   'duplicate-handler': { status: 500, retryable: false, title: 'Two handlers claim one task type' },
@@ -87,10 +88,11 @@ export class JetlaneError extends Error {
   }
 }
 
-/** The lane is at its `max_msgs` or `max_bytes`: slow down and try again. */
+/** A lane, or in topology `compact` the queue, is at its depth or byte limit: slow down and try again. */
 export class QueueFullError extends JetlaneError {
-  constructor(queue: string, options: ErrorOptions = {}) {
-    super('queue-full', `queue "${queue}" is full; try again later or raise its limits`, {
+  /** @param where which part of it, for the message, as in ` in lane low` */
+  constructor(queue: string, options: ErrorOptions = {}, where = '') {
+    super('queue-full', `queue "${queue}" is full${where}; try again later or raise its limits`, {
       ...options,
       details: { queue, ...options.details },
     });

@@ -19,6 +19,7 @@ export const HEADER = {
   deadError: 'Task-Dead-Error',
   deadAt: 'Task-Dead-At',
   deadSource: 'Task-Dead-Source',
+  deadLane: 'Task-Dead-Lane',
   fingerprint: 'Task-Fingerprint',
   contentType: 'Content-Type',
   traceparent: 'traceparent',

@@ -125,7 +125,7 @@ export {
   rateSchema,
   TokenBucket,
 } from './limits.js';
-export { type LaneLocation, Names } from './names.js';
+export { type LaneLocation, type LaneStream, Names, TOPOLOGIES, type Topology } from './names.js';
 export {
   configurationError,
   DEFAULT_QUEUES,

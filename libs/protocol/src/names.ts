@@ -1,5 +1,5 @@
 import { JetlaneError } from './errors.js';
-import type { Lane } from './lanes.js';
+import { isLane, LANES, type Lane } from './lanes.js';
 
 const NAMESPACE = /^[a-z0-9][a-z0-9-]{0,31}$/;
 /** First tokens of our own subjects: as a namespace they would mix with an installation that has none (`tasks_q` there is `q` here). */
@@ -22,10 +22,29 @@ const RESERVED: ReadonlySet<string> = new Set([
   'rpc',
 ]);
 
+/**
+ * How an installation lays out its queues. `lanes`: a stream for each lane, the fastest, and a full lane is in no other's way. `compact`: one
+ * stream for each queue with a filtered consumer for each lane, a quarter of the streams and less to replicate. Subjects are the same.
+ */
+export const TOPOLOGIES = ['lanes', 'compact'] as const;
+
+/** One of {@link TOPOLOGIES}. */
+export type Topology = (typeof TOPOLOGIES)[number];
+
 /** Where a lane lives: its stream and the durable consumer that workers pull from. */
 export interface LaneLocation {
   readonly stream: string;
   readonly consumer: string;
+}
+
+/** A stream of tasks, with all the lanes that live in it. */
+export interface LaneStream {
+  readonly queue: string;
+  readonly stream: string;
+  /** Stream that holds its tasks while it is made anew; there only as long as that takes. */
+  readonly side: string;
+  /** Highest first. */
+  readonly lanes: readonly Lane[];
 }
 
 /**
@@ -34,7 +53,6 @@ export interface LaneLocation {
  */
 export class Names {
   readonly namespace: string;
-  readonly consumer: string;
   readonly schedules: string;
   readonly schedulerConsumer: string;
   readonly taskStates: string;
@@ -49,8 +67,18 @@ export class Names {
   private readonly dot: string;
   private readonly bar: string;
 
-  /** @throws JetlaneError `invalid-argument` for an illegal namespace */
-  constructor(namespace = '') {
+  /**
+   * @param topology of the installation, not of a queue: so everybody knows without asking where a lane lives
+   * @throws JetlaneError `invalid-argument` for an illegal namespace or topology
+   */
+  constructor(
+    namespace = '',
+    readonly topology: Topology = 'lanes',
+  ) {
+    if (!TOPOLOGIES.includes(topology))
+      throw new JetlaneError('invalid-argument', `expected topology to be ${TOPOLOGIES.join(' or ')}, got ${JSON.stringify(topology)}`, {
+        details: { field: 'topology' },
+      });
     if (namespace && !NAMESPACE.test(namespace)) {
       throw new JetlaneError('invalid-argument', `expected namespace to match ${NAMESPACE.source}, got ${JSON.stringify(namespace)}`, {
         details: { field: 'namespace' },
@@ -64,7 +92,6 @@ export class Names {
     this.namespace = namespace;
     this.dot = namespace ? `${namespace}.` : '';
     this.bar = namespace ? `${namespace}_` : '';
-    this.consumer = `${this.bar}workers`;
     this.schedules = `${this.bar}schedules`;
     this.schedulerConsumer = `${this.bar}scheduler`;
     this.taskStates = `${this.bar}task_states`;
@@ -76,17 +103,34 @@ export class Names {
     this.deadEvents = `${this.bar}dead_events`;
   }
 
-  /** Where a lane lives. The only place that knows: another topology or shards change this function alone. */
+  /** Where a lane lives. Only this and the next two functions know the topology; shards would come the same way. */
   lane(queue: string, lane: Lane): LaneLocation {
-    return { stream: `${this.bar}tasks_${queue}_${lane}`, consumer: this.consumer };
+    if (this.topology === 'compact') return { stream: `${this.bar}tasks_${queue}`, consumer: this.workers(lane) };
+    return { stream: `${this.bar}tasks_${queue}_${lane}`, consumer: this.workers() };
   }
 
-  /** Queue and lane of a lane's stream, or `undefined` for any other stream. */
-  parseLaneStream(stream: string): { queue: string; lane: string } | undefined {
+  /** The stream that a lane lives in, with all the lanes that it holds. */
+  laneStream(queue: string, lane: Lane): LaneStream {
+    const { stream } = this.lane(queue, lane);
+    if (this.topology === 'compact') return { queue, stream, side: `${this.bar}moving_${queue}`, lanes: LANES };
+    return { queue, stream, side: `${this.bar}moving_${queue}_${lane}`, lanes: [lane] };
+  }
+
+  /** The streams of a queue's lanes. */
+  laneStreams(queue: string): LaneStream[] {
+    const lanes = this.topology === 'compact' ? LANES.slice(0, 1) : LANES;
+    return lanes.map((lane) => this.laneStream(queue, lane));
+  }
+
+  /** What lives in a stream of this name, or `undefined` for any other stream than one of tasks. */
+  parseLaneStream(stream: string): LaneStream | undefined {
     const prefix = `${this.bar}tasks_`;
-    const cut = stream.lastIndexOf('_');
-    if (!stream.startsWith(prefix) || cut < prefix.length) return undefined;
-    return { queue: stream.slice(prefix.length, cut), lane: stream.slice(cut + 1) };
+    if (!stream.startsWith(prefix)) return undefined;
+    const rest = stream.slice(prefix.length);
+    if (this.topology === 'compact') return this.laneStream(rest, LANES[0]);
+    const cut = rest.lastIndexOf('_');
+    const lane = rest.slice(cut + 1);
+    return cut > 0 && isLane(lane) ? this.laneStream(rest.slice(0, cut), lane) : undefined;
   }
 
   /** Name of a KV bucket. */
@@ -107,17 +151,12 @@ export class Names {
   }
 
   /** Where a lane listens that takes no tasks any more, since its queue is being deleted or moved. Nobody publishes there. */
-  sealedLane(queue: string, lane: Lane): string {
+  sealedLane(queue: string, lane: Lane | '*'): string {
     return `${this.dot}sealed.${queue}.${lane}.*`;
   }
 
-  /** Stream that holds a lane's tasks while the lane is made anew; there only as long as that takes. */
-  movingStream(queue: string, lane: Lane): string {
-    return `${this.bar}moving_${queue}_${lane}`;
-  }
-
-  /** Subject of one of them: its sequence in the lane, and its key. */
-  moving(queue: string, lane: Lane, sequence: number | '*', key: string): string {
+  /** Subject of a task in the stream that holds it while its own is made anew: its sequence there, and its key. */
+  moving(queue: string, lane: Lane | '*', sequence: number | '*', key: string): string {
     return `${this.dot}moving.${queue}.${lane}.${sequence}.${key}`;
   }
 
@@ -201,8 +240,14 @@ export class Names {
     return subject.slice(this.dot.length).split('.').slice(1);
   }
 
-  /** Subject of the server's max-deliveries advisories for this installation's lane consumers. */
-  maxDeliveries(): string {
-    return `$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.*.${this.consumer}`;
+  /** Subjects of the server's max-deliveries advisories for this installation's lane consumers. */
+  maxDeliveries(): string[] {
+    const consumers = this.topology === 'compact' ? LANES.map((lane) => this.workers(lane)) : [this.workers()];
+    return consumers.map((consumer) => `$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.*.${consumer}`);
+  }
+
+  /** A namespace has no `_`, so no other installation has a consumer of this name. */
+  private workers(lane?: Lane): string {
+    return lane === undefined ? `${this.bar}workers` : `${this.bar}workers_${lane}`;
   }
 }

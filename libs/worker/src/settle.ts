@@ -192,6 +192,7 @@ export class Settler {
       [HEADER.deadError]: asciiJson(outcome.error),
       [HEADER.deadAt]: Date.now(),
       [HEADER.deadSource]: `${this.connection.names.lane(task.queue, task.lane).stream}:${task.delivery.streamSequence}`,
+      [HEADER.deadLane]: task.lane,
       [HEADER.fingerprint]: fingerprint(task.type, outcome.error),
       [HEADER.errors]: this.history(task, outcome.error),
     };

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { type Connection, JsonBucket, moveLane, needsMove } from '@jetlane/jetstream';
-import { JetlaneError, LANES, type QueueDefinition } from '@jetlane/protocol';
+import { JetlaneError, type QueueDefinition } from '@jetlane/protocol';
 
 /** A lock that its holder has not renewed for this long is free, in ms. */
 const LOCK_MS = 60_000;
@@ -17,7 +17,8 @@ const LOOK_MS = 100;
  */
 export async function moveStorage(connection: Connection, definition: QueueDefinition): Promise<boolean> {
   for (const until = performance.now() + PATIENCE_MS; ; ) {
-    const wrong = (await Promise.all(LANES.map(async (lane) => ((await needsMove(connection, definition, lane)) ? [lane] : [])))).flat();
+    const lanes = connection.names.laneStreams(definition.name).flatMap((stream) => stream.lanes.slice(0, 1));
+    const wrong = (await Promise.all(lanes.map(async (lane) => ((await needsMove(connection, definition, lane)) ? [lane] : [])))).flat();
     if (wrong.length === 0) return false;
     const moved = await locked(connection, definition.name, async () => {
       for (const lane of wrong) await moveLane(connection, definition, lane);

@@ -1,4 +1,4 @@
-import { type Connection, consumerState, countFrom, type StoredMessage } from '@jetlane/jetstream';
+import { type Connection, countFrom, laneState, type StoredMessage } from '@jetlane/jetstream';
 import { HEADER, headerValue, isLane, type QueuePreview, type TaskSelection } from '@jetlane/protocol';
 import { fixPlaces, isCountedByServer, NOT_FIXED, type PlannedPlace, type QueueReading, readSelection, whereIs } from './selection.js';
 
@@ -50,9 +50,7 @@ async function lookThrough(
   { sample, deadline }: { sample: QueuePreview['sample']; deadline: number },
 ): Promise<Seen> {
   const { stream, subject } = whereIs(connection, reading.queue, planned.place);
-  const delivered = isLane(planned.place)
-    ? ((await consumerState(connection, stream, connection.names.consumer))?.deliveredSequence ?? 0)
-    : 0;
+  const delivered = isLane(planned.place) ? ((await laneState(connection, reading.queue, planned.place))?.deliveredSequence ?? 0) : 0;
   let [count, held, cursor, end] = [0, 0, 0, false];
   while (!end && performance.now() < deadline) {
     const page = await readSelection(connection, reading, select, planned, cursor);

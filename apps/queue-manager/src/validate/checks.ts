@@ -1,15 +1,18 @@
 import {
   accountUse,
+  assertTopology,
   baseDrift,
   type Connection,
   checkServer,
   consumerState,
   directGetNext,
   type LaneDrift,
+  type ListedLane,
   laneDrift,
+  listLaneStreams,
   listLanes,
 } from '@jetlane/jetstream';
-import { formatMs, LANE_DEFAULTS, parseQueueDefinition, type QueueDefinition, toMs } from '@jetlane/protocol';
+import { formatMs, JetlaneError, parseQueueDefinition, type QueueDefinition, toMs } from '@jetlane/protocol';
 import type { Sla } from '../config.js';
 import type { StoredDefinition } from '../definitions/definition-store.js';
 import { type Finding, failure, ok, warning } from './finding.js';
@@ -48,11 +51,28 @@ export function checkDefinitions(stored: readonly StoredDefinition[]): { finding
   return { findings, definitions };
 }
 
+/** Whether this process looks for tasks where the installation keeps them; nothing is said where it does. */
+async function checkTopology(connection: Connection): Promise<Finding[]> {
+  try {
+    await assertTopology(connection);
+    return [];
+  } catch (error) {
+    if (!(error instanceof JetlaneError) || error.code !== 'wrong-topology') throw error;
+    return [failure('streams', error.message, `start this process with NATS_TOPOLOGY=${error.details.installed}`)];
+  }
+}
+
 /** Streams and consumers against definitions. */
 export async function checkStreams(connection: Connection, definitions: readonly QueueDefinition[]): Promise<Finding[]> {
+  const wrong = await checkTopology(connection);
+  // In another topology nothing is where it is looked for, and that is all there is to say.
+  if (wrong.length > 0) return wrong;
   const base = (await baseDrift(connection)).filter((what) => !boundsOfDeadLetters(connection, what));
   const lanes = await laneDrift(connection, definitions);
-  const findings = [...base.map((what) => failure('streams', `${what} is missing or differs`, RECONCILE)), ...lanes.map(laneFinding)];
+  const findings = [
+    ...base.map((what) => failure('streams', `${what} is missing or differs`, RECONCILE)),
+    ...lanes.map((drift) => laneFinding(connection, drift)),
+  ];
   return findings.length > 0 ? findings : [ok('streams', `all streams and consumers of ${definitions.length} queues are as defined`)];
 }
 
@@ -60,8 +80,9 @@ export async function checkStreams(connection: Connection, definitions: readonly
 const boundsOfDeadLetters = ({ names }: Connection, what: string): boolean =>
   [`${names.deadLetters}.max_age`, `${names.deadLetters}.max_bytes`].includes(what);
 
-function laneFinding({ stream, what }: LaneDrift): Finding {
-  const text = `${stream}: ${what.map((part) => (['stream', 'consumer'].includes(part) ? `the ${part} is missing` : `${part} differs`)).join(', ')}`;
+function laneFinding({ names }: Connection, { queue, lane, stream, what }: LaneDrift): Finding {
+  const where = names.laneStream(queue, lane).lanes.length === 1 ? stream : `${stream}, lane ${lane}`;
+  const text = `${where}: ${what.map((part) => (['stream', 'consumer'].includes(part) ? `the ${part} is missing` : `${part} differs`)).join(', ')}`;
   const fixed = what.filter((field) => FIXED.includes(field));
   if (fixed.length === 0) return failure('streams', text, RECONCILE);
   return failure(
@@ -72,19 +93,17 @@ function laneFinding({ stream, what }: LaneDrift): Finding {
 }
 
 /** What is nearly used up: storage of the account, depth of lanes, tasks in hand. */
-export async function checkLimits(connection: Connection, definitions: readonly QueueDefinition[]): Promise<Finding[]> {
+export async function checkLimits(connection: Connection): Promise<Finding[]> {
   const findings = (await accountUse(connection)).flatMap(({ what, used, limit }) => {
     if (limit === undefined || used < NEARLY_FULL * limit) return [];
     const text = `${what}: ${used} of ${limit} used`;
     const fix = `raise the account's limit in the server's configuration, or free ${what}`;
     return [used >= limit ? failure('limits', text, fix) : warning('limits', text, fix)];
   });
-  const byName = new Map(definitions.map((definition) => [definition.name, definition]));
-  for (const { queue, lane, depth, bytes } of await listLanes(connection)) {
-    const { maxDepth = LANE_DEFAULTS.maxDepth, maxBytes } = byName.get(queue) ?? {};
-    const part = Math.max(depth / maxDepth, maxBytes === undefined ? 0 : bytes / maxBytes);
+  for (const { queue, lanes, depth, bytes, maxDepth, maxBytes } of await listLaneStreams(connection)) {
+    const part = Math.max(maxDepth === undefined ? 0 : depth / maxDepth, maxBytes === undefined ? 0 : bytes / maxBytes);
     if (part < NEARLY_FULL) continue;
-    const text = `queue "${queue}", lane ${lane}: ${Math.round(100 * part)} % full (${depth} tasks, ${bytes} bytes)`;
+    const text = `queue "${queue}", ${lanes.length === 1 ? `lane ${lanes[0]}` : 'all lanes together'}: ${Math.round(100 * part)} % full (${depth} tasks, ${bytes} bytes)`;
     findings.push(warning('limits', text, 'add workers, or raise maxDepth or maxBytes of the queue; a full lane answers queue-full'));
   }
   return findings.length > 0 ? findings : [ok('limits', 'no limit of the account or of a lane is nearly reached')];
@@ -94,10 +113,11 @@ export async function checkLimits(connection: Connection, definitions: readonly 
 export async function checkSla(connection: Connection, definitions: readonly QueueDefinition[], fallback: Sla): Promise<Finding[]> {
   const byName = new Map(definitions.map((definition) => [definition.name, definition]));
   const findings: Finding[] = [];
-  for (const { queue, lane, depth, stream } of await listLanes(connection)) {
+  for (const place of await listLanes(connection)) {
+    const { queue, lane, depth } = place;
     const definition = byName.get(queue);
     if (!definition || depth === 0) continue;
-    const waited = await oldestWait(connection, stream);
+    const waited = await oldestWait(connection, place);
     const { warningMs, criticalMs } = slaOf(definition, fallback);
     if (waited < warningMs) continue;
     const text = `queue "${queue}", lane ${lane}: the oldest task has waited for ${formatMs(Math.round(waited / 1000) * 1000)}`;
@@ -116,8 +136,9 @@ export function slaOf({ sla }: QueueDefinition, fallback: Sla): Sla {
 }
 
 /** Lanes hand out in order: the first message behind the last delivered one has waited longest. */
-async function oldestWait(connection: Connection, stream: string): Promise<number> {
-  const state = await consumerState(connection, stream, connection.names.consumer);
-  const oldest = await directGetNext(connection, stream, (state?.deliveredSequence ?? 0) + 1, '>');
+async function oldestWait(connection: Connection, { queue, lane, stream, consumer }: ListedLane): Promise<number> {
+  const state = await consumerState(connection, stream, consumer);
+  const subject = connection.names.laneSubjects(queue, lane);
+  const oldest = await directGetNext(connection, stream, (state?.deliveredSequence ?? 0) + 1, subject);
   return oldest ? Math.max(0, Date.now() - oldest.storedAt) : 0;
 }

@@ -38,7 +38,7 @@ export async function inspect(connection: Connection, { sla, probeMs = PROBE_MS 
   const server = await checkTheServer(connection);
   if (server.level === 'error') return [server];
   const { findings, definitions } = await definitionsOf(connection);
-  const checks = [checkStreams(connection, definitions), checkLimits(connection, definitions), checkSla(connection, definitions, sla)];
+  const checks = [checkStreams(connection, definitions), checkLimits(connection), checkSla(connection, definitions, sla)];
   const found = (await Promise.all(checks)).flat();
   return [server, ...findings, ...found, ...(await probe(connection, definitions, probeMs))];
 }

@@ -21,7 +21,7 @@ describe('readServiceConfig', () => {
       host: '127.0.0.1',
       port: 3000,
       portVariable: 'GATEWAY_PORT',
-      nats: { servers: ['nats://127.0.0.1:4222'], name: 'jetlane-gateway', namespace: '', replicas: 1 },
+      nats: { servers: ['nats://127.0.0.1:4222'], name: 'jetlane-gateway', namespace: '', topology: 'lanes', replicas: 1 },
       logLevel: 'info',
       logFormat: 'json',
       apiKeys: [],
@@ -42,6 +42,7 @@ describe('readServiceConfig', () => {
       NATS_TLS_CA: '/ca.pem',
       JETLANE_NAMESPACE: 'blue',
       JETLANE_REPLICAS: '3',
+      NATS_TOPOLOGY: 'compact',
       JETLANE_API_KEYS: 'one, two,',
       LOG_LEVEL: 'debug',
       LOG_FORMAT: 'pretty',
@@ -61,6 +62,7 @@ describe('readServiceConfig', () => {
       password: 'p',
       tls: { caFile: '/ca.pem' },
       namespace: 'blue',
+      topology: 'compact',
       replicas: 3,
     });
   });
@@ -71,6 +73,7 @@ describe('readServiceConfig', () => {
       NATS_URL: 'http://x',
       JETLANE_REPLICAS: '2',
       LOG_LEVEL: 'loud',
+      NATS_TOPOLOGY: 'flat',
       JETLANE_NAMESPACE: 'A_B',
       OTEL_EXPORTER_OTLP_ENDPOINT: 'jaeger',
     };
@@ -79,6 +82,7 @@ describe('readServiceConfig', () => {
       'JETLANE_NAMESPACE',
       'JETLANE_REPLICAS',
       'LOG_LEVEL',
+      'NATS_TOPOLOGY',
       'NATS_URL',
       'OTEL_EXPORTER_OTLP_ENDPOINT',
     ]);

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import { type ConnectOptions } from '@jetlane/jetstream';
-import { JetlaneError, Names } from '@jetlane/protocol';
+import { JetlaneError, Names, TOPOLOGIES } from '@jetlane/protocol';
 import { z } from 'zod';
 import { type Environment, setVariables } from './environment.js';
 import type { TlsFiles } from './tls.js';
@@ -65,6 +65,7 @@ const schema = z
       .number()
       .refine((value) => [1, 3, 5].includes(value), 'expected 1, 3 or 5')
       .default(1),
+    NATS_TOPOLOGY: z.enum(TOPOLOGIES, 'expected lanes or compact').default('lanes'),
     NATS_POOL_ENABLED: flag.optional(),
     NATS_POOL_MIN_CONNECTIONS: links.default(1),
     NATS_POOL_MAX_CONNECTIONS: links.default(4),
@@ -122,6 +123,7 @@ function natsSettings(name: string, settings: Settings): ConnectOptions {
     servers: list(settings.NATS_URL),
     name: `jetlane-${name}`,
     namespace: settings.JETLANE_NAMESPACE,
+    topology: settings.NATS_TOPOLOGY,
     replicas: settings.JETLANE_REPLICAS,
     ...(settings.NATS_USER ? { user: settings.NATS_USER } : {}),
     ...(settings.NATS_PASSWORD ? { password: settings.NATS_PASSWORD } : {}),

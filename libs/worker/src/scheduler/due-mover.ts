@@ -81,6 +81,7 @@ export class DueMover {
       error,
       at: Date.now(),
       source: { stream: this.connection.names.schedules, sequence: streamSequence },
+      lane: undefined,
       type: undefined,
     };
     await this.store.publishDead('_malformed', `due-${streamSequence}`, {

@@ -25,10 +25,10 @@ export class Undertaker {
   ) {}
 
   async bury(task: DueTask, delivery: Delivery, cause: JetlaneError): Promise<void> {
-    const { queue, key, headers } = task;
+    const { queue, lane, key, headers } = task;
     const error = toErrorRecord(cause);
     const source = { stream: this.connection.names.schedules, sequence: delivery.streamSequence };
-    const death = { reason: cause.code, error, at: Date.now(), source, type: headerValue(headers, HEADER.type) };
+    const death = { reason: cause.code, error, at: Date.now(), source, lane, type: headerValue(headers, HEADER.type) };
     await this.store.publishDead(queue, key, { ...task, extra: deathHeaders(death) });
     await this.record(deadRecord(task, cause.code, error), task);
   }

@@ -1,0 +1,63 @@
+import { JetlaneError, type Topology } from '@jetlane/protocol';
+import type { Connection } from './connection.js';
+import { permissionDenied } from './denials.js';
+import { apiCode, type StreamWants } from './ensure.js';
+import { untilAnswered } from './until-answered.js';
+
+const STREAM_NOT_FOUND = 10059;
+const STREAM_EXISTS = 10058;
+/** Where an installation remembers its topology: in the metadata of its stream of timers. One without a word is laid out as `lanes`. */
+const REMEMBERED = 'jetlane-topology';
+
+/**
+ * Refuses to go on beside an installation that is laid out in another way: this process would look for tasks where none are. Nothing where
+ * nothing is provisioned yet. One request.
+ * @throws JetlaneError `wrong-topology`
+ */
+export async function assertTopology(connection: Connection): Promise<void> {
+  const { names } = connection;
+  const found = await topologyOf(connection);
+  if (found === undefined || found === names.topology) return;
+  const installation = names.namespace ? `installation "${names.namespace}"` : 'this installation';
+  throw new JetlaneError(
+    'wrong-topology',
+    `${installation} is laid out as "${found}", and this process expects "${names.topology}"; set NATS_TOPOLOGY=${found} (topology: '${found}' in connect())`,
+    { details: { namespace: names.namespace, installed: found, expected: names.topology } },
+  );
+}
+
+/**
+ * Lays the installation out if nobody did: whoever makes its stream of timers decides, and an update never changes the word. So of two
+ * processes that begin at once with different topologies one goes on, and the other is told.
+ * @throws JetlaneError `wrong-topology`, `jetstream-api`
+ */
+export async function layOut(connection: Connection, timers: StreamWants): Promise<void> {
+  if ((await topologyOf(connection)) === undefined) await create(connection, timers);
+  await assertTopology(connection);
+}
+
+async function topologyOf(connection: Connection): Promise<Topology | undefined> {
+  const { streams } = await connection.admin();
+  return untilAnswered(async () => {
+    try {
+      const { config } = await streams.info(connection.names.schedules);
+      return config.metadata?.[REMEMBERED] === 'compact' ? 'compact' : 'lanes';
+    } catch (error) {
+      if (apiCode(error) === STREAM_NOT_FOUND) return undefined;
+      throw permissionDenied(error) ?? error;
+    }
+  });
+}
+
+async function create(connection: Connection, timers: StreamWants): Promise<void> {
+  const { streams } = await connection.admin();
+  const metadata = { [REMEMBERED]: connection.names.topology };
+  await untilAnswered(() => streams.add({ ...timers, metadata })).catch((error: unknown) => {
+    // Somebody was quicker.
+    if (apiCode(error) === STREAM_EXISTS) return;
+    throw (
+      permissionDenied(error) ??
+      new JetlaneError('jetstream-api', `stream "${timers.name}" cannot be provisioned: ${(error as Error).message}`, { cause: error })
+    );
+  });
+}
