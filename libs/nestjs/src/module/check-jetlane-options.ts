@@ -10,6 +10,7 @@ const LINK = {
   name: true,
   namespace: true,
   replicas: true,
+  topology: true,
   user: true,
   password: true,
   token: true,
