@@ -8,7 +8,16 @@ export interface Run {
 }
 
 /** The name that a baseline has in tables and JSON. */
-export type Baseline = 'wire' | 'idle' | 'process' | 'bullmq' | 'fastify' | 'enqueueMany' | 'async 3.2.6 cargoQueue' | 'dataloader 2.2.3';
+export type Baseline =
+  | 'wire'
+  | 'lanes'
+  | 'idle'
+  | 'process'
+  | 'bullmq'
+  | 'fastify'
+  | 'enqueueMany'
+  | 'async 3.2.6 cargoQueue'
+  | 'dataloader 2.2.3';
 
 /** One figure of one run, beside the same figure of other runs. */
 export interface Row {
@@ -296,9 +305,37 @@ const search: Suite = {
   ],
 };
 
+const topology: Suite = {
+  // Queues that rest; a thousand times as many tasks are drained.
+  count: [50, 4],
+  warmup: false,
+  needsRedis: false,
+  runs: [
+    { key: 'compact', side: 'product/topology', variant: 'compact' },
+    { key: 'lanes', side: 'product/topology', variant: 'lanes' },
+  ],
+  rows: [
+    { metric: 'compact: streams and buckets', run: 'compact', field: 'streams', unit: '', against: { lanes: 'lanes' } },
+    { metric: 'compact: CPU of three servers at rest', run: 'compact', field: 'idleCpu', unit: 'ms/s', against: { lanes: 'lanes' } },
+    { metric: 'compact: four lanes drained', run: 'compact', ...RATE, against: { lanes: 'lanes' } },
+    ...cpu('compact: four lanes drained', 'compact', { lanes: 'lanes' }),
+    { metric: 'lanes: streams and buckets', run: 'lanes', field: 'streams', unit: '' },
+    { metric: 'lanes: CPU of three servers at rest', run: 'lanes', field: 'idleCpu', unit: 'ms/s' },
+    { metric: 'lanes: four lanes drained', run: 'lanes', ...RATE },
+  ],
+};
+
 /** The suites by the names that `--suite` takes, in the order in which they run. */
-export const suites = { enqueue, process, 'nest-process': nestProcess, priority, http, status, search, tracing, batching } satisfies Record<
-  string,
-  Suite
->;
+export const suites = {
+  enqueue,
+  process,
+  'nest-process': nestProcess,
+  priority,
+  http,
+  status,
+  search,
+  tracing,
+  batching,
+  topology,
+} satisfies Record<string, Suite>;
 export type SuiteName = keyof typeof suites;

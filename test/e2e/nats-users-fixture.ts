@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Connection, connect } from '@jetlane/jetstream';
+import type { Topology } from '@jetlane/protocol';
 import { freePorts, type NatsServer, SERVICES, startNatsServer, waitUntil } from '@jetlane/testing';
 import { inboxPrefix, makeUsers } from '../../scripts/lib/nats-users.mjs';
 import { ChildService } from './child-service.js';
@@ -21,13 +22,14 @@ export class UsersSite {
   private constructor(
     private readonly dir: string,
     readonly nats: NatsServer,
+    private readonly topology: Topology,
   ) {}
 
-  static async start(): Promise<UsersSite> {
+  static async start(topology: Topology = 'lanes'): Promise<UsersSite> {
     const dir = mkdtempSync(join(tmpdir(), 'jetlane-users-'));
     const out = join(dir, 'users.conf');
     await makeUsers({ keys: join(dir, 'keys'), out, namespace: NAMESPACE });
-    return new UsersSite(dir, await startNatsServer({ storeDir: join(dir, 'nats'), extra: readFileSync(out, 'utf8') }));
+    return new UsersSite(dir, await startNatsServer({ storeDir: join(dir, 'nats'), extra: readFileSync(out, 'utf8') }), topology);
   }
 
   /** Where a user's seed lies. */
@@ -40,6 +42,7 @@ export class UsersSite {
     const connection = await connect({
       servers: this.nats.url,
       namespace: NAMESPACE,
+      topology: this.topology,
       nkeySeedFile: this.seed(user),
       inboxPrefix: inboxPrefix(inbox, NAMESPACE),
       publishTimeoutMs: 60_000,
@@ -85,18 +88,25 @@ export class UsersSite {
     rmSync(this.dir, { recursive: true, force: true });
   }
 
-  private service(name: (typeof PLATFORM)[number], port: number): () => Promise<void> {
+  /** Starts a service, whether it comes up or not. */
+  child(name: (typeof PLATFORM)[number], port = 0, topology = this.topology): ChildService {
     const { entry, portEnv } = SERVICES.find((service) => service.name === name)!;
+    const child = new ChildService(fileURLToPath(new URL(`../../${entry}`, import.meta.url)), {
+      NATS_URL: this.nats.url,
+      NATS_TOPOLOGY: topology,
+      JETLANE_NAMESPACE: NAMESPACE,
+      NATS_NKEY_SEED: this.seed(name),
+      NATS_INBOX_PREFIX: inboxPrefix(name, NAMESPACE),
+      JETLANE_SEARCH_DIR: join(this.dir, 'search'),
+      [portEnv]: String(port),
+    });
+    this.children.push(child);
+    return child;
+  }
+
+  private service(name: (typeof PLATFORM)[number], port: number): () => Promise<void> {
     return async () => {
-      const child = new ChildService(fileURLToPath(new URL(`../../${entry}`, import.meta.url)), {
-        NATS_URL: this.nats.url,
-        JETLANE_NAMESPACE: NAMESPACE,
-        NATS_NKEY_SEED: this.seed(name),
-        NATS_INBOX_PREFIX: inboxPrefix(name, NAMESPACE),
-        JETLANE_SEARCH_DIR: join(this.dir, 'search'),
-        [portEnv]: String(port),
-      });
-      this.children.push(child);
+      const child = this.child(name, port);
       const ready = await waitUntil(async () => !child.running || (await isReady(port)), { timeoutMs: 60_000, everyMs: 50 });
       if (!ready || !child.running) throw new Error(`${name} is not ready:\n${child.output}`);
     };

@@ -14,6 +14,7 @@ import {
 import { LANES, type Lane, type QueueDefinition } from '@jetlane/protocol';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { LiveStats } from '../../apps/queue-manager/src/live-stats.js';
+import { guarded } from '../../apps/queue-manager/src/steering/lane-guard.js';
 import { rejection } from '../support/wait-until.js';
 import { eventually } from './services-fixture.js';
 import {
@@ -177,7 +178,7 @@ describe('a queue in one stream', () => {
     expect(await listLanes(workers.connection, name)).toEqual([]);
   });
 
-  it.each(['held', 'copied', 'deleted', 'made', 'filled', 'open'] as const)(
+  it.each(['copied', 'deleted', 'filled'] as const)(
     'gets another storage with the tasks of all lanes in their order, also when its mover dies after "%s"',
     async (last) => {
       await defined();
@@ -225,6 +226,17 @@ describe('a queue in one stream, steered', () => {
     await letGo(true);
     await eventually('what was in hand is settled', async () => (await site.depth(queue)) === 30);
     expect((await site.takeAll(queue, 30)).length).toBe(30);
+  });
+
+  it('holds a lane while its tasks are dealt with, however many tasks of other lanes lie before them', async () => {
+    const { names } = site.connection;
+    const { stream } = names.lane(queue, 'low');
+    for (let i = 0; i < 50_010; i++) site.connection.send(names.task(queue, 'low', `k${i}`));
+    await eventually('all are stored', async () => (await site.messages(stream)) === 50_010);
+    const { seq: first } = await site.enqueue(queue, 'behind', { lane: 'normal' });
+    const { result } = await guarded(site.connection, { queue, lane: 'normal', first }, () => pausedLanes());
+    expect(result).toEqual(['normal']);
+    expect(await pausedLanes()).toEqual([]);
   });
 
   it('moves tasks from lane to lane, each once, and drains', async () => {

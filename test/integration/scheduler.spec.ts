@@ -201,7 +201,11 @@ describe('scheduler', () => {
     ]);
     const letter = await site.dead('deleted', 'orphan');
     expect(new TextDecoder().decode(letter?.data)).toBe('{"kept":true}');
-    expect(Object.fromEntries(letter?.headers ?? [])).toMatchObject({ 'Task-Dead-Reason': 'unknown-queue', 'Task-Hop': '2' });
+    expect(Object.fromEntries(letter?.headers ?? [])).toMatchObject({
+      'Task-Dead-Reason': 'unknown-queue',
+      'Task-Dead-Lane': 'normal',
+      'Task-Hop': '2',
+    });
     // Whoever waits for the result is told.
     expect((await site.store.record('deleted', 'orphan')).record).toMatchObject({ state: 'dead', hop: 2, reason: 'unknown-queue' });
     expect(await site.messages(site.connection.names.schedules)).toBe(1);

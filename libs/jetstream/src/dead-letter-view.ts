@@ -9,7 +9,7 @@ import {
   type Names,
   parseHistory,
 } from '@jetlane/protocol';
-import { deadLane } from './dead-letter.js';
+import { deadLane } from './dead-lane.js';
 import type { StoredMessage } from './stored.js';
 import { hopOf } from './task-store.js';
 

@@ -1,15 +1,4 @@
-import {
-  asciiJson,
-  type ErrorRecord,
-  fingerprint,
-  HEADER,
-  type HeaderPair,
-  headerValue,
-  isFinal,
-  isLane,
-  type Lane,
-  type Names,
-} from '@jetlane/protocol';
+import { asciiJson, type ErrorRecord, fingerprint, HEADER, isFinal, type Lane } from '@jetlane/protocol';
 import type { TaskTraces } from './task-store.js';
 
 /** Why, when and where a task was given up. */
@@ -36,14 +25,6 @@ export function deathHeaders({ reason, error, at, source, lane, type }: Death): 
     ...(lane === undefined ? {} : { [HEADER.deadLane]: lane }),
     [HEADER.fingerprint]: fingerprint(type, error),
   };
-}
-
-/** The lane of a dead letter; undefined for what named none. One that an older version made tells it by its source alone. */
-export function deadLane(names: Names, headers: readonly HeaderPair[]): Lane | undefined {
-  const told = headerValue(headers, HEADER.deadLane);
-  if (told !== undefined) return isLane(told) ? told : undefined;
-  const lanes = names.parseLaneStream(headerValue(headers, HEADER.deadSource)?.replace(/:\d*$/, '') ?? '')?.lanes;
-  return lanes?.length === 1 ? lanes[0] : undefined;
 }
 
 /**

@@ -3,7 +3,7 @@ export type { BulkStream } from './bulk-publisher.js';
 export { Connection, type ConnectionState, type CoreMessage, connect } from './connection.js';
 export type { ConnectOptions } from './connection-options.js';
 export { ConnectionPool, type PooledConnection } from './connection-pool.js';
-export { type Death, deadLane, deathHeaders, isOver } from './dead-letter.js';
+export { type Death, deathHeaders, isOver } from './dead-letter.js';
 export { boundDeadLetters, type DeadLetterBounds, type DeadLetterTotals, deadLetterTotals } from './dead-letter-bounds.js';
 export { DeadLetterMover, type RedriveChange, type Redriven } from './dead-letter-moves.js';
 export { countDeadLetters, isCountable, type ScanOptions, type ScanPage, scanDeadLetters, totalOf } from './dead-letter-scan.js';

@@ -1,4 +1,4 @@
-import type { Lane, LaneStream } from '@jetlane/protocol';
+import { JetlaneError, type Lane, type LaneStream } from '@jetlane/protocol';
 import type { ConsumerInfo, StreamInfo } from '@nats-io/jetstream';
 import type { Connection } from './connection.js';
 import { apiCode } from './ensure.js';
@@ -85,11 +85,19 @@ async function lanesOf(connection: Connection, { queue, stream, lanes, depth, ol
       const subject = connection.names.laneSubjects(queue, place.lane);
       const givenUp = Math.max(0, Math.min(uncounted, state?.redelivered ?? 0));
       uncounted -= givenUp;
-      const share = state ? reach(state) + givenUp : await countMessages(connection, stream, subject);
-      const oldest = share > 0 ? await directGetNext(connection, stream, 1, subject) : undefined;
+      const share = state ? reach(state) + givenUp : ((await orGone(countMessages(connection, stream, subject))) ?? 0);
+      const oldest = share > 0 ? await orGone(directGetNext(connection, stream, 1, subject)) : undefined;
       return { ...place, depth: share, oldestAt: oldest?.storedAt, state };
     }),
   );
+}
+
+/** Nobody answers for a stream that was deleted since it was listed. */
+function orGone<T>(answer: Promise<T>): Promise<T | undefined> {
+  return answer.catch((error: unknown) => {
+    if (error instanceof JetlaneError && error.code === 'no-responders') return undefined;
+    throw error;
+  });
 }
 
 /** Tasks that a consumer will still hand out, or has handed out. */

@@ -16,7 +16,7 @@ import {
   withHeaders,
 } from '@jetlane/protocol';
 import type { Connection } from './connection.js';
-import { deadLane } from './dead-letter.js';
+import { deadLane } from './dead-lane.js';
 import type { Payload } from './outbox.js';
 import type { PubAck } from './publication.js';
 import { deleteSubject, directGet, leaderGet, type StoredMessage } from './stored.js';

@@ -32,21 +32,20 @@ export async function assertTopology(connection: Connection): Promise<void> {
  * @throws JetlaneError `wrong-topology`, `jetstream-api`
  */
 export async function layOut(connection: Connection, timers: StreamWants): Promise<void> {
-  if ((await topologyOf(connection)) === undefined) await create(connection, timers);
-  await assertTopology(connection);
+  // In a cluster a stream does not answer while its leader is elected.
+  if ((await untilAnswered(() => topologyOf(connection))) === undefined) await create(connection, timers);
+  await untilAnswered(() => assertTopology(connection));
 }
 
 async function topologyOf(connection: Connection): Promise<Topology | undefined> {
   const { streams } = await connection.admin();
-  return untilAnswered(async () => {
-    try {
-      const { config } = await streams.info(connection.names.schedules);
-      return config.metadata?.[REMEMBERED] === 'compact' ? 'compact' : 'lanes';
-    } catch (error) {
-      if (apiCode(error) === STREAM_NOT_FOUND) return undefined;
-      throw permissionDenied(error) ?? error;
-    }
-  });
+  try {
+    const { config } = await streams.info(connection.names.schedules);
+    return config.metadata?.[REMEMBERED] === 'compact' ? 'compact' : 'lanes';
+  } catch (error) {
+    if (apiCode(error) === STREAM_NOT_FOUND) return undefined;
+    throw permissionDenied(error) ?? error;
+  }
 }
 
 async function create(connection: Connection, timers: StreamWants): Promise<void> {

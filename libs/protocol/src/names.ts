@@ -103,7 +103,7 @@ export class Names {
     this.deadEvents = `${this.bar}dead_events`;
   }
 
-  /** Where a lane lives. Only this and the next two functions know the topology; shards would come the same way. */
+  /** Where a lane lives. Nothing beside this class knows the topology; shards would come the same way. */
   lane(queue: string, lane: Lane): LaneLocation {
     if (this.topology === 'compact') return { stream: `${this.bar}tasks_${queue}`, consumer: this.workers(lane) };
     return { stream: `${this.bar}tasks_${queue}_${lane}`, consumer: this.workers() };

@@ -39,7 +39,13 @@ export const queueDefinitionSchema = z.strictObject({
   limits: limitsSchema.optional(),
   lease: durationSchema(1000, DAY_MS).optional().describe('How long a worker may be silent before its tasks go to others. Default 30s.'),
   maxDeliveries: z.int().min(3).max(100).optional().describe('Deliveries before the server gives up. Default 10.'),
-  maxDepth: z.int().min(1).optional().describe('Most tasks per lane (in topology compact four times as many in the queue); beyond it enqueue answers queue-full. Default 10,000,000.'),
+  maxDepth: z
+    .int()
+    .min(1)
+    .optional()
+    .describe(
+      'Most tasks per lane (in topology compact four times as many in the queue); beyond it enqueue answers queue-full. Default 10,000,000.',
+    ),
   maxBytes: z.int().min(1).optional().describe('Most bytes per lane. Default: no limit.'),
   maxPayload: z.int().min(1).optional().describe('Most bytes of a payload. Default 1 MiB.'),
   retry: retryPolicySchema.optional(),

@@ -15,7 +15,7 @@ export interface Job {
   namespace: string;
   /** Tasks to handle: to store (enqueue), to settle (process), lookups per state (status). */
   count: number;
-  /** How long an HTTP side is loaded, in milliseconds, after a warm-up of half of it. */
+  /** How long an HTTP side is loaded, in milliseconds, after a warm-up of half of it; how long servers at rest are watched. */
   durationMs: number;
   /** Which form of the side to run, such as `many` or `none`; empty where there is one only. */
   variant: string;
