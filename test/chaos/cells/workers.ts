@@ -107,12 +107,12 @@ export const longRuns: Cell = {
 /** A handler keeps the event loop busy: nothing else happens in its process, not even the renewal of leases. */
 export const handlerBlocks: Cell = {
   name: 'handler-blocks',
-  breaks: 'a handler that blocks the event loop for 10 s',
+  breaks: 'a handler that blocks the event loop for twice the lease',
   link: 'frames',
   before: listen,
   workMs: () => 100,
   mix: ({ rate, seconds, leaseMs }) => [
-    { every: 1, at: Math.round(rate * seconds * 0.5), once: true, data: { does: 'block', blockMs: Math.min(10_000, 2 * leaseMs) } },
+    { every: 1, at: Math.round(rate * seconds * 0.5), once: true, data: { does: 'block', blockMs: 2 * leaseMs } },
   ],
   // It comes with the load: see the mix.
   fault: (scene) => scene.mark(),
