@@ -12,7 +12,7 @@ describe('chaos, in small', () => {
     const lines: string[] = [];
     const cells = CELLS.filter(({ name }) => SHORT.includes(name));
     expect(cells).toHaveLength(SHORT.length);
-    const results = await runSuite({ cells, load: LOAD, atOnce: 5, onRun: (result) => lines.push(runLine(result)) });
+    const results = await runSuite({ cells, load: LOAD, atOnce: 3, onRun: (result) => lines.push(runLine(result)) });
     expect(
       results.filter((result) => !isGreen(result)).map(({ cell }) => cell.name),
       lines.join('\n'),
