@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Frame } from '../../support/link-proxy.js';
 import { type Cell, problem } from '../cell.js';
+import { busiestSecond } from '../ledger.js';
 import type { Scene } from '../scene.js';
 import type { Load } from '../setting.js';
 import { SURPLUS } from './bounds.js';
@@ -116,7 +117,7 @@ export const handlerBlocks: Cell = {
   ],
   // It comes with the load: see the mix.
   fault: (scene) => scene.mark(),
-  bound: ({ concurrency, load }) => concurrency + SURPLUS + load.rate,
+  bound: ({ concurrency }, ledger) => concurrency + SURPLUS + busiestSecond(ledger),
   judge: lateWords,
   controls: [{ without: 'a worker knows when its lease has run out', shows: 'late', worker: ['lease-check'] }],
 };
