@@ -68,6 +68,18 @@ export function effectsBefore({ effects }: Ledger, moments: readonly number[]): 
   return count;
 }
 
+/** Most effects in any second: what may have been in the second before a fault whose moment nobody knows. */
+export function busiestSecond({ effects }: Ledger): number {
+  const times = [...effects.values()].flat().map(({ at }) => at);
+  times.sort((a, b) => a - b);
+  let most = 0;
+  for (let first = 0, last = 0; last < times.length; last++) {
+    while (times[last]! - times[first]! >= 1000) first++;
+    most = Math.max(most, last - first + 1);
+  }
+  return most;
+}
+
 /** Tasks that came to their effect so much later than one that was confirmed after them: they were stuck, though not for ever. */
 export function overtaken({ confirmed, effects }: Ledger, byMs: number): string[] {
   const done = [...confirmed].flatMap(([key, { at }]) => {

@@ -24,6 +24,7 @@ export interface SuiteOptions {
 /** A control has to show what its protection prevents; more work than that shows is a waste. */
 const CONTROL_RATE = 1000;
 const CONTROL_SECONDS = 5;
+const CONTROL_LEASE_MS = 5000;
 const CONTROLS_AT_ONCE = 3;
 
 /** A run is as it must be: all is well, or without a protection something is wrong, and in the way that was foretold. */
@@ -97,7 +98,12 @@ function properOf(cell: Cell, load: Load): RunOrder {
 
 function controlsOf(cell: Cell, load: Load): RunOrder[] {
   const { load: most, queue } = properOf(cell, load);
-  const less = { ...most, rate: Math.min(most.rate, CONTROL_RATE), seconds: Math.min(most.seconds, CONTROL_SECONDS) };
+  const less = {
+    ...most,
+    rate: Math.min(most.rate, CONTROL_RATE),
+    seconds: Math.min(most.seconds, CONTROL_SECONDS),
+    leaseMs: Math.min(most.leaseMs, CONTROL_LEASE_MS),
+  };
   return cell.controls.map((control, i) => ({ cell, control, load: less, queue: `${queue}_off${i + 1}` }));
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { duplicates, effectsBefore, missing, parseLedger, recovery } from '../chaos/ledger.js';
+import { busiestSecond, duplicates, effectsBefore, missing, parseLedger, recovery } from '../chaos/ledger.js';
 import { mergeRows } from '../chaos/report.js';
 
 // What `npm run chaos` concludes from the audit's file; the runs themselves are in test/e2e/chaos.spec.ts.
@@ -37,6 +37,12 @@ describe('the ledger', () => {
     expect(effectsBefore(ledger, [2600])).toBe(2);
     expect(effectsBefore(ledger, [2600, 2700])).toBe(2);
     expect(effectsBefore(ledger, [2499])).toBe(0);
+  });
+
+  it('finds the second in which most was done', () => {
+    expect(busiestSecond(ledger)).toBe(3);
+    expect(busiestSecond(parseLedger('0 E a 1 1 1 w1\n999 E b 1 1 1 w1\n1000 E c 1 1 1 w1\n'))).toBe(2);
+    expect(busiestSecond(parseLedger(''))).toBe(0);
   });
 
   it('measures from the fault to the effect of what was waiting then, and the pause', () => {

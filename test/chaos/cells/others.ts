@@ -27,7 +27,8 @@ export const clockOff: Cell = {
   name: 'clock-off',
   breaks:
     'the clocks of producer and worker ten minutes off, one ahead and one behind, then the other way round; some tasks are delayed, some fail once',
-  workMs: () => 200,
+  // Long enough that the clock is set while tasks run, and no more than 500 of them at a time.
+  workMs: ({ rate }) => Math.min(200, Math.round(500_000 / rate)),
   mix: () => [DELAYED, { every: 10, at: 6, data: { does: 'throw' } }],
   faultAt: 0.1,
   fault: async (scene) => {

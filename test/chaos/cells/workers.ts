@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Frame } from '../../support/link-proxy.js';
 import { type Cell, problem } from '../cell.js';
+import { busiestSecond } from '../ledger.js';
 import type { Scene } from '../scene.js';
 import type { Load } from '../setting.js';
 import { SURPLUS } from './bounds.js';
@@ -107,16 +108,16 @@ export const longRuns: Cell = {
 /** A handler keeps the event loop busy: nothing else happens in its process, not even the renewal of leases. */
 export const handlerBlocks: Cell = {
   name: 'handler-blocks',
-  breaks: 'a handler that blocks the event loop for 10 s',
+  breaks: 'a handler that blocks the event loop for twice the lease',
   link: 'frames',
   before: listen,
   workMs: () => 100,
   mix: ({ rate, seconds, leaseMs }) => [
-    { every: 1, at: Math.round(rate * seconds * 0.5), once: true, data: { does: 'block', blockMs: Math.min(10_000, 2 * leaseMs) } },
+    { every: 1, at: Math.round(rate * seconds * 0.5), once: true, data: { does: 'block', blockMs: 2 * leaseMs } },
   ],
   // It comes with the load: see the mix.
   fault: (scene) => scene.mark(),
-  bound: ({ concurrency, load }) => concurrency + SURPLUS + load.rate,
+  bound: ({ concurrency }, ledger) => concurrency + SURPLUS + busiestSecond(ledger),
   judge: lateWords,
   controls: [{ without: 'a worker knows when its lease has run out', shows: 'late', worker: ['lease-check'] }],
 };
