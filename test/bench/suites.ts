@@ -250,6 +250,7 @@ const tracing: Suite = {
     { metric: 'a task without an SDK', run: 'tracing', field: 'none', unit: 'us' },
     { metric: 'with an SDK, sampler off', run: 'tracing', field: 'off', unit: 'us' },
     { metric: 'with an SDK, every task sampled', run: 'tracing', field: 'on', unit: 'us' },
+    { metric: 'the span of a request to the gateway', run: 'tracing', field: 'http', unit: 'us' },
   ],
 };
 

@@ -120,6 +120,16 @@ describe('JetlaneModule', () => {
     expect(app.get<Jetlane>(getJetlaneToken('billing')).connection.names.namespace).toBe('nestjs-billing');
   });
 
+  it('refuses options of a task that do not exist: a key that is passed over lets it run twice', async () => {
+    const app = await site.app({ imports: [JetlaneModule.registerQueue({ name: 'habits' })] });
+    const queue = app.get<Queue>(getQueueToken('habits'));
+    const refusal = async (options: object) => (await rejection(queue.enqueue('t', 1, options))).message;
+    expect(await refusal({ jobId: 'welcome-1' })).toBe('enqueue has no option "jobId"; did you mean key?');
+    expect(await refusal({ dealy: '5s' })).toBe('enqueue has no option "dealy"; did you mean delay?');
+    expect(await refusal({ removeOnComplete: true })).toMatch(/^enqueue has no option "removeOnComplete"; there are: lane, delay, key, /);
+    expect((await queue.stats()).depth).toBe(0);
+  });
+
   it('is not global when told so: a module imports what it uses', async () => {
     const jetlane = JetlaneModule.forRoot({ ...site.options, global: false });
     const app = await site.start({ imports: [jetlane, JetlaneModule.registerQueue({ name: 'local', imports: [jetlane] })] });

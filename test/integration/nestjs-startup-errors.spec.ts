@@ -130,6 +130,11 @@ describe('a start-up error', () => {
     expect(error.message).toContain(message);
   });
 
+  it('names the queue whose definition has an option that does not exist', async () => {
+    const imports = [JetlaneModule.registerQueue({ name: 'dup', retries: 3 } as { name: string })];
+    expect((await rejection(site.app({ imports }))).message).toBe('definition of queue "dup" is not valid: Unrecognized key: "retries"');
+  });
+
   it('says which call is missing, or which class lacks its method', async () => {
     class NoFactory {}
     @Injectable()

@@ -103,6 +103,14 @@ async function open() {
 afterAll(() => stopTestServer());
 
 describe('runTask', () => {
+  it('tells that the application was not initialised', async () => {
+    const imports = [JetlaneTestingModule.forRoot(), JetlaneModule.registerQueue({ name: 'billing' })];
+    const app = await Test.createTestingModule({ imports, providers: [Billing] }).compile();
+    const { message } = await rejection(jetlaneKit(app).runTask('billing', 'invoice'));
+    expect(message).toContain('was it initialised, by await app.init()?');
+    await app.close();
+  });
+
   it('calls a handler with contract, guards and JSON on the way, and stores nothing', async () => {
     const { app, kit, queue } = await open();
     expect(await kit.runTask(invoice, { customer: 'ada', cents: 5 })).toEqual({ number: 'ada-5' });
@@ -112,7 +120,10 @@ describe('runTask', () => {
     expect(await kit.runTask('billing', 'guarded', { date }, { attempt: 3 })).toEqual({ data: { date: date.toISOString() }, attempt: 3 });
     expect(await rejection(kit.runTask('billing', 'guarded', {}, { group: 'sunday' }))).toMatchObject({ name: 'ForbiddenException' });
     expect((await rejection(kit.runTask('billing', 'mail'))).message).toContain('runBatch');
-    expect((await rejection(kit.runTask('billing', 'unheard'))).message).toContain('no handler for task type "unheard"');
+    const unheard = await rejection(kit.runTask('billing', 'unheard'));
+    expect(unheard.message).toMatch(
+      /^no handler for task type "unheard" of queue "billing" in this application; the queues .* are: .*billing/,
+    );
     expect((await queue.stats()).depth).toBe(0);
     await app.close();
   });

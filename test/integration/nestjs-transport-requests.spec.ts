@@ -152,6 +152,12 @@ describe('a service', () => {
     }
     expect(await rejection(site.serve('wrong', [Wrong]))).toMatchObject({ code: 'invalid-configuration' });
     expect(await rejection(site.serve('no such name', []))).toMatchObject({ code: 'invalid-configuration' });
+    expect(() => site.open({ timout: '1s' } as object)).toThrow('JetStreamClient has no option "timout"; did you mean "timeout"?');
+    expect((await rejection(site.serve('slip', [], { server: 'x' } as object))).message).toContain(
+      'JetStreamServer has no option "server"',
+    );
+    const redis = { connection: { host: 'localhost' } } as object;
+    expect(() => site.open(redis)).toThrow('JetStreamClient: expected connection to be an open Connection');
   });
 });
 

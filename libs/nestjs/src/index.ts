@@ -41,7 +41,8 @@ export type {
   RegisterQueueAsyncOptions,
   RegisterQueueOptions,
 } from './module/options.js';
-export { type ManyOptions, Queue, type ResultOptions, type TaskOptions, type TaskReceipt } from './module/queue.js';
+export { type ManyOptions, Queue, type ResultOptions, type TaskReceipt } from './module/queue.js';
+export type { TaskOptions } from './module/task-options.js';
 export {
   getJetlaneToken,
   getOptionsToken,

@@ -99,8 +99,14 @@ export type QueueDefinition = z.infer<typeof queueDefinitionSchema>;
  */
 export function parseQueueDefinition(input: unknown): QueueDefinition {
   const parsed = queueDefinitionSchema.safeParse(input);
-  if (!parsed.success) throw configurationError('queue definition', parsed.error);
+  if (!parsed.success) throw configurationError(labelOf(input), parsed.error);
   return parsed.data;
+}
+
+/** Of many definitions a reader wants to know which one it is. */
+function labelOf(input: unknown): string {
+  const name = (input as { readonly name?: unknown } | null | undefined)?.name;
+  return typeof name === 'string' && isQueueName(name) ? `definition of queue "${name}"` : 'queue definition';
 }
 
 /** A zod error as one typed error whose message lists every problem by field. */

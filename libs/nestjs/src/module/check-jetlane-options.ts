@@ -1,4 +1,4 @@
-import type { ConnectOptions } from '@jetlane/jetstream';
+import type { Connection, ConnectOptions } from '@jetlane/jetstream';
 import { JetlaneError } from '@jetlane/protocol';
 import { assertKnown } from './check-options.js';
 import type { JetlaneOptions } from './options.js';
@@ -36,10 +36,19 @@ export function checkJetlaneOptions(options: JetlaneOptions): void {
     throw wrong(`expected the factory of ${LABEL}Async to return options, such as { servers }; got ${String(options)}`, 'options');
   }
   assertKnown(options, FIELDS, LABEL);
-  const { connection } = options;
+  assertConnection(options.connection, LABEL);
+}
+
+/** Checks how a transport is linked: every option exists, and a given connection is one. @param own names of its own options */
+export function checkLink(options: Pick<JetlaneOptions, 'connection'>, own: Readonly<Record<string, true>>, label: string): void {
+  assertKnown(options, Object.keys({ ...LINK, connection: true, ...own }), label);
+  assertConnection(options.connection, label);
+}
+
+function assertConnection(connection: Connection | undefined, label: string): void {
   if (connection === undefined || typeof connection.publish === 'function') return;
   throw wrong(
-    `${LABEL}: expected connection to be an open Connection of @jetlane/jetstream; to have one opened, give servers instead`,
+    `${label}: expected connection to be an open Connection of @jetlane/jetstream; to have one opened, give servers instead`,
     'connection',
   );
 }

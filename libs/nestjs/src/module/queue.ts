@@ -16,9 +16,7 @@ import { type Duration, formatTaskId, JetlaneError, parseTaskId, type QueueDefin
 import { isContract, type TaskContract, type TaskInput, type TaskResult } from '../contracts/define-task.js';
 import { checkValue, refusedPayload } from '../contracts/validate.js';
 import { checkedTasks } from './checked-tasks.js';
-
-/** How a task is enqueued, beside its type and payload. */
-export type TaskOptions = Omit<NewTask, 'type' | 'data'>;
+import { checkTaskOptions, type TaskOptions } from './task-options.js';
 
 declare const RESULT: unique symbol;
 
@@ -62,6 +60,7 @@ export class Queue {
   enqueue<C extends TaskContract>(type: C, data: TaskInput<C>, options?: TaskOptions): Promise<TaskReceipt<TaskResult<C>>>;
   enqueue(type: string | undefined, data?: unknown, options?: TaskOptions): Promise<Receipt>;
   async enqueue(type: TaskContract | string | undefined, data?: unknown, options: TaskOptions = {}): Promise<Receipt> {
+    checkTaskOptions(options);
     if (!isContract(type)) return this.client.enqueue(this.name, { ...options, data, ...(type === undefined ? {} : { type }) });
     this.assertOwn(type);
     await checkValue(type.schema, data, refusedPayload(this.name, type.type));

@@ -3,13 +3,19 @@ import { bodyText } from '@jetlane/jetstream';
 import { encodeHeaders, HEADER, JetlaneError, keySource, toMs, traceOf } from '@jetlane/protocol';
 import { startEmit, startRequest } from '@jetlane/telemetry';
 import { ClientProxy, type ReadPacket, type WritePacket } from '@nestjs/microservices';
+import { checkLink } from '../module/check-jetlane-options.js';
 import { readAnswer } from './answer.js';
 import { Link } from './link.js';
-import type { JetStreamClientOptions } from './options.js';
+import type { JetStreamClientOptions, TransportLink } from './options.js';
 import { methodOf, subjectOf } from './patterns.js';
 import { ensureEventStreams } from './provision.js';
 import { readRecord } from './record.js';
 import { during, withTrace } from './trace.js';
+
+const OPTIONS = { commandsOf: true, timeout: true, keepEvents: true, keepEventBytes: true } as const satisfies Record<
+  Exclude<keyof JetStreamClientOptions, keyof TransportLink>,
+  true
+>;
 
 /**
  * Client of the transport over JetStream. `emit` completes when the event is stored, whether or not anybody reads it now; `send` asks one
@@ -21,9 +27,11 @@ export class JetStreamClient extends ClientProxy {
   private readonly nextId = keySource();
   private provisioned: Promise<void> | undefined;
 
-  /** @throws JetlaneError `invalid-argument` for a timeout that cannot be read */
+  /** @throws JetlaneError `invalid-argument` for a timeout that cannot be read, `invalid-configuration` for an option that does not exist */
   constructor(private readonly options: JetStreamClientOptions = {}) {
     super();
+    // ClientsModule takes options of any form: nobody else would see a slip.
+    checkLink(options, OPTIONS, 'JetStreamClient');
     this.timeoutMs = toMs(options.timeout ?? '5s', 'timeout');
     this.link = new Link(options);
   }

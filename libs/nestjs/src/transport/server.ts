@@ -3,6 +3,7 @@ import { decodeHeaders, JetlaneError, toMs, traceOf } from '@jetlane/protocol';
 import { startAnswer } from '@jetlane/telemetry';
 import { type CustomTransportStrategy, type MessageHandler, Server } from '@nestjs/microservices';
 import { finalError } from '../handlers/final-error.js';
+import { checkLink } from '../module/check-jetlane-options.js';
 import { checkReaderOptions, checkServerOptions } from '../module/check-options.js';
 import { nestLog } from '../module/nest-log.js';
 import { errorText, resultText } from './answer.js';
@@ -10,7 +11,7 @@ import { JetStreamContext, type MessageFacts } from './context.js';
 import { EventReader } from './event-reader.js';
 import { Link } from './link.js';
 import { readRequest } from './message.js';
-import type { JetStreamServerOptions, ReaderOptions } from './options.js';
+import type { JetStreamServerOptions, ReaderOptions, TransportLink } from './options.js';
 import { methodOf, subjectOf } from './patterns.js';
 import { ensureEventStreams } from './provision.js';
 import { runUnmasked } from './unmasked.js';
@@ -19,6 +20,19 @@ const SERVICE = /^[A-Za-z0-9_-]{1,64}$/;
 const DEFAULT_REQUESTS = 512;
 /** Longest part of a stranger's subject in the log. */
 const LONGEST_SHOWN = 256;
+
+const OPTIONS = {
+  service: true,
+  commands: true,
+  requestConcurrency: true,
+  shutdownTimeout: true,
+  keepEvents: true,
+  keepEventBytes: true,
+  concurrency: true,
+  retry: true,
+  from: true,
+  broadcast: true,
+} as const satisfies Record<Exclude<keyof JetStreamServerOptions, keyof TransportLink>, true>;
 
 /** Identifies this transport, as in `@EventPattern('x', JETSTREAM)` of a hybrid application with several. */
 export const JETSTREAM = Symbol('jetlane:jetstream');
@@ -62,6 +76,7 @@ export class JetStreamServer extends Server implements CustomTransportStrategy {
         { details: { field: 'service' } },
       );
     }
+    checkLink(options, OPTIONS, 'JetStreamServer');
     checkServerOptions(options, `service "${options.service}"`);
     this.most = options.requestConcurrency ?? DEFAULT_REQUESTS;
     this.graceMs = toMs(options.shutdownTimeout ?? '10s', 'shutdownTimeout');

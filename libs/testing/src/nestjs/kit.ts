@@ -152,8 +152,14 @@ export class JetlaneTestKit {
 
   private noHandler(kind: string, queue: string, type: string): Error {
     const other = this.workers.handler(queue, type) ?? this.workers.batchHandler(queue, type);
-    const hint = other ? '; the one that it has is of the other kind: runTask and runBatch' : '';
-    return new Error(`no ${kind} for task type "${type}" of queue "${queue}" in this application${hint}`);
+    const hint = other ? 'the one that it has is of the other kind: runTask and runBatch' : this.handled();
+    return new Error(`no ${kind} for task type "${type}" of queue "${queue}" in this application; ${hint}`);
+  }
+
+  private handled(): string {
+    const queues = this.workers.queueNames();
+    if (queues.length === 0) return 'it has none at all: was it initialised, by await app.init()?';
+    return `the queues that it has handlers for are: ${queues.join(', ')}`;
   }
 
   private left(queues = this.workers.queueNames()) {
