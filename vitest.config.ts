@@ -3,9 +3,10 @@ import { defineConfig } from 'vitest/config';
 /** On machines that are shared, a clock or a disk stumbles now and then: there a test gets two more tries, and says so in its line. */
 const retry = process.env.CI ? 2 : 0;
 
-/** Specs that judge by the time something takes, or that load both cores: each runs alone. */
+/** Specs that judge by the time or the memory that something takes, or that load both cores: each runs alone. */
 const alone = [
   'batching-file',
+  'gateway-batch-memory',
   'gateway-overload',
   'gateway-slow',
   'limits-*',

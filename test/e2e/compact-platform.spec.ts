@@ -67,7 +67,7 @@ describe('the platform in topology compact, each process under its own user', ()
     const strangers = (['queue-manager', 'gateway', 'scheduler'] as const).map((name) => site.child(name, 0, 'lanes'));
     for (const stranger of strangers) {
       expect(await stranger.exited).toBeGreaterThan(0);
-      expect(stranger.output).toContain('set NATS_TOPOLOGY=compact');
+      expect(stranger.output).toContain('set JETLANE_TOPOLOGY=compact');
     }
   });
 });

@@ -93,7 +93,7 @@ export class UsersSite {
     const { entry, portEnv } = SERVICES.find((service) => service.name === name)!;
     const child = new ChildService(fileURLToPath(new URL(`../../${entry}`, import.meta.url)), {
       NATS_URL: this.nats.url,
-      NATS_TOPOLOGY: topology,
+      JETLANE_TOPOLOGY: topology,
       JETLANE_NAMESPACE: NAMESPACE,
       NATS_NKEY_SEED: this.seed(name),
       NATS_INBOX_PREFIX: inboxPrefix(name, NAMESPACE),

@@ -1,3 +1,4 @@
+import { JetlaneAdmin } from '@jetlane/client';
 import { deathHeaders, TaskStore } from '@jetlane/jetstream';
 import { type RunningService, startService } from '@jetlane/nestjs/service';
 import type { HeaderPair } from '@jetlane/protocol';
@@ -247,6 +248,35 @@ describe('redrive and discard', () => {
     ).toBe(400);
     expect((await gateway.post(`${PATH}/discard`, 'x'.repeat(2_000_000))).body.code).toBe('payload-too-large');
     expect((await gateway.post(`${PATH}/redrive`, { task_id: 'default.none' })).body.code).toBe('dead-letter-not-found');
+  });
+});
+
+describe('over NATS, by the names and the schemas of HTTP', () => {
+  it('lists, shows, previews, redrives and discards, and tells of the jobs', async () => {
+    const { deadLetters } = new JetlaneAdmin(gateway.admin, 'tester');
+    for (const key of ['nats1', 'nats2', 'nats3', 'nats4']) await bury(key, { type: 'native' });
+    const page = await deadLetters.list({ task_type: 'native', limit: 3 });
+    expect(page).toEqual((await gateway.get(`${PATH}?task_type=native&limit=3`)).body);
+    const task_id = 'default.nats1';
+    expect(await deadLetters.get({ task_id })).toEqual((await gateway.get(`${PATH}/${task_id}`)).body);
+    const dry = { filter: { task_type: 'native' }, dry_run: true } as const;
+    expect(await deadLetters.redrive(dry)).toEqual((await gateway.post(`${PATH}/redrive`, dry)).body);
+    expect(await deadLetters.redrive({ task_id, task_data: null })).toEqual({ task_id, hop: 2, lane: 'normal', duplicate: false });
+    expect(await deadLetters.discard({ task_id: 'default.nats2' })).toEqual({ task_id: 'default.nats2', discarded: true });
+    expect(await deadLetters.discardOne({ task_id: 'default.nats3' })).toEqual({ task_id: 'default.nats3', discarded: true });
+    const begun = await deadLetters.redrive({ filter: { task_type: 'native' }, rate: 0.1 });
+    const { job_id } = begun as { job_id: string };
+    expect((await deadLetters.jobs({})).jobs.map((job) => job.job_id)).toContain(job_id);
+    await deadLetters.cancelJob({ job_id });
+    expect(await jobEnded(`${PATH}/jobs/${job_id}`)).toMatchObject({ by: 'tester', filter: { task_type: 'native' } });
+    expect((await deadLetters.job({ job_id })).job_id).toBe(job_id);
+  });
+
+  it('refuses what HTTP refuses', async () => {
+    const { deadLetters } = new JetlaneAdmin(gateway.admin, 'tester');
+    const refused = { code: 'invalid-argument', details: { issues: [{ path: 'task_id' }] } };
+    await expect(deadLetters.redrive({})).rejects.toMatchObject(refused);
+    await expect(deadLetters.get({ task_id: 'default.none' })).rejects.toMatchObject({ code: 'dead-letter-not-found' });
   });
 });
 

@@ -46,7 +46,7 @@ function bodyOf({ body, operationId }: ApiRoute): string | undefined {
   const [type] = Object.keys(body ?? {});
   if (!type) return undefined;
   if (operationId === 'enqueueBatch') return '[]';
-  if (operationId === 'redriveDeadLetters' || operationId === 'discardDeadLetters') return JSON.stringify({ task_id: `${QUEUE}.nobody` });
+  if (operationId === 'deadLettersRedrive' || operationId === 'deadLettersDiscard') return JSON.stringify({ task_id: `${QUEUE}.nobody` });
   const example = (body?.[type]?.example ?? {}) as object;
   const shape = (body?.[type]?.schema as { shape?: object } | undefined)?.shape ?? {};
   const field = ['queue_name', 'queue'].find((name) => name in shape);
@@ -88,12 +88,12 @@ const HOLDERS: Readonly<Record<Scope, readonly Role[]>> = {
 };
 
 /** Answered to who may use some queues only, with what concerns those: nothing here. */
-const FILTERED = new Set(['stats', 'listDeadLetterJobs']);
+const FILTERED = new Set(['stats']);
 const COMMAND_ROUTES = new Map(COMMANDS.map((command) => [`${command.http.method} /api/v1${command.http.path}`, command]));
 const commandOf = ({ method, path }: ApiRoute) => COMMAND_ROUTES.get(`${method} ${path}`);
 const isFiltered = (route: ApiRoute): boolean => FILTERED.has(route.operationId) || commandOf(route)?.visible !== undefined;
 /** Lines of a batch are refused one by one; jobs are looked up before their queue is known. */
-const LATER = new Set(['enqueueBatch', 'getDeadLetterJob', 'cancelDeadLetterJob']);
+const LATER = new Set(['enqueueBatch', 'deadLettersJob', 'deadLettersCancelJob']);
 
 function expected(route: ApiRoute, role: Role): Verdict {
   if (role === 'none' || role === 'wrong') return '401';

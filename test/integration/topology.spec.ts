@@ -18,7 +18,7 @@ const link = (namespace: string, topology?: Topology): Promise<Connection> =>
 
 const wrong = (installed: Topology) => ({
   code: 'wrong-topology',
-  message: expect.stringContaining(`set NATS_TOPOLOGY=${installed}`),
+  message: expect.stringContaining(`set JETLANE_TOPOLOGY=${installed}`),
   details: { installed },
 });
 
@@ -54,7 +54,7 @@ describe.each([
 
   it('is named by validate', async () => {
     const findings = await checkStreams(await link(namespace, other), [{ name: 'q' }]);
-    expect(findings).toMatchObject([{ level: 'error', check: 'streams', fix: expect.stringContaining(`NATS_TOPOLOGY=${installed}`) }]);
+    expect(findings).toMatchObject([{ level: 'error', check: 'streams', fix: expect.stringContaining(`JETLANE_TOPOLOGY=${installed}`) }]);
   });
 
   it('takes tasks of a producer that knows nothing of it', async () => {

@@ -5,6 +5,7 @@ import {
   type CommandInput,
   type CommandOutput,
   type CommandRequest,
+  DEAD_LETTER_COMMANDS,
   JOB_COMMANDS,
   QUEUE_COMMANDS,
   STEERING_COMMANDS,
@@ -26,6 +27,7 @@ export class JetlaneAdmin {
   readonly jobs: CommandCalls<typeof JOB_COMMANDS>;
   readonly tasks: CommandCalls<typeof TASK_COMMANDS>;
   readonly audit: CommandCalls<typeof AUDIT_COMMANDS>;
+  readonly deadLetters: CommandCalls<typeof DEAD_LETTER_COMMANDS>;
 
   /** @param caller who asks, for the audit: the name of a person or a program */
   constructor(connection: Connection, caller: string) {
@@ -33,6 +35,7 @@ export class JetlaneAdmin {
     this.jobs = callsOf(connection, caller, JOB_COMMANDS);
     this.tasks = callsOf(connection, caller, TASK_COMMANDS);
     this.audit = callsOf(connection, caller, AUDIT_COMMANDS);
+    this.deadLetters = callsOf(connection, caller, DEAD_LETTER_COMMANDS);
   }
 }
 

@@ -27,7 +27,7 @@ interface BatchAnswer {
 const LEAST = 8;
 const MOST = 256;
 /** Fewer than a batch wait for more for this long, ms, as long as every turn of the event loop brings some. */
-const GATHER_MS = 2;
+const GATHER_MS = 4;
 const MOST_BYTES = 128 * 1024;
 /** Messages and payload of unconfirmed batches beyond which the next ones wait in the publisher's line. */
 const WINDOW = 8192;

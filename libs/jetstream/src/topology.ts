@@ -21,7 +21,7 @@ export async function assertTopology(connection: Connection): Promise<void> {
   const installation = names.namespace ? `installation "${names.namespace}"` : 'this installation';
   throw new JetlaneError(
     'wrong-topology',
-    `${installation} is laid out as "${found}", and this process expects "${names.topology}"; set NATS_TOPOLOGY=${found} (topology: '${found}' in connect())`,
+    `${installation} is laid out as "${found}", and this process expects "${names.topology}"; set JETLANE_TOPOLOGY=${found} (topology: '${found}' in connect())`,
     { details: { namespace: names.namespace, installed: found, expected: names.topology } },
   );
 }

@@ -3,7 +3,7 @@ import { type Lane, parseLane } from './lanes.js';
 import { isQueueName } from './task-id.js';
 
 /** The service that redrives and discards dead letters. */
-export const DEAD_LETTER_SERVICE = 'resiliency';
+export const DEAD_LETTER_SERVICE = 'resiliency' as const;
 
 /** Bounds and defaults of the commands. */
 export const DEAD_LETTER_LIMITS = {

@@ -20,6 +20,15 @@ export {
   SCOPES,
   type Scope,
 } from './commands/command.js';
+export { deadLetterDetailSchema } from './commands/dead-letter-schemas.js';
+export {
+  deadLetterDetailView,
+  deadLetterFilterOf,
+  deadLetterJobView,
+  deadLetterPageView,
+  deadLetterPreviewView,
+} from './commands/dead-letter-views.js';
+export { DEAD_LETTER_COMMANDS, deadLetterCursor, deadLetterFilterFields } from './commands/dead-letters.js';
 export { COMMANDS } from './commands/index.js';
 export { QUEUE_COMMANDS, queueField, storedDefinitionSchema } from './commands/queues.js';
 export {

@@ -16,12 +16,37 @@ const SERVICE_PROBLEMS: readonly ErrorCode[] = [
 ];
 const BODY_PROBLEMS = ['invalid-json', 'unsupported-media-type', 'publisher-overloaded'] as const;
 
-/** A route for every command of the registry: its input comes from the path, the query or the body, by the names of its fields. */
-export function commandRoutes(gateway: Gateway, commands: readonly Command[] = COMMANDS): ApiRoute[] {
-  return commands.map((command) => commandRoute(gateway, command));
+/** A request of a command whose input fits and whose caller may use the queues that it names. */
+export interface CommandCall extends Input {
+  readonly command: Command;
+  readonly request: FastifyRequest;
 }
 
-function commandRoute(gateway: Gateway, command: Command): ApiRoute {
+/** How the gateway carries out a command in another way than by calling its service. */
+export interface CommandRun {
+  /** It finds out itself which queue is concerned, and throws `forbidden`. */
+  readonly checksQueue?: true;
+  run(gateway: Gateway, call: CommandCall): Promise<unknown>;
+}
+
+/**
+ * A route for every command of the registry: its input comes from the path, the query or the body, by the names of its fields.
+ * @param runs commands, by name, that the gateway carries out itself
+ */
+export function commandRoutes(
+  gateway: Gateway,
+  commands: readonly Command[] = COMMANDS,
+  runs: Readonly<Record<string, CommandRun>> = {},
+): ApiRoute[] {
+  return commands.map((command) => commandRoute(gateway, command, runs[command.name] ?? BY_SERVICE));
+}
+
+const BY_SERVICE: CommandRun = {
+  run: ({ connection }, { command, given, request }) =>
+    callCommand(connection, command, given, request.caller.name, traceOfRequest(request)),
+};
+
+function commandRoute(gateway: Gateway, command: Command, { checksQueue, run }: CommandRun): ApiRoute {
   const { method, path, status = 200 } = command.http;
   const inPath = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name!);
   const { params, rest } = split(command.input, inPath);
@@ -45,13 +70,11 @@ function commandRoute(gateway: Gateway, command: Command): ApiRoute {
     problems: problemsOf(command),
     handler: async (request, reply) => {
       const { given, input } = read(request);
-      assertQueues(request.caller, command, input);
+      if (!checksQueue) assertQueues(request.caller, command, input);
       assertConnected(gateway);
-      const result = await callCommand(gateway.connection, command, given, request.caller.name, traceOfRequest(request)).catch(
-        (error: unknown) => {
-          throw asPrecondition(request, error);
-        },
-      );
+      const result = await run(gateway, { command, given, input, request }).catch((error: unknown) => {
+        throw asPrecondition(request, error);
+      });
       return answer(command, result, request, reply.code(status));
     },
   };
@@ -104,6 +127,9 @@ function assertQueues(caller: Caller, command: Command, input: Readonly<Record<s
 function answer(command: Command, result: unknown, request: FastifyRequest, reply: FastifyReply): unknown {
   const { caller } = request;
   const named = caller.queues && command.visible ? command.visible(result, (queue) => mayUse(caller, queue)) : result;
+  const { job } = command.http;
+  const begun = job && (result as { job_id?: unknown } | null)?.job_id;
+  if (typeof begun === 'string') void reply.code(202).header('location', PREFIX + job!.path.replace('{job_id}', begun));
   const revision = (named as { revision?: unknown } | null)?.revision;
   if (!command.http.revisions || typeof revision !== 'number' || !tagAnswer(request, reply, revision)) return named;
   void reply.code(304).send();
@@ -132,7 +158,8 @@ function headersOf({ http, input }: Command): { headers?: z.ZodObject } {
 function answersOf({ http, summary, output }: Command, status: number): ApiRoute['answers'] {
   const unchanged: ApiRoute['answers'] =
     http.revisions && http.method === 'GET' ? { 304: [{ description: 'As `If-None-Match` says.', schema: z.never() }] } : {};
-  return { [status]: [{ description: summary, schema: output }], ...unchanged };
+  const begun: ApiRoute['answers'] = http.job ? { 202: [{ description: 'The job that does it.', schema: http.job.schema }] } : {};
+  return { [status]: [{ description: summary, schema: output }], ...begun, ...unchanged };
 }
 
 function problemsOf({ http, input, problems }: Command): readonly ErrorCode[] {

@@ -1,8 +1,8 @@
+import { COMMANDS } from '@jetlane/protocol';
 import { batchRoute } from './batch.js';
 import { commandRoutes } from './commands.js';
-import { deadLetterJobRoutes } from './dead-letter-jobs.js';
-import { deadLetterMoveRoutes } from './dead-letter-moves.js';
-import { deadLetterRoutes } from './dead-letters.js';
+import { deadLetterExportRoute } from './dead-letter-export.js';
+import { DEAD_LETTER_RUNS } from './dead-letters.js';
 import { enqueueRoute } from './enqueue.js';
 import { eventsRoute } from './events.js';
 import { exampleRoutes } from './examples.js';
@@ -10,17 +10,19 @@ import type { ApiRoute, Gateway } from './route.js';
 import { statsRoutes } from './stats.js';
 import { statusRoute } from './status.js';
 
-/** All routes of the API. */
+/**
+ * All routes of the API. Those that are no commands of the registry: enqueue, batch and examples, which the gateway does itself with the same
+ * schema as every producer (a hop to a service would double their time); status and figures, which it reads from the streams, so that they are
+ * there when a service is not; and what streams.
+ */
 export function apiRoutes(gateway: Gateway): ApiRoute[] {
   return [
     enqueueRoute(gateway),
     batchRoute(gateway),
     statusRoute(gateway),
     ...statsRoutes(gateway),
-    ...deadLetterRoutes(gateway),
-    ...deadLetterMoveRoutes(gateway),
-    ...deadLetterJobRoutes(gateway),
-    ...commandRoutes(gateway),
+    deadLetterExportRoute(gateway),
+    ...commandRoutes(gateway, COMMANDS, DEAD_LETTER_RUNS),
     eventsRoute(gateway),
     ...exampleRoutes(gateway),
   ];

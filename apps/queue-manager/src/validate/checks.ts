@@ -58,7 +58,7 @@ async function checkTopology(connection: Connection): Promise<Finding[]> {
     return [];
   } catch (error) {
     if (!(error instanceof JetlaneError) || error.code !== 'wrong-topology') throw error;
-    return [failure('streams', error.message, `start this process with NATS_TOPOLOGY=${error.details.installed}`)];
+    return [failure('streams', error.message, `start this process with JETLANE_TOPOLOGY=${error.details.installed}`)];
   }
 }
 

@@ -42,7 +42,7 @@ describe('readServiceConfig', () => {
       NATS_TLS_CA: '/ca.pem',
       JETLANE_NAMESPACE: 'blue',
       JETLANE_REPLICAS: '3',
-      NATS_TOPOLOGY: 'compact',
+      JETLANE_TOPOLOGY: 'compact',
       JETLANE_API_KEYS: 'one, two,',
       LOG_LEVEL: 'debug',
       LOG_FORMAT: 'pretty',
@@ -73,7 +73,7 @@ describe('readServiceConfig', () => {
       NATS_URL: 'http://x',
       JETLANE_REPLICAS: '2',
       LOG_LEVEL: 'loud',
-      NATS_TOPOLOGY: 'flat',
+      JETLANE_TOPOLOGY: 'flat',
       JETLANE_NAMESPACE: 'A_B',
       OTEL_EXPORTER_OTLP_ENDPOINT: 'jaeger',
     };
@@ -82,7 +82,7 @@ describe('readServiceConfig', () => {
       'JETLANE_NAMESPACE',
       'JETLANE_REPLICAS',
       'LOG_LEVEL',
-      'NATS_TOPOLOGY',
+      'JETLANE_TOPOLOGY',
       'NATS_URL',
       'OTEL_EXPORTER_OTLP_ENDPOINT',
     ]);

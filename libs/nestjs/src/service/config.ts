@@ -65,7 +65,7 @@ const schema = z
       .number()
       .refine((value) => [1, 3, 5].includes(value), 'expected 1, 3 or 5')
       .default(1),
-    NATS_TOPOLOGY: z.enum(TOPOLOGIES, 'expected lanes or compact').default('lanes'),
+    JETLANE_TOPOLOGY: z.enum(TOPOLOGIES, 'expected lanes or compact').default('lanes'),
     NATS_POOL_ENABLED: flag.optional(),
     NATS_POOL_MIN_CONNECTIONS: links.default(1),
     NATS_POOL_MAX_CONNECTIONS: links.default(4),
@@ -123,7 +123,7 @@ function natsSettings(name: string, settings: Settings): ConnectOptions {
     servers: list(settings.NATS_URL),
     name: `jetlane-${name}`,
     namespace: settings.JETLANE_NAMESPACE,
-    topology: settings.NATS_TOPOLOGY,
+    topology: settings.JETLANE_TOPOLOGY,
     replicas: settings.JETLANE_REPLICAS,
     ...(settings.NATS_USER ? { user: settings.NATS_USER } : {}),
     ...(settings.NATS_PASSWORD ? { password: settings.NATS_PASSWORD } : {}),

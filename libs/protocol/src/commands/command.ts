@@ -25,6 +25,8 @@ export interface CommandRoute {
   readonly path: string;
   /** Default 200. */
   readonly status?: 200 | 201 | 202;
+  /** Some inputs begin a job, which the answer then is: 202, with this path as `Location`; `{job_id}` is that of the answer. */
+  readonly job?: { readonly path: string; readonly schema: z.ZodType };
   /** The input field `revision` may be given as `If-Match`, and the output's field `revision` is sent as `ETag`. */
   readonly revisions?: true;
 }

@@ -1,5 +1,6 @@
 import { AUDIT_COMMANDS } from './audit.js';
 import type { Command } from './command.js';
+import { DEAD_LETTER_COMMANDS } from './dead-letters.js';
 import { QUEUE_COMMANDS } from './queues.js';
 import { SEARCH_COMMANDS } from './search.js';
 import { JOB_COMMANDS, STEERING_COMMANDS } from './steering.js';
@@ -15,4 +16,5 @@ export const COMMANDS: readonly Command[] = [
   ...Object.values(JOB_COMMANDS),
   ...Object.values(TASK_COMMANDS),
   ...Object.values(AUDIT_COMMANDS),
+  ...Object.values(DEAD_LETTER_COMMANDS),
 ];

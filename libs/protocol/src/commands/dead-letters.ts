@@ -1,0 +1,180 @@
+import { z } from 'zod';
+import { DEAD_LETTER_LIMITS, DEAD_LETTER_SERVICE, deadLetterFilterSchema, redriveSchema } from '../dead-letter-commands.js';
+import { type Command, defineCommand } from './command.js';
+import { deadLetterDetailSchema, deadLetterJobSchema, deadLetterPageSchema, deadLetterPreviewSchema } from './dead-letter-schemas.js';
+
+const { queue, type, fingerprint, reason, from, to } = deadLetterFilterSchema.shape;
+const { lane, all, rate, base64, contentType, dryRun } = redriveSchema.shape;
+/** Fields of a filter of dead letters, by their names in the API. */
+export const deadLetterFilterFields = { queue_name: queue, task_type: type, fingerprint, reason, from, to };
+const filter = z.strictObject(deadLetterFilterFields);
+
+/** A number that a query gives as text. */
+const whole = (least: number, most: number) => {
+  const expected = `expected a whole number from ${least} to ${most}`;
+  return z
+    .union([z.number(), z.string().regex(/^\d{1,16}$/, expected)], { error: expected })
+    .transform(Number)
+    .refine((value) => Number.isInteger(value) && value >= least && value <= most, expected);
+};
+/** Where a page begins: `cursor` of the one before. */
+export const deadLetterCursor = whole(0, Number.MAX_SAFE_INTEGER).optional().describe('`cursor` of the page before.');
+const limit = whole(1, DEAD_LETTER_LIMITS.longestPage).default(DEAD_LETTER_LIMITS.page).describe('1 to 1000. Default 100.');
+const task_id = z.string().max(300).describe('`<queue>.<key>`');
+const one = task_id.optional().describe('One dead letter.');
+const cursor = z.int().min(0).optional().describe('Where an earlier job stopped: its `cursor`.');
+const selection = { task_id: one, filter: filter.optional().describe('All that fit: starts a job.'), all, rate, cursor, dry_run: dryRun };
+
+const redriven = z
+  .object({
+    task_id: z.string(),
+    hop: z.int().describe('Hop under which the task lives again.'),
+    lane: z.string(),
+    duplicate: z.boolean().describe('It had been sent back before: now only the dead letter was removed.'),
+    dry_run: z.literal(true).optional(),
+  })
+  .meta({ id: 'Redriven' });
+const discarded = z.object({ task_id: z.string(), discarded: z.boolean(), dry_run: z.literal(true).optional() }).meta({ id: 'Discarded' });
+
+const common = { service: DEAD_LETTER_SERVICE, tag: 'dead-letters', timeoutMs: 15_000 } as const;
+const READ_PROBLEMS = ['no-responders', 'jetstream-api'] as const;
+const job = { path: '/dead-letters/jobs/{job_id}', schema: deadLetterJobSchema } as const;
+const job_id = z.string().max(300);
+
+/** Commands about dead letters, and about the jobs that deal with many of them. */
+export const DEAD_LETTER_COMMANDS = {
+  list: defineCommand({
+    ...common,
+    name: 'dead-letters.list',
+    summary: 'List dead letters',
+    description:
+      'Oldest first. All conditions must hold. What a page reads is bounded (10,000 dead letters): with a filter of type, fingerprint or reason it may be empty and still have a `cursor` to go on with.',
+    scope: 'read',
+    input: z.strictObject({ ...deadLetterFilterFields, limit, cursor: deadLetterCursor }),
+    output: deadLetterPageSchema,
+    problems: READ_PROBLEMS,
+    http: { method: 'GET', path: '/dead-letters' },
+  }),
+  get: defineCommand({
+    ...common,
+    name: 'dead-letters.get',
+    summary: 'Show a dead letter',
+    description: 'With its payload and with the stacks of its errors.',
+    scope: 'read',
+    input: z.strictObject({ task_id }),
+    output: deadLetterDetailSchema,
+    problems: [...READ_PROBLEMS, 'dead-letter-not-found'],
+    http: { method: 'GET', path: '/dead-letters/{task_id}' },
+  }),
+  redrive: defineCommand({
+    ...common,
+    name: 'dead-letters.redrive',
+    summary: 'Send dead letters back to their lanes',
+    description:
+      'One by `task_id`: 200, it is in its lane and the dead letter is gone. Many by `filter`: 202 with a job; it covers what is there now, at most `rate` a second, and a full lane stops it. `dry_run` tells what would be done.',
+    scope: 'operate',
+    input: z
+      .strictObject({
+        ...selection,
+        lane,
+        task_data: z.unknown().optional().describe('Another payload. For one dead letter only.'),
+        base64,
+        content_type: contentType,
+      })
+      .superRefine((input, context) => {
+        oneOrMany(input, context);
+        const edit = ['task_data', 'base64', 'content_type'].find((field) => Object.hasOwn(input, field));
+        if (input.task_id === undefined && edit !== undefined)
+          refuse(context, edit, 'another payload can be given for one dead letter only, by "task_id"');
+        if (Object.hasOwn(input, 'task_data') && input.base64 !== undefined)
+          refuse(context, 'base64', 'give either "task_data" or "base64"');
+        if ((input.base64 === undefined) !== (input.content_type === undefined))
+          refuse(context, 'content_type', 'give "base64" and "content_type" together');
+      }),
+    output: z.union([redriven, deadLetterPreviewSchema, deadLetterJobSchema]),
+    problems: [
+      'dead-letter-not-found',
+      'too-many-jobs',
+      'unknown-queue',
+      'queue-full',
+      'payload-too-large',
+      'publish-timeout',
+      'no-responders',
+    ],
+    http: { method: 'POST', path: '/dead-letters/redrive', job },
+  }),
+  discard: defineCommand({
+    ...common,
+    name: 'dead-letters.discard',
+    summary: 'Throw dead letters away',
+    description:
+      'For good: one by `task_id`, or many by `filter`, as a job. The status of such a task stays `dead`. Every discard is a line in the log of the resiliency service.',
+    scope: 'operate',
+    input: z.strictObject(selection).superRefine(oneOrMany),
+    output: z.union([discarded, deadLetterPreviewSchema, deadLetterJobSchema]),
+    problems: ['dead-letter-not-found', 'too-many-jobs'],
+    http: { method: 'POST', path: '/dead-letters/discard', job },
+  }),
+  discardOne: defineCommand({
+    ...common,
+    name: 'dead-letters.discard-one',
+    summary: 'Throw one dead letter away',
+    description: 'For good. The status of the task stays `dead`.',
+    scope: 'operate',
+    input: z.strictObject({ task_id }),
+    output: discarded,
+    problems: ['dead-letter-not-found'],
+    http: { method: 'DELETE', path: '/dead-letters/{task_id}' },
+  }),
+  jobs: defineCommand({
+    ...common,
+    name: 'dead-letters.jobs',
+    summary: 'Jobs that redrive or discard',
+    description: 'Those of the last seven days, newest first.',
+    scope: 'read',
+    input: z.strictObject({}),
+    output: z.object({ jobs: z.array(deadLetterJobSchema) }),
+    visible: ({ jobs }, allows) => ({
+      jobs: jobs.filter(({ filter: { queue_name } }) => queue_name !== undefined && allows(String(queue_name))),
+    }),
+    problems: [],
+    http: { method: 'GET', path: '/dead-letters/jobs' },
+  }),
+  job: defineCommand({
+    ...common,
+    name: 'dead-letters.job',
+    summary: 'How a job fares',
+    description: 'Written once a second while it runs.',
+    scope: 'read',
+    input: z.strictObject({ job_id }),
+    output: deadLetterJobSchema,
+    problems: ['job-not-found'],
+    http: { method: 'GET', path: '/dead-letters/jobs/{job_id}' },
+  }),
+  cancelJob: defineCommand({
+    ...common,
+    name: 'dead-letters.cancel-job',
+    summary: 'Cancel a job',
+    description: 'It ends after what it has in hand; what was moved stays moved. A job that has ended stays as it is.',
+    scope: 'operate',
+    input: z.strictObject({ job_id }),
+    output: deadLetterJobSchema,
+    problems: ['job-not-found'],
+    http: { method: 'DELETE', path: '/dead-letters/jobs/{job_id}' },
+  }),
+} as const satisfies Readonly<Record<string, Command>>;
+
+type Selection = { readonly [Field in keyof typeof selection]?: unknown };
+
+function oneOrMany(input: Selection, context: z.RefinementCtx): void {
+  if ((input.task_id === undefined) === (input.filter === undefined))
+    return refuse(context, 'task_id', 'give either "task_id" or "filter"');
+  for (const field of ['all', 'rate', 'cursor'] as const)
+    if (input.task_id !== undefined && input[field] !== undefined) refuse(context, field, 'goes with "filter" only');
+  if (input.filter && Object.keys(input.filter).length === 0 && !input.all)
+    refuse(context, 'filter', 'the filter has no condition; to mean every dead letter add "all": true');
+}
+
+function refuse(context: z.RefinementCtx, field: string, message: string): void {
+  context.addIssue({ code: 'custom', path: [field], message });
+}
