@@ -81,8 +81,8 @@ describe('readServiceConfig', () => {
       'GATEWAY_PORT',
       'JETLANE_NAMESPACE',
       'JETLANE_REPLICAS',
-      'LOG_LEVEL',
       'JETLANE_TOPOLOGY',
+      'LOG_LEVEL',
       'NATS_URL',
       'OTEL_EXPORTER_OTLP_ENDPOINT',
     ]);
