@@ -294,13 +294,15 @@ it('one trace leads from the caller through the gateway to the worker', async ()
   expect(body).toMatchObject({ state: 'completed', trace_id: traceId });
   expect((await site.task(body.task_id)).trace_id).toBe(traceId);
   const ours = () => collector.spans.filter((span) => span.traceId === traceId);
-  await eventually('both spans have arrived', () => ours().length >= 2, PATIENCE);
-  const [send, process] = ['send default', 'process default'].map((name) => ours().find((span) => span.name === name)!);
-  expect(send).toMatchObject({ service: 'jetlane-gateway', parentSpanId: caller });
+  await eventually('all three spans have arrived', () => ours().length >= 3, PATIENCE);
+  const names = ['POST /api/queue/enqueue', 'send default', 'process default'];
+  const [request, send, process] = names.map((name) => ours().find((span) => span.name === name)!);
+  expect(request).toMatchObject({ service: 'jetlane-gateway', parentSpanId: caller });
+  expect(send).toMatchObject({ service: 'jetlane-gateway', parentSpanId: request!.spanId });
   expect(process).toMatchObject({ service: 'jetlane-worker', parentSpanId: send!.spanId });
-  for (const span of ours()) {
+  for (const span of [send, process]) {
     const names = { 'messaging.destination.name': 'default', 'messaging.message.id': body.task_id, 'jetlane.task.type': 'credit_purchase' };
-    expect(span.attributes).toMatchObject(names);
+    expect(span!.attributes).toMatchObject(names);
   }
   expect(process!.attributes['jetlane.task.outcome']).toBe('completed');
   expect([...collector.types]).toEqual(['POST /v1/traces application/json']);

@@ -15,7 +15,7 @@ const NOT_UPDATABLE: readonly number[] = [10052, 10012];
  * How long one request may go unanswered, in ms. While the leader of a new stream is elected, and when several create it at the same
  * moment, a cluster does not answer at all (measured on three nodes with four at once: most of them waited for the client's 10 s).
  */
-const ANSWER_MS = 2000;
+export const ANSWER_MS = 2000;
 
 /** The code of a JetStream API error, or 0. */
 export const apiCode = (error: unknown): number => (error instanceof JetStreamApiError ? error.code : 0);

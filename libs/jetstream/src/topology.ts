@@ -1,7 +1,7 @@
 import { JetlaneError, type Topology } from '@jetlane/protocol';
 import type { Connection } from './connection.js';
 import { permissionDenied } from './denials.js';
-import { apiCode, type StreamWants } from './ensure.js';
+import { ANSWER_MS, apiCode, type StreamWants } from './ensure.js';
 import { untilAnswered } from './until-answered.js';
 
 const STREAM_NOT_FOUND = 10059;
@@ -12,7 +12,7 @@ const REMEMBERED = 'jetlane-topology';
 /**
  * Refuses to go on beside an installation that is laid out in another way: this process would look for tasks where none are. Nothing where
  * nothing is provisioned yet. One request.
- * @throws JetlaneError `wrong-topology`
+ * @throws JetlaneError `wrong-topology`, `permission-denied`; `jetstream-api`, to be tried again, when nobody answers
  */
 export async function assertTopology(connection: Connection): Promise<void> {
   const { names } = connection;
@@ -38,13 +38,14 @@ export async function layOut(connection: Connection, timers: StreamWants): Promi
 }
 
 async function topologyOf(connection: Connection): Promise<Topology | undefined> {
-  const { streams } = await connection.admin();
+  const { streams } = await connection.admin(ANSWER_MS);
   try {
     const { config } = await streams.info(connection.names.schedules);
     return config.metadata?.[REMEMBERED] === 'compact' ? 'compact' : 'lanes';
   } catch (error) {
     if (apiCode(error) === STREAM_NOT_FOUND) return undefined;
-    throw permissionDenied(error) ?? error;
+    const message = `the layout of the installation cannot be read from stream "${connection.names.schedules}": ${(error as Error).message}`;
+    throw permissionDenied(error) ?? new JetlaneError('jetstream-api', message, { cause: error });
   }
 }
 
