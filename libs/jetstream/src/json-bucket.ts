@@ -4,6 +4,7 @@ import { BucketWatch } from './bucket-watch.js';
 import type { Connection } from './connection.js';
 import { permissionDenied } from './denials.js';
 import { streamExists } from './lane-list.js';
+import { untilAnswered } from './until-answered.js';
 
 const WRONG_SEQUENCE = 10071;
 
@@ -36,7 +37,8 @@ export class JsonBucket<T> {
    * @param maxAgeMs how long a value stays after its last change; default: for ever
    */
   static async open<T>(connection: Connection, name: string, history = 8, maxAgeMs = 0): Promise<JsonBucket<T>> {
-    const make = () => new Kvm(connection.raw()).create(name, { history, ttl: maxAgeMs, replicas: connection.replicas }).catch(rethrow);
+    const limits = { history, ttl: maxAgeMs, replicas: connection.replicas };
+    const make = () => untilAnswered(() => new Kvm(connection.raw()).create(name, limits)).catch(rethrow);
     return new JsonBucket<T>(connection, name, await make(), make);
   }
 

@@ -31,8 +31,12 @@ function isUnanswered(error: unknown): boolean {
   if (error instanceof Error && error.name === 'JetStreamNotEnabled') return true;
   if (error instanceof NoRespondersError || error instanceof TimeoutError) return true;
   if (error instanceof RequestError) return isUnanswered(error.cause) || error.isNoResponders();
-  return error instanceof JetStreamApiError && error.status === 503 && !REFUSALS.has(error.code);
+  if (!(error instanceof JetStreamApiError)) return false;
+  return error.status === 503 ? !REFUSALS.has(error.code) : error.code === NO_PEERS && error.message.includes('offline');
 }
+
+/** No suitable peers; those that are offline may be about to come, as when a cluster is starting. */
+const NO_PEERS = 10005;
 
 /** Answers of status 503 that are meant: no room on the servers, no JetStream for this account. */
 const REFUSALS: ReadonlySet<number> = new Set([10023, 10039, 10076, 10077]);
