@@ -167,7 +167,7 @@ describe('get and export', () => {
     await expect(letters.get({ task_id: `${queue}.none` })).rejects.toMatchObject({ code: 'dead-letter-not-found' });
     for (const id of ['', `${queue}.*`, `${queue}.>`, '.', `${queue}. `, `${queue}..a`, 'x'.repeat(301)])
       await expect(letters.get({ task_id: id }), id).rejects.toMatchObject({ code: 'invalid-argument' });
-    for (const input of [{}, { task_id: 5 }, { id: `${queue}.none` }, null, undefined])
+    for (const input of [{}, { task_id: 5 }, { id: `${queue}.none` }, null, undefined] as unknown[])
       await expect(letters.get(input as { task_id: string })).rejects.toMatchObject({ code: 'invalid-argument' });
   });
 });

@@ -8,7 +8,7 @@ import type {
   DeadLetterPreview,
   RedriveAnswer,
 } from '@jetlane/protocol';
-import type { ManyOptions, RedriveOptions } from './dead-letters.js';
+import type { ManyOptions, RedriveOptions } from './dead-letter-options.js';
 
 type Commands = typeof DEAD_LETTER_COMMANDS;
 type RedriveInput = CommandInput<Commands['redrive']>;

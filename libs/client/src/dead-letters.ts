@@ -22,6 +22,7 @@ import {
   type Lane,
   type RedriveAnswer,
 } from '@jetlane/protocol';
+import type { ManyOptions, PageOptions, RedriveOptions } from './dead-letter-options.js';
 import {
   answerOf,
   changeInput,
@@ -32,38 +33,6 @@ import {
   previewOf,
   type RedrivenView,
 } from './dead-letter-wire.js';
-
-/** A page of a list. */
-export interface PageOptions {
-  /** 1 to 1000. Default 100. */
-  readonly limit?: number;
-  /** `next` of the page before. */
-  readonly after?: number;
-}
-
-/** How one dead letter is sent back. */
-export interface RedriveOptions {
-  /** Default: the lane it came from. */
-  readonly lane?: Lane;
-  /** Another payload: any JSON value, or bytes together with `contentType`. Default: as it was. */
-  readonly data?: unknown;
-  /** Media type of bytes in `data`: needed with them, and refused without. */
-  readonly contentType?: string;
-  /** Who asks: for the log of the service and the audit. On one line. Default `unknown`. */
-  readonly by?: string;
-}
-
-/** How many dead letters are redriven or discarded. */
-export interface ManyOptions {
-  /** Most dead letters a second, 0.1 to 10,000. Default 100. */
-  readonly rate?: number;
-  /** Where an earlier job stopped: its `cursor`. */
-  readonly after?: number;
-  /** Needed for a filter without a condition. */
-  readonly all?: true;
-  /** Who asks: for the log of the service and the audit. On one line. Default `unknown`. */
-  readonly by?: string;
-}
 
 const { redrive, discard, discardOne, job, jobs, cancelJob } = DEAD_LETTER_COMMANDS;
 
