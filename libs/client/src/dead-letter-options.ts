@@ -16,7 +16,7 @@ export interface RedriveOptions {
   readonly data?: unknown;
   /** Media type of bytes in `data`: needed with them, and refused without. */
   readonly contentType?: string;
-  /** Who asks: for the log of the service and the audit. On one line. Default `unknown`. */
+  /** Who asks: for the log of the service and the audit. On one line, else `invalid-headers`. Default `unknown`. */
   readonly by?: string;
 }
 
@@ -28,6 +28,6 @@ export interface ManyOptions {
   readonly after?: number;
   /** Needed for a filter without a condition. */
   readonly all?: true;
-  /** Who asks: for the log of the service and the audit. On one line. Default `unknown`. */
+  /** Who asks: for the log of the service and the audit. On one line, else `invalid-headers`. Default `unknown`. */
   readonly by?: string;
 }
