@@ -215,7 +215,7 @@ describe('what each user must not do', () => {
     const watcher = await site.connect('dashboard');
     const { stream, consumer } = watcher.names.lane('default', 'high');
     await expect(watcher.publish(watcher.names.task('default', 'high', 'k'), '{}')).rejects.toMatchObject(denied);
-    await expect(watcher.request('acme.svc.resiliency.discard', '{}', 60_000)).rejects.toMatchObject(denied);
+    await expect(watcher.request('acme.svc.resiliency.dead-letters.discard', '{}', 60_000)).rejects.toMatchObject(denied);
     await expect(callService(watcher, 'queue-manager', 'reconcile', {}, 60_000)).rejects.toMatchObject(denied);
     await expect(deleteMessage(watcher, stream, 1)).rejects.toMatchObject(denied);
     await expect(trimRecords(watcher, 'default', 1)).rejects.toMatchObject(denied);

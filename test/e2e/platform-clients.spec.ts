@@ -160,7 +160,7 @@ describe("a stranger's NATS client", () => {
       'heartbeats.ping',
       'svc.queue-manager.stats',
       'svc.analytics.stats',
-      'svc.resiliency.redrive',
+      'svc.resiliency.dead-letters.redrive',
     ];
     for (const subject of listeners) for (const body of bodies) stranger.tell(subject, body, 'nobody.listens.here');
 

@@ -14,7 +14,7 @@ async function killedAt(cut: Cut, command: 'redrive' | 'discard', id: string): P
   const broken = proxy.cutAt(cut);
   const link = await site.link(proxy.url);
   const letters = await startDeadLetters({}, link);
-  const attempt = letters[command]({ id }).then(
+  const attempt = letters[command]({ task_id: id }, 'ada').then(
     () => 'answered',
     () => 'lost',
   );
@@ -36,7 +36,7 @@ describe('redrive', () => {
     const { seq: source } = await site.enqueue(queue, 'half');
     const id = await bury('half', { source });
     await killedAt(cut, 'redrive', id);
-    const next = await (await startDeadLetters()).redrive({ id }).catch((error: unknown) => error);
+    const next = await (await startDeadLetters()).redrive({ task_id: id }, 'ada').catch((error: unknown) => error);
     if (cut.when === 'after' && cut.subject.test('MSG.DELETE.lcrash_dead_letters'))
       expect(next).toMatchObject({ code: 'dead-letter-not-found' });
     else
@@ -58,7 +58,9 @@ describe('discard', () => {
   )('killed just $when its $name: the next one ends it', async ({ cut }) => {
     const id = await bury('away');
     await killedAt(cut, 'discard', id);
-    await (await startDeadLetters()).discard({ id }).catch((error: { code?: unknown }) => expect(error.code).toBe('dead-letter-not-found'));
+    await (await startDeadLetters())
+      .discard({ task_id: id }, 'ada')
+      .catch((error: { code?: unknown }) => expect(error.code).toBe('dead-letter-not-found'));
     expect(await site.dead(queue, 'away')).toBeUndefined();
     const { record } = await site.store.record(queue, 'away');
     expect([record?.state, record?.at.discarded]).toEqual(['dead', expect.any(Number)]);

@@ -1,5 +1,6 @@
+import { DeadLetterAdmin, JetlaneAdmin } from '@jetlane/client';
 import { type Connection, JsonBucket } from '@jetlane/jetstream';
-import { callService, type RunningService, readServiceConfig, startService } from '@jetlane/nestjs/service';
+import { type RunningService, readServiceConfig, startService } from '@jetlane/nestjs/service';
 import { JetStreamClient, listDeadEvents } from '@jetlane/nestjs/transport';
 import { lastValueFrom } from 'rxjs';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -40,20 +41,26 @@ describe('what operators do to dead letters', () => {
   it('is told by the resiliency service as events, and kept in the audit even when nobody listened at the time', async () => {
     await startResiliencyService();
     const [one, two] = [await bury('k1'), await bury('k2')];
-    await callService(connection, 'resiliency', 'redrive', { id: one, by: 'ada' });
-    await callService(connection, 'resiliency', 'discard', { id: two, dryRun: true, by: 'ada' });
-    await callService(connection, 'resiliency', 'discard', { id: two, by: 'bob' });
+    const letters = new DeadLetterAdmin(connection);
+    await letters.redrive(one, { by: 'ada' });
+    await letters.previewRedrive(two, { by: 'ada' });
+    await new JetlaneAdmin(connection, 'ada').deadLetters.discard({ task_id: two, dry_run: true });
+    await letters.discard(two, { by: 'bob' });
     expect(await auditOf(connection)).toEqual([]);
     await Promise.all([startAuditor(), startAuditor()]);
     await eventually('both are kept', async () => (await auditOf(connection)).length === 2);
     const entries = (await auditOf(connection)).sort((a, b) => a.at - b.at);
     expect(entries).toMatchObject([
-      { caller: 'ada', command: 'dead-letters.redriven', target: one, after: { id: one, hop: 2, lane: 'normal' } },
+      { caller: 'ada', command: 'dead-letters.redriven', target: one, after: { task_id: one, hop: 2, lane: 'normal' } },
       { caller: 'bob', command: 'dead-letters.discarded', target: two, after: { discarded: true } },
     ]);
-    await callService(connection, 'resiliency', 'redrive', { filter: { queue }, by: 'eve' });
+    const { id } = await letters.redriveAll({ queue }, { by: 'eve' });
     await eventually('the job is kept once', async () => (await auditOf(connection)).length === 3);
-    expect((await auditOf(connection)).find(({ caller }) => caller === 'eve')).toMatchObject({ after: { kind: 'redrive' } });
+    const ofEve = (await auditOf(connection)).find(({ caller }) => caller === 'eve');
+    expect(ofEve).toMatchObject({ command: 'dead-letters.redriven', target: id, after: { job_id: id, kind: 'redrive', by: 'eve' } });
+    await letters.cancelJob(id);
+    await eventually('the cancel is kept', async () => (await auditOf(connection)).length === 4);
+    expect((await auditOf(connection)).find(({ command }) => command === 'dead-letters.job-cancelled')).toMatchObject({ target: id });
   });
 
   it('that cannot be read becomes a dead event, and holds up nothing', async () => {

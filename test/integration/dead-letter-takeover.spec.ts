@@ -13,23 +13,23 @@ describe('a job', () => {
     const link = await site.link(proxy.url);
     for (const key of keysOf(40)) await bury(key);
     const survivor = await startDeadLetters({ takeOverMs: 1000 });
-    const job = await begin(await startDeadLetters({}, link), { filter: { queue }, rate: 200 });
+    const job = await begin(await startDeadLetters({}, link), { filter: { queue_name: queue }, rate: 200 });
     await broken;
     await link.close();
     const done = await ended(survivor, job);
     expect(done).toMatchObject({ state: 'completed', failed: 0, left: { count: 0, exact: true } });
     expect((await site.takeAll(queue, 40)).sort()).toEqual(hops(keysOf(40)));
     await eventually('the queue is empty', async () => (await site.depth(queue)) === 0);
-    expect((await survivor.list({ queue })).total.count).toBe(0);
+    expect((await survivor.list({ queue_name: queue, limit: 100 })).total.count).toBe(0);
     await proxy.close();
   });
 
   it('is left to another copy when its own stops', async () => {
     const [one, two] = [await startDeadLetters(), await startDeadLetters({ takeOverMs: 2000 })];
     for (const key of keysOf(30)) await bury(key);
-    const job = await begin(one, { filter: { queue }, rate: 20 });
+    const job = await begin(one, { filter: { queue_name: queue }, rate: 20 });
     await one.stop();
-    expect((await two.job({ id: job.id })).state).toBe('running');
+    expect((await two.job(job)).state).toBe('running');
     expect(await ended(two, job)).toMatchObject({ state: 'completed', failed: 0 });
     expect((await site.takeAll(queue, 30)).sort()).toEqual(hops(keysOf(30)));
   });

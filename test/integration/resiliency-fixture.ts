@@ -1,7 +1,10 @@
+import { JetlaneAdmin } from '@jetlane/client';
 import { type Connection, deathHeaders, ensureQueue, laneState } from '@jetlane/jetstream';
 import type { HeaderPair, Lane, Topology } from '@jetlane/protocol';
 import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest';
+import { DeadLetterCommands } from '../../apps/resiliency/src/commands.js';
 import { DeadLetters, type DeadLettersOptions } from '../../apps/resiliency/src/dead-letters.js';
+import { Facts } from '../../apps/resiliency/src/facts.js';
 import { Queues } from '../../apps/resiliency/src/queues.js';
 import { Resiliency, type ResiliencyOptions } from '../../apps/resiliency/src/resiliency.js';
 import { eventually, Installation, keepingLog } from './services-fixture.js';
@@ -43,13 +46,25 @@ export async function startResiliency(options: Partial<ResiliencyOptions> = {}, 
   return resiliency;
 }
 
-/** The commands of one copy of the service. */
+/** What one copy of the service does, asked without NATS: where it matters which copy it is. */
 export async function startDeadLetters(options: Partial<DeadLettersOptions> = {}, link?: Connection): Promise<DeadLetters> {
   const own = link ?? (await site.link());
   const letters = new DeadLetters(own, { log, saveMs: 100, queues: await startQueues(own), ...options });
   running.push(letters);
   await letters.start();
   return letters;
+}
+
+/** One copy of the service. @returns its commands, as a caller over NATS has them */
+export async function serveDeadLetters(options: Partial<DeadLettersOptions> = {}): Promise<JetlaneAdmin['deadLetters']> {
+  const own = await site.link();
+  const letters = new DeadLetters(own, { log, saveMs: 100, queues: await startQueues(own), ...options });
+  const commands = new DeadLetterCommands(own, letters, new Facts(own, log));
+  running.push(commands);
+  await commands.start();
+  // The caller is on another link: the server must know by then who listens.
+  await own.flush();
+  return new JetlaneAdmin(connection, 'ada').deadLetters;
 }
 
 async function startQueues(link: Connection): Promise<Queues> {

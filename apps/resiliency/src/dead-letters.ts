@@ -10,45 +10,47 @@ import {
   viewDeadLetter,
 } from '@jetlane/jetstream';
 import {
+  type CommandInput,
+  type CommandOutput,
   type Count,
+  type DEAD_LETTER_COMMANDS,
   DEAD_LETTER_LIMITS,
   type DeadLetter,
-  type DeadLetterDetail,
   type DeadLetterFilter,
   type DeadLetterJob,
-  type DeadLetterPage,
   type DeadLetterPreview,
-  type DiscardInput,
-  discardSchema,
+  deadLetterDetailView,
+  deadLetterFilterOf,
+  deadLetterJobView,
+  deadLetterPreviewView,
+  deadLetterView,
   HEADER,
   headerValue,
-  idInputSchema,
   JetlaneError,
   JSON_CONTENT_TYPE,
   laneIn,
-  listDeadLettersSchema,
-  type RedriveAnswer,
-  type RedriveInput,
-  redriveSchema,
   traceOf,
 } from '@jetlane/protocol';
 import { noteStep, type TaskStep } from '@jetlane/telemetry';
-import { readInput } from './input.js';
 import { Jobs, type JobsOptions } from './jobs/jobs.js';
 import type { LetterFate } from './jobs/letter-work.js';
 import type { Queues } from './queues.js';
+
+type Commands = typeof DEAD_LETTER_COMMANDS;
+type Input<K extends keyof Commands> = CommandInput<Commands[K]>;
+type Output<K extends keyof Commands> = CommandOutput<Commands[K]>;
 
 export interface DeadLettersOptions extends Pick<JobsOptions, 'log' | 'saveMs' | 'takeOverMs'> {
   readonly queues: Pick<Queues, 'keepMs' | 'has' | 'get'>;
 }
 
-/** An answer over NATS must fit into one message (1 MiB by default, in which NDJSON is quoted once more): a page ends at this size. */
+/** An answer over NATS must fit into one message (1 MiB by default): a page ends at this size. */
 const PAGE_BYTES = 400 * 1024;
 const SAMPLE = 20;
 /** A preview looks at dead letters for this long at most, ms: its caller waits. */
 const PREVIEW_MS = 3000;
 
-/** The commands about dead letters: each takes what came over the wire. */
+/** The commands about dead letters: each takes what came over the wire, checked. `by` says who asks: for the log. */
 export class DeadLetters {
   private readonly mover: DeadLetterMover;
   private readonly jobs: Jobs;
@@ -69,90 +71,78 @@ export class DeadLetters {
     return this.jobs.stop();
   }
 
-  /** A page, oldest first. @throws JetlaneError `invalid-argument` */
-  async list(input: unknown): Promise<DeadLetterPage> {
-    const { limit, after, ...filter } = readInput(listDeadLettersSchema, input ?? {});
+  /** A page, oldest first. */
+  async list({ limit, cursor: after = 0, ...fields }: Input<'list'>): Promise<Output<'list'>> {
+    const filter = deadLetterFilterOf(fields);
     const page = await scanDeadLetters(this.connection, filter, { after, limit });
-    const items = page.letters.map((stored) => viewDeadLetter(this.connection.names, stored));
-    const fitting = fits(items, JSON.stringify);
-    const next = fitting.length < items.length ? fitting.at(-1)?.sequence : page.next;
-    return {
-      items: fitting,
-      ...(next === undefined ? {} : { next }),
-      scanned: page.scanned,
-      total: await totalOf(this.connection, filter, after, page),
-    };
-  }
-
-  /** A page as NDJSON, payloads included: a line per dead letter. @throws JetlaneError `invalid-argument` */
-  async export(input: unknown): Promise<{ ndjson: string; count: number; next?: number }> {
-    const { limit, after, ...filter } = readInput(listDeadLettersSchema, input ?? {});
-    const page = await scanDeadLetters(this.connection, filter, { after, limit });
-    const line = (stored: StoredMessage) => `${JSON.stringify(detailDeadLetter(this.connection.names, stored))}\n`;
-    const fitting = fits(page.letters, line);
-    const next = fitting.length < page.letters.length ? fitting.at(-1)?.sequence : page.next;
-    return { ndjson: fitting.map(line).join(''), count: fitting.length, ...(next === undefined ? {} : { next }) };
+    const views = page.letters.map((stored) => deadLetterView(viewDeadLetter(this.connection.names, stored)));
+    const items = fitting(views);
+    const cursor = items.length < views.length ? items.at(-1)?.sequence : page.next;
+    return { items, cursor, scanned: page.scanned, total: await totalOf(this.connection, filter, after, page) };
   }
 
   /** @throws JetlaneError `dead-letter-not-found` */
-  async get(input: unknown): Promise<DeadLetterDetail> {
-    return detailDeadLetter(this.connection.names, await this.find(readInput(idInputSchema, input).id));
+  async get({ task_id }: Input<'get'>): Promise<Output<'get'>> {
+    return deadLetterDetailView(detailDeadLetter(this.connection.names, await this.find(task_id)));
   }
 
   /**
-   * One dead letter: sends it back. A filter: starts a job that does so. With `dryRun`: tells what would be done.
+   * One dead letter: sends it back. A filter: starts a job that does so. With `dry_run`: tells what would be done.
    * @throws JetlaneError `dead-letter-not-found`, `unknown-queue`, `queue-full`, `payload-too-large`, `too-many-jobs`; `invalid-argument` for a
    * lane that a `fifo` queue does not have
    */
-  async redrive(input: unknown): Promise<RedriveAnswer | DeadLetterJob | DeadLetterPreview> {
-    const asked = readInput(redriveSchema, input);
-    if (asked.id !== undefined) return this.redriveOne(asked.id, asked);
-    const { filter = {}, lane, rate = DEAD_LETTER_LIMITS.rate, after = 0, dryRun, by } = asked;
-    if (filter.queue !== undefined) laneIn(await this.options.queues.get(filter.queue), lane);
-    if (dryRun) return this.preview(filter, after, true);
-    return this.jobs.beginLetters({ kind: 'redrive', filter, rate, after, ...(lane ? { lane } : {}), ...(by ? { by } : {}) });
+  async redrive(input: Input<'redrive'>, by: string): Promise<Output<'redrive'>> {
+    if (input.task_id !== undefined) return this.redriveOne(input.task_id, input, by);
+    const { filter = {}, lane } = input;
+    if (filter.queue_name !== undefined) laneIn(await this.options.queues.get(filter.queue_name), lane);
+    return this.many('redrive', input, by);
   }
 
   /** One dead letter: throws it away. A filter: starts a job that does so. @throws JetlaneError `dead-letter-not-found`, `too-many-jobs` */
-  async discard(input: unknown): Promise<{ id: string; discarded: boolean; dryRun?: true } | DeadLetterJob | DeadLetterPreview> {
-    const asked = readInput(discardSchema, input);
-    if (asked.id !== undefined) return this.discardOne(asked.id, asked);
-    const { filter = {}, rate = DEAD_LETTER_LIMITS.rate, after = 0, dryRun, by } = asked;
-    if (dryRun) return this.preview(filter, after, false);
-    return this.jobs.beginLetters({ kind: 'discard', filter, rate, after, ...(by ? { by } : {}) });
+  async discard(input: Input<'discard'>, by: string): Promise<Output<'discard'>> {
+    if (input.task_id === undefined) return this.many('discard', input, by);
+    if (!input.dry_run) return this.discardOne({ task_id: input.task_id }, by);
+    await this.find(input.task_id);
+    return { task_id: input.task_id, discarded: false, dry_run: true };
+  }
+
+  /** @throws JetlaneError `dead-letter-not-found` */
+  async discardOne({ task_id }: Input<'discardOne'>, by: string): Promise<Output<'discardOne'>> {
+    const letter = viewDeadLetter(this.connection.names, await this.find(task_id));
+    if ((await this.throwAway(letter, { by })) === 'skipped') throw notFound(task_id);
+    return { task_id, discarded: true };
+  }
+
+  async listJobs(): Promise<Output<'jobs'>> {
+    return { jobs: (await this.jobs.list()).map(deadLetterJobView) };
   }
 
   /** @throws JetlaneError `job-not-found` */
-  async job(input: unknown): Promise<DeadLetterJob> {
-    return this.jobs.get(readInput(idInputSchema, input).id);
-  }
-
-  async listJobs(): Promise<{ jobs: DeadLetterJob[] }> {
-    return { jobs: await this.jobs.list() };
+  async job({ job_id }: Input<'job'>): Promise<Output<'job'>> {
+    return deadLetterJobView(await this.jobs.get(job_id));
   }
 
   /** @throws JetlaneError `job-not-found` */
-  async cancel(input: unknown): Promise<DeadLetterJob> {
-    return this.jobs.cancel(readInput(idInputSchema, input).id);
+  async cancelJob({ job_id }: Input<'cancelJob'>): Promise<Output<'cancelJob'>> {
+    return deadLetterJobView(await this.jobs.cancel(job_id));
   }
 
-  private async redriveOne(id: string, asked: RedriveInput): Promise<RedriveAnswer> {
-    const { lane: wanted, dryRun, by } = asked;
-    const letter = viewDeadLetter(this.connection.names, await this.find(id));
-    const target = laneIn(await this.options.queues.get(letter.queue), wanted);
-    if (dryRun) return { id, hop: letter.hop + 1, lane: target ?? letter.lane, duplicate: false, dryRun };
-    const payload = payloadOf(asked);
-    const { fate, hop, lane } = await this.sendBack(id, { lane: target, payload });
-    if (fate === 'gone') throw notFound(id);
-    this.options.log.info({ id, hop, lane, edited: payload !== undefined, fate, by }, 'dead-letter:redriven');
-    return { id, hop, lane, duplicate: fate === 'duplicate' };
+  private async redriveOne(task_id: string, input: Input<'redrive'>, by: string): Promise<Output<'redrive'>> {
+    const letter = viewDeadLetter(this.connection.names, await this.find(task_id));
+    const target = laneIn(await this.options.queues.get(letter.queue), input.lane);
+    if (input.dry_run) return { task_id, hop: letter.hop + 1, lane: target ?? letter.lane, duplicate: false, dry_run: true };
+    const payload = payloadOf(input);
+    const { fate, hop, lane } = await this.sendBack(task_id, { lane: target, payload });
+    if (fate === 'gone') throw notFound(task_id);
+    this.options.log.info({ id: task_id, hop, lane, edited: payload !== undefined, fate, by }, 'dead-letter:redriven');
+    return { task_id, hop, lane, duplicate: fate === 'duplicate' };
   }
 
-  private async discardOne(id: string, { dryRun, by }: DiscardInput): Promise<{ id: string; discarded: boolean; dryRun?: true }> {
-    const letter = viewDeadLetter(this.connection.names, await this.find(id));
-    if (dryRun) return { id, discarded: false, dryRun };
-    if ((await this.throwAway(letter, { by })) === 'skipped') throw notFound(id);
-    return { id, discarded: true };
+  private async many(kind: DeadLetterJob['kind'], input: Input<'discard'> & Pick<Input<'redrive'>, 'lane'>, by: string) {
+    const filter = deadLetterFilterOf(input.filter ?? {});
+    const { lane, rate = DEAD_LETTER_LIMITS.rate, cursor: after = 0, dry_run } = input;
+    if (dry_run) return deadLetterPreviewView(await this.preview(filter, after, kind === 'redrive'));
+    return deadLetterJobView(await this.jobs.beginLetters({ kind, filter, rate, after, lane, by }));
   }
 
   private async act(job: DeadLetterJob, letter: DeadLetter): Promise<LetterFate> {
@@ -218,21 +208,22 @@ const notFound = (id: string): JetlaneError =>
     },
   );
 
-/** The first of them whose texts fit into a page; at least one. */
-function fits<T>(list: readonly T[], text: (item: T) => string): T[] {
-  const fitting: T[] = [];
+/** The first of them that fit into a page together; at least one. */
+function fitting<T>(list: readonly T[]): T[] {
+  const first: T[] = [];
   let bytes = 0;
   for (const item of list) {
-    bytes += Buffer.byteLength(text(item));
-    if (bytes > PAGE_BYTES && fitting.length > 0) break;
-    fitting.push(item);
+    bytes += Buffer.byteLength(JSON.stringify(item));
+    if (bytes > PAGE_BYTES && first.length > 0) break;
+    first.push(item);
   }
-  return fitting;
+  return first;
 }
 
-function payloadOf(asked: RedriveInput): RedriveChange['payload'] {
-  if (Object.hasOwn(asked, 'data')) return { data: JSON.stringify(asked.data), contentType: undefined };
-  if (asked.base64 === undefined) return undefined;
-  const contentType = asked.contentType === JSON_CONTENT_TYPE ? undefined : asked.contentType;
-  return { data: Buffer.from(asked.base64, 'base64'), contentType };
+function payloadOf(input: Input<'redrive'>): RedriveChange['payload'] {
+  // A payload of null is one.
+  if (Object.hasOwn(input, 'task_data')) return { data: JSON.stringify(input.task_data), contentType: undefined };
+  if (input.base64 === undefined) return undefined;
+  const contentType = input.content_type === JSON_CONTENT_TYPE ? undefined : input.content_type;
+  return { data: Buffer.from(input.base64, 'base64'), contentType };
 }

@@ -1,6 +1,6 @@
 import {
   type Connection,
-  callService,
+  callCommand,
   DeadLetterMover,
   detailDeadLetter,
   scanDeadLetters,
@@ -8,8 +8,11 @@ import {
   viewDeadLetter,
 } from '@jetlane/jetstream';
 import {
+  type Command,
+  type CommandInput,
+  type CommandOutput,
+  DEAD_LETTER_COMMANDS,
   DEAD_LETTER_LIMITS,
-  DEAD_LETTER_SERVICE,
   type DeadLetterDetail,
   type DeadLetterFilter,
   type DeadLetterJob,
@@ -19,41 +22,19 @@ import {
   type Lane,
   type RedriveAnswer,
 } from '@jetlane/protocol';
+import type { ManyOptions, PageOptions, RedriveOptions } from './dead-letter-options.js';
+import {
+  answerOf,
+  changeInput,
+  type JobView,
+  jobOf,
+  manyInput,
+  type PreviewView,
+  previewOf,
+  type RedrivenView,
+} from './dead-letter-wire.js';
 
-/** A page of a list. */
-export interface PageOptions {
-  /** 1 to 1000. Default 100. */
-  readonly limit?: number;
-  /** `next` of the page before. */
-  readonly after?: number;
-}
-
-/** How one dead letter is sent back. */
-export interface RedriveOptions {
-  /** Default: the lane it came from. */
-  readonly lane?: Lane;
-  /** Another payload: any JSON value, or bytes together with `contentType`. Default: as it was. */
-  readonly data?: unknown;
-  /** Media type of bytes in `data`. Default: that of the dead letter. */
-  readonly contentType?: string;
-  /** Who asks: for the log of the service. */
-  readonly by?: string;
-}
-
-/** How many dead letters are redriven or discarded. */
-export interface ManyOptions {
-  /** Most dead letters a second, 0.1 to 10,000. Default 100. */
-  readonly rate?: number;
-  /** Where an earlier job stopped: its `cursor`. */
-  readonly after?: number;
-  /** Needed for a filter without a condition. */
-  readonly all?: true;
-  /** Who asks: for the log of the service. */
-  readonly by?: string;
-}
-
-/** A dead letter may wait for a publish to be confirmed, and a preview reads for seconds. */
-const TIMEOUT_MS = 15_000;
+const { redrive, discard, discardOne, job, jobs, cancelJob } = DEAD_LETTER_COMMANDS;
 
 /**
  * Looks after dead letters. Reading asks the stream itself; what changes something is carried out by the resiliency service,
@@ -105,65 +86,63 @@ export class DeadLetterAdmin {
    * Sends one dead letter back to its lane, or to another one, or with another payload.
    * @throws JetlaneError `dead-letter-not-found`, `unknown-queue`, `queue-full`, `payload-too-large`, `service-unavailable`
    */
-  redrive(id: string, options: RedriveOptions = {}): Promise<RedriveAnswer> {
-    return this.call('redrive', { id, ...wire(options) });
+  async redrive(id: string, { by, ...change }: RedriveOptions = {}): Promise<RedriveAnswer> {
+    return answerOf((await this.call(redrive, { task_id: id, ...changeInput(change) }, by)) as RedrivenView);
   }
 
   /** What {@link redrive} would do. */
-  previewRedrive(id: string, options: RedriveOptions = {}): Promise<RedriveAnswer> {
-    return this.call('redrive', { id, ...wire(options), dryRun: true });
+  async previewRedrive(id: string, { by, ...change }: RedriveOptions = {}): Promise<RedriveAnswer> {
+    return answerOf((await this.call(redrive, { task_id: id, ...changeInput(change), dry_run: true }, by)) as RedrivenView);
   }
 
   /**
    * Starts a job that sends back all that fit the filter and are there now.
    * @throws JetlaneError `unknown-queue`, `too-many-jobs`, `invalid-argument`, `service-unavailable`
    */
-  redriveAll(filter: DeadLetterFilter, options: ManyOptions & { readonly lane?: Lane } = {}): Promise<DeadLetterJob> {
-    return this.call('redrive', { filter, ...options });
+  async redriveAll(filter: DeadLetterFilter, { by, ...options }: ManyOptions & { readonly lane?: Lane } = {}): Promise<DeadLetterJob> {
+    return jobOf((await this.call(redrive, manyInput(filter, options), by)) as JobView);
   }
 
   /** What {@link redriveAll} would do: how many, and a sample. */
-  previewRedriveAll(filter: DeadLetterFilter, options: ManyOptions & { readonly lane?: Lane } = {}): Promise<DeadLetterPreview> {
-    return this.call('redrive', { filter, ...options, dryRun: true });
+  async previewRedriveAll(
+    filter: DeadLetterFilter,
+    { by, ...options }: ManyOptions & { readonly lane?: Lane } = {},
+  ): Promise<DeadLetterPreview> {
+    return previewOf((await this.call(redrive, { ...manyInput(filter, options), dry_run: true }, by)) as PreviewView);
   }
 
   /** Throws one dead letter away; its task stays `dead`. @throws JetlaneError `dead-letter-not-found`, `service-unavailable` */
-  discard(id: string, { by }: { readonly by?: string } = {}): Promise<{ readonly id: string; readonly discarded: boolean }> {
-    return this.call('discard', { id, by });
+  async discard(id: string, { by }: { readonly by?: string } = {}): Promise<{ readonly id: string; readonly discarded: boolean }> {
+    const { discarded } = await this.call(discardOne, { task_id: id }, by);
+    return { id, discarded };
   }
 
   /** Starts a job that throws away all that fit the filter and are there now. @throws JetlaneError `too-many-jobs`, `invalid-argument`, `service-unavailable` */
-  discardAll(filter: DeadLetterFilter, options: ManyOptions = {}): Promise<DeadLetterJob> {
-    return this.call('discard', { filter, ...options });
+  async discardAll(filter: DeadLetterFilter, { by, ...options }: ManyOptions = {}): Promise<DeadLetterJob> {
+    return jobOf((await this.call(discard, manyInput(filter, options), by)) as JobView);
   }
 
   /** What {@link discardAll} would do. */
-  previewDiscardAll(filter: DeadLetterFilter, options: ManyOptions = {}): Promise<DeadLetterPreview> {
-    return this.call('discard', { filter, ...options, dryRun: true });
+  async previewDiscardAll(filter: DeadLetterFilter, { by, ...options }: ManyOptions = {}): Promise<DeadLetterPreview> {
+    return previewOf((await this.call(discard, { ...manyInput(filter, options), dry_run: true }, by)) as PreviewView);
   }
 
   /** How a job fares. @throws JetlaneError `job-not-found`, `service-unavailable` */
-  job(id: string): Promise<DeadLetterJob> {
-    return this.call('job', { id });
+  async job(id: string): Promise<DeadLetterJob> {
+    return jobOf(await this.call(job, { job_id: id }));
   }
 
   /** The jobs of the last seven days, newest first. */
   async jobs(): Promise<readonly DeadLetterJob[]> {
-    return (await this.call<{ jobs: readonly DeadLetterJob[] }>('jobs', {})).jobs;
+    return (await this.call(jobs, {})).jobs.map(jobOf);
   }
 
   /** Asks a job to end after what it has in hand. @throws JetlaneError `job-not-found`, `service-unavailable` */
-  cancelJob(id: string): Promise<DeadLetterJob> {
-    return this.call('cancel', { id });
+  async cancelJob(id: string): Promise<DeadLetterJob> {
+    return jobOf(await this.call(cancelJob, { job_id: id }));
   }
 
-  private async call<T>(command: string, input: object): Promise<T> {
-    return (await callService(this.connection, DEAD_LETTER_SERVICE, command, input, TIMEOUT_MS)) as T;
+  private call<C extends Command>(command: C, input: CommandInput<C>, by = 'unknown'): Promise<CommandOutput<C>> {
+    return callCommand(this.connection, command, input, by);
   }
-}
-
-/** A payload in bytes travels as base64. */
-function wire({ data, contentType, ...rest }: RedriveOptions): object {
-  if (data instanceof Uint8Array) return { ...rest, base64: Buffer.from(data).toString('base64'), contentType };
-  return { ...rest, ...(data === undefined ? {} : { data }), ...(contentType === undefined ? {} : { contentType }) };
 }

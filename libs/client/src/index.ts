@@ -1,7 +1,8 @@
 export { type CommandCalls, JetlaneAdmin } from './admin.js';
 export { type CancelAnswer, type CancelOrder, cancelOrder } from './cancel.js';
 export type { GroupCancellation } from './cancel-group.js';
-export { DeadLetterAdmin, type ManyOptions, type PageOptions, type RedriveOptions } from './dead-letters.js';
+export type { ManyOptions, PageOptions, RedriveOptions } from './dead-letter-options.js';
+export { DeadLetterAdmin } from './dead-letters.js';
 export type { NewTask, Receipt } from './new-task.js';
 export type { LaneStats, QueueStats } from './queue-stats.js';
 export { readQueueStats } from './queue-stats.js';

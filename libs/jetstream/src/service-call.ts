@@ -1,4 +1,5 @@
 import {
+  assertHeaderValue,
   COMMAND_CALLER_HEADER,
   type Command,
   type CommandInput,
@@ -53,9 +54,9 @@ export async function callService(
 
 /**
  * Calls a command of the registry.
- * @param caller who asks, for the audit
+ * @param caller who asks, for the audit; on one line
  * @param trace what the command is a step of, as W3C Trace Context
- * @throws JetlaneError as {@link callService}
+ * @throws JetlaneError as {@link callService}; `invalid-headers` for a caller of several lines
  */
 export async function callCommand<C extends Command>(
   connection: Connection,
@@ -64,6 +65,7 @@ export async function callCommand<C extends Command>(
   caller: string,
   trace: { readonly traceparent?: string; readonly tracestate?: string } = {},
 ): Promise<CommandOutput<C>> {
+  assertHeaderValue(COMMAND_CALLER_HEADER, caller);
   const { traceparent, tracestate } = trace;
   const carried = { [HEADER.traceparent]: traceparent, [HEADER.tracestate]: tracestate || undefined };
   const headers = encodeHeaders(withHeaders([[COMMAND_CALLER_HEADER, caller]], carried));

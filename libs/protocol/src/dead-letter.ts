@@ -116,6 +116,6 @@ export interface DeadLetterJob {
   readonly error?: { readonly code: string; readonly message: string };
   /** The first failures. */
   readonly failures: readonly { readonly id: string; readonly code: string; readonly message: string }[];
-  /** Who asked, as they said. */
+  /** Who asked, as they said; `unknown` when they did not. */
   readonly by?: string;
 }

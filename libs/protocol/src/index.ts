@@ -20,6 +20,7 @@ export {
   SCOPES,
   type Scope,
 } from './commands/command.js';
+export { DEAD_LETTER_LIMITS, deadLetterCursor, deadLetterFilterFields } from './commands/dead-letter-fields.js';
 export { deadLetterDetailSchema } from './commands/dead-letter-schemas.js';
 export {
   deadLetterDetailView,
@@ -27,8 +28,9 @@ export {
   deadLetterJobView,
   deadLetterPageView,
   deadLetterPreviewView,
+  deadLetterView,
 } from './commands/dead-letter-views.js';
-export { DEAD_LETTER_COMMANDS, deadLetterCursor, deadLetterFilterFields } from './commands/dead-letters.js';
+export { DEAD_LETTER_COMMANDS } from './commands/dead-letters.js';
 export { COMMANDS } from './commands/index.js';
 export { QUEUE_COMMANDS, queueField, storedDefinitionSchema } from './commands/queues.js';
 export {
@@ -65,18 +67,6 @@ export type {
   DeadLetterPreview,
   RedriveAnswer,
 } from './dead-letter.js';
-export {
-  DEAD_LETTER_LIMITS,
-  DEAD_LETTER_SERVICE,
-  type DiscardInput,
-  deadLetterFilterSchema,
-  discardSchema,
-  idInputSchema,
-  type ListDeadLettersInput,
-  listDeadLettersSchema,
-  type RedriveInput,
-  redriveSchema,
-} from './dead-letter-commands.js';
 export { laneIn } from './discipline.js';
 export { type Duration, durationSchema, formatMs, toMs } from './duration.js';
 export { type EnqueueRequest, enqueueRequestSchema } from './enqueue.js';

@@ -54,6 +54,6 @@ async function readJob({ connection }: Gateway, { input, request: { caller } }: 
   const { job_id } = input as CommandInput<typeof job>;
   const found = await callCommand(connection, job, { job_id }, caller.name);
   const { queue_name } = found.filter;
-  assertQueueNamed(caller, queue_name === undefined ? undefined : String(queue_name), 'filter.queue_name');
+  assertQueueNamed(caller, queue_name, 'filter.queue_name');
   return found;
 }

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { instantField } from '../dead-letter-commands.js';
 import { defineCommand } from './command.js';
+import { instantField } from './instant.js';
 
 /** One action of an operator, as it is kept. */
 export const auditEntrySchema = z

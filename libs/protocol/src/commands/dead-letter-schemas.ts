@@ -65,7 +65,14 @@ export const deadLetterJobSchema = z
   .object({
     job_id: z.string(),
     kind: z.enum(['redrive', 'discard']),
-    filter: z.record(z.string(), z.union([z.string(), z.number()])),
+    filter: z.object({
+      queue_name: z.string().optional(),
+      task_type: z.string().optional(),
+      fingerprint: z.string().optional(),
+      reason: z.string().optional(),
+      from: ms.optional(),
+      to: ms.optional(),
+    }),
     lane: z.enum(LANES).optional(),
     rate: z.number(),
     state: z
@@ -75,7 +82,8 @@ export const deadLetterJobSchema = z
     skipped: z.int().describe('Gone meanwhile, or sent back before.'),
     failed: z.int().describe('Could not be moved; they stay.'),
     left: count,
-    cursor: z.int(),
+    cursor: z.int().describe('Everything up to this sequence is dealt with.'),
+    until: z.int().describe('The last sequence that it covers.'),
     started_at: ms,
     updated_at: ms,
     error: z.object({ code: z.string(), detail: z.string() }).optional().describe('Why it stopped or failed.'),

@@ -46,17 +46,16 @@ export function deadLetterDetailView(letter: DeadLetterDetail): z.output<typeof 
 
 /** A job over dead letters as the commands answer it. */
 export function deadLetterJobView(job: DeadLetterJob): z.output<typeof deadLetterJobSchema> {
-  const { id, kind, lane, rate, state, moved, skipped, failed, left, cursor, error, by } = job;
-  const { queue: queue_name, type: task_type, ...others } = job.filter;
-  const filter = Object.fromEntries(Object.entries({ queue_name, task_type, ...others }).filter(([, value]) => value !== undefined));
+  const { id, filter, startedAt, updatedAt, error, failures, ...rest } = job;
+  const { queue: queue_name, type: task_type, ...others } = filter;
   return {
     job_id: id,
-    ...{ kind, filter: filter as Record<string, string | number>, lane, rate, state, moved, skipped, failed, left, cursor },
-    started_at: job.startedAt,
-    updated_at: job.updatedAt,
+    ...rest,
+    filter: { queue_name, task_type, ...others },
+    started_at: startedAt,
+    updated_at: updatedAt,
     error: error && { code: error.code, detail: error.message },
-    failures: job.failures.map(({ id: task_id, code, message }) => ({ task_id, code, detail: message })),
-    by,
+    failures: failures.map(({ id: task_id, code, message }) => ({ task_id, code, detail: message })),
   };
 }
 

@@ -1,42 +1,28 @@
 import { z } from 'zod';
-import { DEAD_LETTER_LIMITS, DEAD_LETTER_SERVICE, deadLetterFilterSchema, redriveSchema } from '../dead-letter-commands.js';
+import { LANES } from '../lanes.js';
 import { type Command, defineCommand } from './command.js';
+import {
+  deadLetterCursor,
+  deadLetterFilterFields,
+  deadLetterLimit,
+  deadLetterSelection,
+  deadLetterTask,
+  redriveChange,
+} from './dead-letter-fields.js';
 import { deadLetterDetailSchema, deadLetterJobSchema, deadLetterPageSchema, deadLetterPreviewSchema } from './dead-letter-schemas.js';
-
-const { queue, type, fingerprint, reason, from, to } = deadLetterFilterSchema.shape;
-const { lane, all, rate, base64, contentType, dryRun } = redriveSchema.shape;
-/** Fields of a filter of dead letters, by their names in the API. */
-export const deadLetterFilterFields = { queue_name: queue, task_type: type, fingerprint, reason, from, to };
-const filter = z.strictObject(deadLetterFilterFields);
-
-/** A number that a query gives as text. */
-const whole = (least: number, most: number) => {
-  const expected = `expected a whole number from ${least} to ${most}`;
-  return z
-    .union([z.number(), z.string().regex(/^\d{1,16}$/, expected)], { error: expected })
-    .transform(Number)
-    .refine((value) => Number.isInteger(value) && value >= least && value <= most, expected);
-};
-/** Where a page begins: `cursor` of the one before. */
-export const deadLetterCursor = whole(0, Number.MAX_SAFE_INTEGER).optional().describe('`cursor` of the page before.');
-const limit = whole(1, DEAD_LETTER_LIMITS.longestPage).default(DEAD_LETTER_LIMITS.page).describe('1 to 1000. Default 100.');
-const task_id = z.string().max(300).describe('`<queue>.<key>`');
-const one = task_id.optional().describe('One dead letter.');
-const cursor = z.int().min(0).optional().describe('Where an earlier job stopped: its `cursor`.');
-const selection = { task_id: one, filter: filter.optional().describe('All that fit: starts a job.'), all, rate, cursor, dry_run: dryRun };
 
 const redriven = z
   .object({
     task_id: z.string(),
     hop: z.int().describe('Hop under which the task lives again.'),
-    lane: z.string(),
+    lane: z.enum(LANES),
     duplicate: z.boolean().describe('It had been sent back before: now only the dead letter was removed.'),
     dry_run: z.literal(true).optional(),
   })
   .meta({ id: 'Redriven' });
 const discarded = z.object({ task_id: z.string(), discarded: z.boolean(), dry_run: z.literal(true).optional() }).meta({ id: 'Discarded' });
 
-const common = { service: DEAD_LETTER_SERVICE, tag: 'dead-letters', timeoutMs: 15_000 } as const;
+const common = { service: 'resiliency', tag: 'dead-letters', timeoutMs: 15_000 } as const;
 const READ_PROBLEMS = ['no-responders', 'jetstream-api'] as const;
 const job = { path: '/dead-letters/jobs/{job_id}', schema: deadLetterJobSchema } as const;
 const job_id = z.string().max(300);
@@ -50,7 +36,7 @@ export const DEAD_LETTER_COMMANDS = {
     description:
       'Oldest first. All conditions must hold. What a page reads is bounded (10,000 dead letters): with a filter of type, fingerprint or reason it may be empty and still have a `cursor` to go on with.',
     scope: 'read',
-    input: z.strictObject({ ...deadLetterFilterFields, limit, cursor: deadLetterCursor }),
+    input: z.strictObject({ ...deadLetterFilterFields, limit: deadLetterLimit, cursor: deadLetterCursor }),
     output: deadLetterPageSchema,
     problems: READ_PROBLEMS,
     http: { method: 'GET', path: '/dead-letters' },
@@ -61,7 +47,7 @@ export const DEAD_LETTER_COMMANDS = {
     summary: 'Show a dead letter',
     description: 'With its payload and with the stacks of its errors.',
     scope: 'read',
-    input: z.strictObject({ task_id }),
+    input: z.strictObject({ task_id: deadLetterTask }),
     output: deadLetterDetailSchema,
     problems: [...READ_PROBLEMS, 'dead-letter-not-found'],
     http: { method: 'GET', path: '/dead-letters/{task_id}' },
@@ -73,24 +59,15 @@ export const DEAD_LETTER_COMMANDS = {
     description:
       'One by `task_id`: 200, it is in its lane and the dead letter is gone. Many by `filter`: 202 with a job; it covers what is there now, at most `rate` a second, and a full lane stops it. `dry_run` tells what would be done.',
     scope: 'operate',
-    input: z
-      .strictObject({
-        ...selection,
-        lane,
-        task_data: z.unknown().optional().describe('Another payload. For one dead letter only.'),
-        base64,
-        content_type: contentType,
-      })
-      .superRefine((input, context) => {
-        oneOrMany(input, context);
-        const edit = ['task_data', 'base64', 'content_type'].find((field) => Object.hasOwn(input, field));
-        if (input.task_id === undefined && edit !== undefined)
-          refuse(context, edit, 'another payload can be given for one dead letter only, by "task_id"');
-        if (Object.hasOwn(input, 'task_data') && input.base64 !== undefined)
-          refuse(context, 'base64', 'give either "task_data" or "base64"');
-        if ((input.base64 === undefined) !== (input.content_type === undefined))
-          refuse(context, 'content_type', 'give "base64" and "content_type" together');
-      }),
+    input: z.strictObject({ ...deadLetterSelection, ...redriveChange }).superRefine((input, context) => {
+      oneOrMany(input, context);
+      const edit = ['task_data', 'base64', 'content_type'].find((field) => Object.hasOwn(input, field));
+      if (input.task_id === undefined && edit !== undefined)
+        refuse(context, edit, 'another payload can be given for one dead letter only, by "task_id"');
+      if (Object.hasOwn(input, 'task_data') && input.base64 !== undefined) refuse(context, 'base64', 'give either "task_data" or "base64"');
+      if ((input.base64 === undefined) !== (input.content_type === undefined))
+        refuse(context, 'content_type', 'give "base64" and "content_type" together');
+    }),
     output: z.union([redriven, deadLetterPreviewSchema, deadLetterJobSchema]),
     problems: [
       'dead-letter-not-found',
@@ -110,7 +87,7 @@ export const DEAD_LETTER_COMMANDS = {
     description:
       'For good: one by `task_id`, or many by `filter`, as a job. The status of such a task stays `dead`. Every discard is a line in the log of the resiliency service.',
     scope: 'operate',
-    input: z.strictObject(selection).superRefine(oneOrMany),
+    input: z.strictObject(deadLetterSelection).superRefine(oneOrMany),
     output: z.union([discarded, deadLetterPreviewSchema, deadLetterJobSchema]),
     problems: ['dead-letter-not-found', 'too-many-jobs'],
     http: { method: 'POST', path: '/dead-letters/discard', job },
@@ -121,7 +98,7 @@ export const DEAD_LETTER_COMMANDS = {
     summary: 'Throw one dead letter away',
     description: 'For good. The status of the task stays `dead`.',
     scope: 'operate',
-    input: z.strictObject({ task_id }),
+    input: z.strictObject({ task_id: deadLetterTask }),
     output: discarded,
     problems: ['dead-letter-not-found'],
     http: { method: 'DELETE', path: '/dead-letters/{task_id}' },
@@ -135,7 +112,7 @@ export const DEAD_LETTER_COMMANDS = {
     input: z.strictObject({}),
     output: z.object({ jobs: z.array(deadLetterJobSchema) }),
     visible: ({ jobs }, allows) => ({
-      jobs: jobs.filter(({ filter: { queue_name } }) => queue_name !== undefined && allows(String(queue_name))),
+      jobs: jobs.filter(({ filter: { queue_name } }) => queue_name !== undefined && allows(queue_name)),
     }),
     problems: [],
     http: { method: 'GET', path: '/dead-letters/jobs' },
@@ -164,7 +141,7 @@ export const DEAD_LETTER_COMMANDS = {
   }),
 } as const satisfies Readonly<Record<string, Command>>;
 
-type Selection = { readonly [Field in keyof typeof selection]?: unknown };
+type Selection = { readonly [Field in keyof typeof deadLetterSelection]?: unknown };
 
 function oneOrMany(input: Selection, context: z.RefinementCtx): void {
   if ((input.task_id === undefined) === (input.filter === undefined))
