@@ -11,6 +11,9 @@ import { type JetStreamContext, JetStreamServer } from '../transport/index.js';
 
 export { callCommand, callService } from '@jetlane/jetstream';
 
+/** Of a caller's name so much is kept in logs, jobs and the audit. */
+const LONGEST_CALLER = 500;
+
 /** Carries out one command. What it throws travels to the caller: a JetlaneError as it is, any other as `internal`. */
 export type CommandHandler = (input: unknown, caller: string) => Promise<unknown>;
 
@@ -39,7 +42,7 @@ export function serveRegistered<C extends Command>(
 export function serveCommand(connection: Connection, service: string, command: string, handler: CommandHandler): () => void {
   const server = new JetStreamServer({ connection, service, commands: true });
   server.addHandler(command, (input: unknown, context: JetStreamContext) =>
-    handler(input, context.getHeader(COMMAND_CALLER_HEADER) ?? 'unknown'),
+    handler(input, (context.getHeader(COMMAND_CALLER_HEADER) ?? 'unknown').slice(0, LONGEST_CALLER)),
   );
   server.listen(() => undefined);
   return () => void server.close().catch(() => undefined);
