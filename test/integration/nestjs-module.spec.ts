@@ -128,6 +128,8 @@ describe('JetlaneModule', () => {
     expect(await refusal({ dealy: '5s' })).toBe('enqueue has no option "dealy"; did you mean delay?');
     expect(await refusal({ removeOnComplete: true })).toMatch(/^enqueue has no option "removeOnComplete"; there are: lane, delay, key, /);
     expect((await queue.stats()).depth).toBe(0);
+    await queue.enqueue('t', 1, { jobId: undefined } as object);
+    expect((await queue.stats()).depth).toBe(1);
   });
 
   it('is not global when told so: a module imports what it uses', async () => {

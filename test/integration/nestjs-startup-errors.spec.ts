@@ -120,6 +120,10 @@ describe('a start-up error', () => {
 
   it.each([
     [{ server: 'nats://nowhere' }, 'JetlaneModule.forRoot has no option "server"; did you mean "servers"?'],
+    [
+      { connection: { publish: () => undefined, jetstream: () => undefined } },
+      'expected connection to be an open Connection of @jetlane/jetstream',
+    ],
     [{ connection: { host: 'localhost', port: 6379 } }, 'expected connection to be an open Connection of @jetlane/jetstream'],
     [{ servers: 'redis://localhost:6379' }, 'expected servers to be URLs such as nats://host:4222; got one that begins with redis://'],
     [undefined, 'expected the factory of JetlaneModule.forRootAsync to return options, such as { servers }; got undefined'],

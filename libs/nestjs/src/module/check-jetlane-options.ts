@@ -46,7 +46,7 @@ export function checkLink(options: Pick<JetlaneOptions, 'connection'>, own: Read
 }
 
 function assertConnection(connection: Connection | undefined, label: string): void {
-  if (connection === undefined || typeof connection.publish === 'function') return;
+  if (connection === undefined || typeof connection.puller === 'function') return;
   throw wrong(
     `${label}: expected connection to be an open Connection of @jetlane/jetstream; to have one opened, give servers instead`,
     'connection',

@@ -31,7 +31,7 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
  * @throws JetlaneError `invalid-argument` for a field that does not exist
  */
 export function checkTaskOptions(options: TaskOptions): void {
-  for (const field in options) if (!KNOWN.has(field)) throw unknownOption(field);
+  for (const [field, value] of Object.entries(options)) if (value !== undefined && !KNOWN.has(field)) throw unknownOption(field);
 }
 
 function unknownOption(field: string): JetlaneError {
