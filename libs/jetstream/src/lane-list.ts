@@ -3,7 +3,6 @@ import type { ConsumerInfo, StreamInfo } from '@nats-io/jetstream';
 import type { Connection } from './connection.js';
 import { apiCode } from './ensure.js';
 import { countMessages } from './lane-info.js';
-import { pausedUntil } from './queue-pause.js';
 import { directGetNext } from './stored.js';
 
 const CONSUMER_NOT_FOUND = 10014;
@@ -157,6 +156,10 @@ export async function consumerState(connection: Connection, stream: string, cons
     throw error;
   }
 }
+
+/** Up to when a consumer is paused, ms since 1970; undefined: it is not. */
+export const pausedUntil = ({ paused, config }: ConsumerInfo): number | undefined =>
+  paused && config.pause_until ? Date.parse(config.pause_until) : undefined;
 
 function stateOf(info: ConsumerInfo): ConsumerState {
   return {

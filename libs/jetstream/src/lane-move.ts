@@ -13,9 +13,9 @@ import type { ConsumerInfo, StreamInfo } from '@nats-io/jetstream';
 import type { Connection } from './connection.js';
 import { apiCode, ensureConsumer } from './ensure.js';
 import { inHand } from './lane-hold.js';
-import { KNOWS_ALL } from './lane-list.js';
+import { KNOWS_ALL, pausedUntil } from './lane-list.js';
 import { laneConsumer, laneStream } from './provisioning.js';
-import { MOVING_MS, pauseDate, pausedUntil, releaseMoved } from './queue-pause.js';
+import { MOVING_MS, pauseDate, releaseMoved } from './queue-pause.js';
 import { leaderGet, type StoredMessage } from './stored.js';
 import { scanInBatches } from './stored-batch.js';
 

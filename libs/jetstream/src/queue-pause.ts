@@ -1,8 +1,8 @@
 import { LANES, type Lane } from '@jetlane/protocol';
-import type { ConsumerInfo } from '@nats-io/jetstream';
 import type { Connection } from './connection.js';
 import { apiCode } from './ensure.js';
 import { JsonBucket } from './json-bucket.js';
+import { pausedUntil } from './lane-list.js';
 import { leaderGet } from './stored.js';
 
 /** What operators want of a queue: an entry of the bucket `pauses`, by the queue's name. */
@@ -83,7 +83,7 @@ export interface BeforeMove {
 
 /**
  * Ends the pause of a move: in one step the lanes are paused as they were before, or as an operator has wanted since; they are never
- * resumed first. Test: lane-move-pause.spec.
+ * resumed first. Tests: lane-move-worker.spec "paused by", "what an operator wants".
  */
 export async function releaseMoved(connection: Connection, queue: string, lanes: readonly Lane[], before: BeforeMove): Promise<void> {
   for (let seen = -1; ; ) {
@@ -115,10 +115,6 @@ async function applyPause(connection: Connection, queue: string, lane: Lane, end
     throw error;
   }
 }
-
-/** Up to when a consumer is paused, ms since 1970; undefined: it is not. */
-export const pausedUntil = ({ paused, config }: ConsumerInfo): number | undefined =>
-  paused && config.pause_until ? Date.parse(config.pause_until) : undefined;
 
 /**
  * Pauses one lane for some ms, whatever its entry says; {@link enforcePause} ends it, or the server when the time is up.
