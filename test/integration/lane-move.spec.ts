@@ -65,6 +65,9 @@ describe('a lane that gets another storage', () => {
     await moveLane(site.connection, { name: 'known', storage: 'memory' }, 'normal');
     await provisionLane(site.connection, { name: 'known', storage: 'memory' }, 'normal');
     expect(await free('known')).toBe(true);
+    // An update of the consumer takes nothing of that away.
+    await provisionLane(site.connection, { name: 'known', storage: 'memory', lease: '50s' }, 'normal');
+    expect(await free('known')).toBe(true);
     await site.queue({ name: 'unknown' });
     await fill('unknown', 0, 3);
     await (await site.connection.admin()).consumers.delete(lane('unknown').stream, lane('unknown').consumer);
