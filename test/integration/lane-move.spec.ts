@@ -65,12 +65,30 @@ describe('a lane that gets another storage', () => {
     await moveLane(site.connection, { name: 'known', storage: 'memory' }, 'normal');
     await provisionLane(site.connection, { name: 'known', storage: 'memory' }, 'normal');
     expect(await free('known')).toBe(true);
+    // An update of the consumer takes nothing of that away.
+    await provisionLane(site.connection, { name: 'known', storage: 'memory', lease: '50s' }, 'normal');
+    expect(await free('known')).toBe(true);
     await site.queue({ name: 'unknown' });
     await fill('unknown', 0, 3);
     await (await site.connection.admin()).consumers.delete(lane('unknown').stream, lane('unknown').consumer);
     await site.queue({ name: 'unknown' });
     await moveLane(site.connection, { name: 'unknown', storage: 'memory' }, 'normal');
     expect(await free('unknown')).toBe(false);
+    // Made anew between two tries, by whoever missed it: what the first one knew no longer counts.
+    await site.queue({ name: 'later' });
+    await fill('later', 0, 3);
+    const wanted: QueueDefinition = { name: 'later', storage: 'memory' };
+    const onStep = (step: MoveStep) => {
+      if (step === 'sealed') throw new Ended();
+    };
+    await expect(moveLane(site.connection, wanted, 'normal', { onStep })).rejects.toThrow(Ended);
+    const { consumers } = await site.connection.admin();
+    const { stream, consumer } = lane('later');
+    const { config: as } = await consumers.info(stream, consumer);
+    await consumers.delete(stream, consumer);
+    await consumers.add(stream, as);
+    await moveLane(site.connection, wanted, 'normal');
+    expect(await free('later')).toBe(false);
   });
 
   it.each(STEPS)('ended after "%s": the next one goes on, and nothing is lost or doubled', async (last) => {

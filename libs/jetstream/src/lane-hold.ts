@@ -2,7 +2,7 @@ import { JetlaneError, type Lane } from '@jetlane/protocol';
 import type { Connection } from './connection.js';
 import { JsonBucket } from './json-bucket.js';
 import { type ConsumerState, consumerState } from './lane-list.js';
-import { enforcePause, holdLane } from './queue-pause.js';
+import { enforcePause, holdLane, MOVING_MS } from './queue-pause.js';
 
 /** Longest time that a lane is held, ms: the server ends it by itself if we die. */
 const HOLD_MS = 3000;
@@ -67,6 +67,8 @@ export async function isResting(connection: Connection, state: ConsumerState): P
 export async function holdingLane<T>(connection: Connection, queue: string, lane: Lane, act: (held: HeldLane) => Promise<T>): Promise<T> {
   const lock = await HoldLock.take(connection, queue, lane);
   try {
+    // A move holds it until it is done, and a shorter hold would end that.
+    if ((await laneState(connection, queue, lane))?.pausedUntil === MOVING_MS) throw couldNot(queue, lane);
     const until = await holdLane(connection, queue, lane, HOLD_MS);
     const still = await standsStill(connection, queue, lane, until);
     return await act({ ...(await inHand(connection, queue, lane, still)), until: lock.begun + HOLD_MS - MARGIN_MS });

@@ -112,7 +112,10 @@ export async function queuesInMotion(connection: Connection): Promise<string[]> 
   return [...found];
 }
 
-/** In the metadata of a consumer that was made when nobody held anything. An update of the consumer takes it away, which only costs a lease of caution. */
+/**
+ * In the metadata of a consumer that was made when nobody held anything. Updates leave it there, and it stays true: all that was handed out
+ * since then, that consumer has handed out. One that is deleted and made anew has none. Test: lane-move.spec "knows at once".
+ */
 export const KNOWS_ALL = 'jetlane-knows-all';
 
 /** What a consumer has handed out and what came back. */
@@ -154,6 +157,10 @@ export async function consumerState(connection: Connection, stream: string, cons
   }
 }
 
+/** Up to when a consumer is paused, ms since 1970; undefined: it is not. */
+export const pausedUntil = ({ paused, config }: ConsumerInfo): number | undefined =>
+  paused && config.pause_until ? Date.parse(config.pause_until) : undefined;
+
 function stateOf(info: ConsumerInfo): ConsumerState {
   return {
     ackPending: info.num_ack_pending,
@@ -162,7 +169,7 @@ function stateOf(info: ConsumerInfo): ConsumerState {
     maxAckPending: info.config.max_ack_pending ?? 0,
     openPulls: info.num_waiting,
     paused: info.paused === true,
-    pausedUntil: info.paused && info.config.pause_until ? Date.parse(info.config.pause_until) : undefined,
+    pausedUntil: pausedUntil(info),
     deliveredSequence: info.delivered.stream_seq,
     ackFloor: info.ack_floor.stream_seq,
     createdAt: Date.parse(String(info.created)),

@@ -2,6 +2,7 @@ import { LANES, type Lane } from '@jetlane/protocol';
 import type { Connection } from './connection.js';
 import { apiCode } from './ensure.js';
 import { JsonBucket } from './json-bucket.js';
+import { pausedUntil } from './lane-list.js';
 import { leaderGet } from './stored.js';
 
 /** What operators want of a queue: an entry of the bucket `pauses`, by the queue's name. */
@@ -18,6 +19,11 @@ export interface PauseEntry {
 const GONE: readonly number[] = [10014, 10059];
 /** The server pauses up to a date, so this one stands for "until it is resumed". */
 const FOREVER_MS = Date.UTC(2200, 0);
+/**
+ * Up to this date a lane is paused that is made anew with another storage: it stands for "until it was moved". Nobody but its mover ends it:
+ * who worked off a lane of which a copy exists would have its tasks run twice.
+ */
+export const MOVING_MS = Date.UTC(2201, 0);
 
 /** The bucket of what operators want paused. */
 export const openPauses = (connection: Connection): Promise<JsonBucket<PauseEntry>> =>
@@ -67,13 +73,40 @@ export async function enforcePause(connection: Connection, queue: string, lanes:
   }
 }
 
-/** @returns false when it was so already, or the lane is not there */
-async function applyPause(connection: Connection, queue: string, lane: Lane, end: number | undefined): Promise<boolean> {
+/** How the lanes were before they were held for a move. */
+export interface BeforeMove {
+  /** When the move began, ms since 1970 by the server's clock. */
+  readonly at: number;
+  /** Up to when they were paused, by whomever, ms since 1970; undefined: they were not. */
+  readonly until: number | undefined;
+}
+
+/**
+ * Ends the pause of a move: in one step the lanes are paused as they were before, or as an operator has wanted since; they are never
+ * resumed first. Tests: lane-move-worker.spec "paused by", "what an operator wants".
+ */
+export async function releaseMoved(connection: Connection, queue: string, lanes: readonly Lane[], before: BeforeMove): Promise<void> {
+  for (let seen = -1; ; ) {
+    const { entry, revision } = await readPause(connection, queue);
+    if (revision === seen) return;
+    seen = revision;
+    const now = await connection.clock.toServer(Date.now());
+    const asBefore = before.until !== undefined && before.until > now ? before.until : undefined;
+    const end = entry && (entry.paused || entry.at >= before.at) ? await pauseEnd(connection, entry) : asBefore;
+    await Promise.all(lanes.map((lane) => applyPause(connection, queue, lane, end, true)));
+  }
+}
+
+/**
+ * @param mover also a lane that is being moved
+ * @returns false when it was so already, or the lane is not there
+ */
+async function applyPause(connection: Connection, queue: string, lane: Lane, end: number | undefined, mover = false): Promise<boolean> {
   const { consumers } = await connection.admin();
   const { stream, consumer } = connection.names.lane(queue, lane);
   try {
-    const { paused, config } = await consumers.info(stream, consumer);
-    if (end === undefined ? !paused : paused && Date.parse(config.pause_until ?? '') === end) return false;
+    const is = pausedUntil(await consumers.info(stream, consumer));
+    if (is === end || (is === MOVING_MS && !mover)) return false;
     await (end === undefined ? consumers.resume(stream, consumer) : consumers.pause(stream, consumer, new Date(end)));
     return true;
   } catch (error) {
