@@ -1,5 +1,5 @@
 import { HEADER, headerValue } from '@jetlane/protocol';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { type Frame, LinkProxy } from '../support/link-proxy.js';
 import { admin, define, ended, enqueueAll, hold, keysOf, queue, site, startSteering, useSteering } from './steer-fixture.js';
 
@@ -8,6 +8,7 @@ useSteering('moves');
 /** Steers over a link on which the first of the messages that match goes to where nobody listens, and is refused. */
 async function startRefused(matches: (frame: Frame) => boolean): Promise<() => number> {
   const proxy = await LinkProxy.open(site.server.url);
+  onTestFinished(() => proxy.close());
   const link = await site.link(proxy.url);
   let refused = 0;
   proxy.fromClient = (frame) => {
