@@ -1,9 +1,6 @@
-import { type Connection, type PubAck, Publication, Publisher } from '@jetlane/jetstream';
+import { type Connection, type PubAck, Publication } from '@jetlane/jetstream';
 import { encodeHeaders } from '@jetlane/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { BulkPublisher } from '../../libs/jetstream/src/bulk-publisher.js';
-import { Inbound } from '../../libs/jetstream/src/inbound.js';
-import { Outbox } from '../../libs/jetstream/src/outbox.js';
 import { Broker, bytes, makeStream, storedSubjects } from '../support/broker.js';
 import { eventually, holdsFor } from '../support/wait-until.js';
 
@@ -36,12 +33,11 @@ const allHeard = (told: Told[]) => eventually('all have heard', () => told.every
 /** This process runs nothing. */
 const standStill = (ms: number): unknown => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 
-/** Publishers whose messages are remembered for a short time only. */
-async function forgetful(): Promise<{ link: Connection; publisher: Publisher; bulk: BulkPublisher }> {
-  const link = await broker.connect();
-  const [inbound, outbox] = [new Inbound(link.raw()), new Outbox(link.raw())];
-  const publisher = new Publisher(inbound, outbox, { window: 64, timeoutMs: 60_000, maxWaiting: 64, repeatMs: REPEAT_MS }, true);
-  return { link, publisher, bulk: new BulkPublisher(inbound, outbox, publisher) };
+/** A link whose messages are remembered for a short time only, and whose batches are given up after a second. */
+async function forgetful(): Promise<Connection> {
+  const link = await broker.connect({ publishTimeoutMs: 1000 });
+  Object.assign(link.publisher, { options: { window: 64, timeoutMs: 60_000, maxWaiting: 64, repeatMs: REPEAT_MS } });
+  return link;
 }
 
 describe('a process that stood still', () => {
@@ -80,40 +76,38 @@ describe('a process that stood still', () => {
 
 describe('what may be stored for so long that its id is forgotten', () => {
   it('is not sent again, one by one or from a batch: its outcome is unknown', async () => {
-    const { link, publisher, bulk } = await forgetful();
+    const link = await forgetful();
     await makeStream(link, 'old', ['old.*'], { allow_batched: true, duplicate_window: 1e8 });
     broker.server.kill('SIGSTOP');
     const [single, ...told] = messages('old');
-    publisher.post(single!);
-    for (const one of told) bulk.stream('old').post(one);
-    await holdsFor('nothing is answered', 2 * REPEAT_MS, () => single!.heard.length === 0);
-    // As when the link is new.
-    bulk.linkDown();
-    publisher.linkDown();
-    publisher.linkUp();
-    broker.server.kill('SIGCONT');
-    const unknown = { code: 'publish-timeout', retryable: true, message: /may be stored, and is not sent again/ };
-    for (const { heard } of [single!, ...told])
-      expect(heard).toMatchObject([{ ...unknown, message: expect.stringMatching(unknown.message) }]);
-    await link.flush();
+    try {
+      link.publisher.post(single!);
+      for (const one of told) link.bulkStream('old').post(one);
+      await allHeard(told);
+      // As when the link is new.
+      link.publisher.linkDown();
+      link.publisher.linkUp();
+    } finally {
+      broker.server.kill('SIGCONT');
+    }
+    const message = expect.stringMatching(/may be stored, and is not sent again/);
+    for (const { heard } of [single!, ...told]) expect(heard).toMatchObject([{ code: 'publish-timeout', retryable: true, message }]);
     await eventually('all are stored', async () => Object.keys(await storedSubjects(link, 'old')).length === 20);
+    await link.flush();
     expect(Object.values(await storedSubjects(link, 'old'))).toEqual(Array(20).fill(1));
-    bulk.close();
-    publisher.close();
   });
 
   it('is sent again when it was refused each time, or never sent', async () => {
-    const { link, publisher, bulk } = await forgetful();
+    const link = await forgetful();
+    const { publisher } = link;
     const refused = publisher.publish('later.refused', bytes('x'), text('refused'));
-    await holdsFor('it is kept', 2 * REPEAT_MS, () => publisher.pending > 0);
+    await holdsFor('it is kept', 2 * REPEAT_MS, () => publisher.pending === 1);
     publisher.linkDown();
     const unsent = publisher.publish('later.unsent', bytes('x'), text('unsent'));
-    await holdsFor('it is kept', 2 * REPEAT_MS, () => publisher.pending > 0);
+    await holdsFor('both are kept', 2 * REPEAT_MS, () => publisher.pending === 2);
     await makeStream(link, 'later', ['later.*']);
     publisher.linkUp();
     expect(await Promise.all([refused, unsent])).toHaveLength(2);
     expect(await storedSubjects(link, 'later')).toEqual({ 'later.refused': 1, 'later.unsent': 1 });
-    bulk.close();
-    publisher.close();
   });
 });
