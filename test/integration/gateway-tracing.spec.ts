@@ -114,6 +114,20 @@ describe('a request to the API with an exporter', () => {
     expect(spans()).toEqual([]);
   });
 
+  it('has no span when it is not let in, whatever its caller samples', async () => {
+    const closed = await GatewayFixture.start({ JETLANE_API_KEYS: 'a-key' }, gateway.nats);
+    try {
+      const [stranger, known] = [caller(), caller()];
+      expect((await closed.get('/api/queue/stats', stranger.headers)).status).toBe(401);
+      expect((await closed.get('/api/queue/stats', { ...stranger.headers, 'x-api-key': 'wrong' })).status).toBe(401);
+      expect((await closed.get('/api/queue/stats', { ...known.headers, 'x-api-key': 'a-key' })).status).toBe(200);
+      await eventually('what came behind it is exported', () => known.spans().length === 1);
+      expect(stranger.spans()).toEqual([]);
+    } finally {
+      await closed.stop({ keepNats: true });
+    }
+  });
+
   it('ends when the caller has gone', async () => {
     const { headers, spans } = caller();
     const gone = new AbortController();

@@ -1,8 +1,24 @@
 import { HEADER, headerValue } from '@jetlane/protocol';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { type Frame, LinkProxy } from '../support/link-proxy.js';
 import { admin, define, ended, enqueueAll, hold, keysOf, queue, site, startSteering, useSteering } from './steer-fixture.js';
 
 useSteering('moves');
+
+/** Steers over a link on which the first of the messages that match goes to where nobody listens, and is refused. */
+async function startRefused(matches: (frame: Frame) => boolean): Promise<() => number> {
+  const proxy = await LinkProxy.open(site.server.url);
+  onTestFinished(() => proxy.close());
+  const link = await site.link(proxy.url);
+  let refused = 0;
+  proxy.fromClient = (frame) => {
+    if (refused > 0 || !/^H?PUB$/.test(frame.verb) || !matches(frame)) return;
+    refused++;
+    frame.raw.write('X', frame.raw.indexOf(frame.subject));
+  };
+  await startSteering({}, link);
+  return () => refused;
+}
 
 const hops = (keys: string[], hop: number) => keys.map((key) => `${key}#${hop}`).sort();
 
@@ -47,6 +63,24 @@ describe('a move', () => {
     await expect(admin.queues.move({ queue: other, toLane: 'high', all: true })).rejects.toMatchObject(rejected);
     expect(await ended(await admin.queues.move({ queue, toQueue: other, all: true }))).toMatchObject({ done: 3, failed: 0 });
     for (const key of keysOf(3)) expect(await site.inLane(other, key, 'normal')).toBeDefined();
+  });
+
+  it('keeps the order when one of them cannot be looked up at first', async () => {
+    await enqueueAll(keysOf(20));
+    const refused = await startRefused(({ subject, body }) => subject.includes('STREAM.MSG.GET') && body.includes('.k5"'));
+    const job = await ended(await admin.queues.move({ queue, toLane: 'high', all: true }));
+    expect([refused(), job]).toMatchObject([1, { state: 'completed', done: 20, failed: 0 }]);
+    expect(await site.takeAll(queue, 20)).toEqual(keysOf(20).map((key) => `${key}#2`));
+  });
+
+  it('into a fifo queue keeps the order when the server refuses one of them at first', async () => {
+    const other = `${queue}-fifo-order`;
+    await define({ name: other, discipline: 'fifo' });
+    await enqueueAll(keysOf(20));
+    const refused = await startRefused(({ subject }) => subject.endsWith(`tasks.${other}.normal.k5`));
+    const job = await ended(await admin.queues.move({ queue, toQueue: other, all: true }));
+    expect([refused(), job]).toMatchObject([1, { state: 'completed', done: 20, failed: 0 }]);
+    expect(await site.takeAll(other, 20)).toEqual(keysOf(20).map((key) => `${key}#2`));
   });
 
   it('never takes what a worker has in hand, and by type and id only those', async () => {

@@ -33,6 +33,8 @@ export interface Destination {
   readonly lane: Lane;
   /** Type of tasks that name none, of the queue that they come from: another queue has another one. */
   readonly defaultType?: string | undefined;
+  /** The next one is sent when this one is confirmed, so that none is overtaken that is refused and sent again. Default false. */
+  readonly strict?: boolean;
 }
 
 /**
@@ -115,8 +117,9 @@ class Move {
       ...task,
       stillWanted: () => this.task.inTime?.() ?? true,
     });
-    this.task.onSent?.();
+    if (!this.to.strict) this.task.onSent?.();
     const ack = await sent;
+    this.task.onSent?.();
     // The server remembers the id: believed only on sight of the task, or of what became of it.
     if (!ack.duplicate) return true;
     if (await this.stands()) return false;

@@ -3,7 +3,6 @@ import type { Frame } from './frame.js';
 import type { FrameSubscription, Inbound } from './inbound.js';
 import type { Outbox } from './outbox.js';
 import type { Publication } from './publication.js';
-import { abandonedError } from './publish-errors.js';
 import type { Publisher } from './publisher.js';
 
 /** One fast batch under way (ADR-50): stored message by message, confirmed by one answer. */
@@ -11,8 +10,8 @@ interface Batch {
   readonly of: BulkStream;
   readonly publications: readonly Publication[];
   readonly bytes: number;
-  /** `performance.now()` by which the server must have answered. */
-  readonly deadline: number;
+  /** `performance.now()` of its sending. */
+  readonly sentAt: number;
 }
 
 /** What the server says about a batch: flow control, the end, or an error. */
@@ -34,7 +33,7 @@ const WINDOW = 8192;
 const WINDOW_BYTES = 32 * 1024 * 1024;
 /** The server would confirm in between after so many messages. */
 const FLOW = 500;
-/** Long enough that a busy server is not given everything twice. */
+/** Silence after which a batch goes one by one: long enough that a busy server is not given everything twice. */
 const TIMEOUT_MS = 5000;
 const SWEEP_MS = 250;
 /** After a refusal (batches disabled on an older stream, too many of them under way) messages go one by one for a while. */
@@ -60,12 +59,14 @@ export class BulkPublisher {
   private readonly prefix: string;
   private readonly subscription: FrameSubscription;
   private readonly sweeper: NodeJS.Timeout;
+  private readonly timeoutMs: number;
 
   constructor(
     inbound: Inbound,
     private readonly outbox: Outbox,
     private readonly publisher: Publisher,
   ) {
+    this.timeoutMs = Math.min(TIMEOUT_MS, publisher.timeoutMs);
     this.prefix = `${inbound.newInbox()}.`;
     this.subscription = inbound.subscribe(`${this.prefix}>`, (frame) => this.answered(frame));
     this.sweeper = setInterval(() => this.sweep(), SWEEP_MS);
@@ -101,7 +102,7 @@ export class BulkPublisher {
 
   /** The link broke, or is closed: what was not confirmed goes one by one, as soon as the publisher can. */
   linkDown(): void {
-    for (const id of [...this.batches.keys()]) this.again(this.take(id)!.publications);
+    for (const id of [...this.batches.keys()]) this.again(this.take(id)!);
   }
 
   /** The user may not publish there: the publisher finds out for each message of the batch. @returns whether one was on its way there */
@@ -109,7 +110,7 @@ export class BulkPublisher {
     if (operation !== 'publish') return false;
     const [id] =
       [...this.batches].find(([, { publications }]) => publications.some((publication) => publication.subject === subject)) ?? [];
-    if (id !== undefined) this.oneByOne(this.take(id)!.publications);
+    if (id !== undefined) this.again(this.take(id)!);
     return id !== undefined;
   }
 
@@ -130,7 +131,7 @@ export class BulkPublisher {
 
   private sendBatch(of: BulkStream, publications: readonly Publication[], bytes: number): void {
     const id = ++this.counter;
-    this.batches.set(id, { of, publications, bytes, deadline: performance.now() + TIMEOUT_MS });
+    this.batches.set(id, { of, publications, bytes, sentAt: performance.now() });
     this.unconfirmed += publications.length;
     this.unconfirmedBytes += bytes;
     const base = `${this.prefix}${id}.${FLOW}.fail.`;
@@ -161,7 +162,7 @@ export class BulkPublisher {
       for (const publication of publications) publication.confirmed(ack);
     } else {
       of.restsUntil = performance.now() + REST_MS;
-      this.again(publications);
+      this.again(batch);
     }
   }
 
@@ -178,21 +179,17 @@ export class BulkPublisher {
     for (const publication of publications) this.publisher.post(publication);
   }
 
-  /** As {@link oneByOne}, for what may be stored already; nobody may want it by now. */
-  private again(publications: readonly Publication[]): void {
-    for (const publication of publications) {
-      if (publication.stillWanted()) this.publisher.post(publication);
-      else publication.refused(abandonedError(publication.subject, true));
-    }
+  /** As {@link oneByOne}, for what may be stored already. */
+  private again({ publications, sentAt }: Batch): void {
+    for (const publication of publications) this.publisher.again(publication, sentAt);
   }
 
+  /** Looks behind the reading of the socket, as the publisher does. */
   private sweep(): void {
     const now = performance.now();
-    for (const [id, { publications, deadline }] of this.batches) {
-      if (now < deadline) continue;
-      this.take(id);
-      this.again(publications);
-    }
+    setImmediate(() => {
+      for (const [id, { sentAt }] of this.batches) if (now - sentAt >= this.timeoutMs) this.again(this.take(id)!);
+    });
   }
 }
 

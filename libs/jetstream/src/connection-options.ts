@@ -43,7 +43,10 @@ export interface ConnectOptions {
   readonly pingIntervalMs?: number;
   /** Unacknowledged publishes at a time. Default 4096. */
   readonly publishWindow?: number;
-  /** How long a publish may take, retries included, in ms. Default 10,000. */
+  /**
+   * How long a publish may take, retries included, in ms. Default 10,000. What may be stored is not sent again more than 25 s after its
+   * first sending, however long this is.
+   */
   readonly publishTimeoutMs?: number;
 }
 

@@ -23,8 +23,11 @@ export abstract class Publication {
   refusals = 0;
   /** `performance.now()` of the last sending. */
   sentAt = 0;
-  /** Was sent, and the link broke or the server was silent: it may be stored, whatever comes after. */
-  doubtful = false;
+  /**
+   * `performance.now()` of its first sending that was not answered, since the link broke or the server was silent: it may be stored from
+   * then on, whatever comes after. 0: there was none.
+   */
+  doubtfulSince = 0;
 
   constructor(
     readonly subject: string,
@@ -39,6 +42,11 @@ export abstract class Publication {
    */
   stillWanted(): boolean {
     return true;
+  }
+
+  /** A sending at this time, of `performance.now()`, is not answered. */
+  doubt(sentAt: number): void {
+    if (this.doubtfulSince === 0) this.doubtfulSince = sentAt;
   }
 
   /** The server has stored the message. Must not throw. */

@@ -73,6 +73,15 @@ export function abandonedError(subject: string, doubtful: boolean): JetlaneError
   });
 }
 
+/** It may have been stored so long ago that its stream no longer knows its message id. */
+export function forgottenError(subject: string, sinceMs: number): JetlaneError {
+  return new JetlaneError(
+    'publish-timeout',
+    `no confirmation for ${subject} since ${Math.round(sinceMs)} ms; it may be stored, and is not sent again: its stream may have forgotten its id`,
+    { details: { subject } },
+  );
+}
+
 function partOf(subject: string, shared: boolean): string {
   const lane = subject.split('.').at(-2) ?? '';
   if (!isLane(lane)) return '';

@@ -1,10 +1,11 @@
-import { JetlaneError } from '@jetlane/protocol';
+import { JetlaneError, LANE_DEFAULTS } from '@jetlane/protocol';
 import type { Denial } from './denials.js';
 import type { Frame } from './frame.js';
 import type { FrameSubscription, Inbound } from './inbound.js';
 import type { Outbox, Payload } from './outbox.js';
+import { type ApiAnswer, parseAnswer, plainSequence } from './pub-ack.js';
 import { AwaitedPublication, type PubAck, type Publication } from './publication.js';
-import { type ApiError, abandonedError, isPassing, publishError, refusal, timeoutError } from './publish-errors.js';
+import { abandonedError, forgottenError, isPassing, publishError, refusal, timeoutError } from './publish-errors.js';
 import { statusCode } from './wire-message.js';
 
 /** Bounds of a pipelined publisher. */
@@ -17,10 +18,8 @@ export interface PublisherOptions {
   readonly maxWaiting: number;
   /** The lanes of a queue share their limits, as the refusal of a full one says. Default false. */
   readonly sharedLimits?: boolean;
-}
-
-interface ApiAnswer extends PubAck {
-  readonly error?: ApiError;
+  /** How long after its first unanswered sending a message may be sent again, in ms. Default: 5 s less than lanes remember message ids. */
+  readonly repeatMs?: number;
 }
 
 const SWEEP_MS = 50;
@@ -31,15 +30,16 @@ const MOST_BYTES = 64 * 1024 * 1024;
  * than a busy server takes to answer, shorter than the deadline.
  */
 const SILENCE_MS = 4000;
-/** A look that comes so late says nothing: this process stood still, and what the server said meanwhile is still to be read. */
-const STOOD_STILL_MS = 1000;
+/** What is sent again must come before the server forgets the message id of what it may have stored. */
+const REPEAT_MS = LANE_DEFAULTS.duplicateWindowMs - 5000;
 const FIRST_RETRY_MS = 25;
 const LONGEST_RETRY_MS = 500;
 
 /**
  * Publishes into JetStream with many confirmations outstanding: one inbox, a bounded window, callers beyond it wait in
  * line. What is unconfirmed when the link breaks, or unanswered for seconds, is sent again under the same message id; what no
- * stream takes is sent again with backoff. After the deadline the outcome is unknown and the error says so.
+ * stream takes is sent again with backoff. After the deadline, or when a repeat could be stored a second time, the outcome is unknown and
+ * the error says so.
  *
  * States of a publication: waiting → sent → confirmed | refused | timed out; sent → (reconnect, no responders) → sent.
  */
@@ -57,7 +57,6 @@ export class Publisher {
   private readonly prefix: string;
   private readonly subscription: FrameSubscription;
   private readonly sweeper: NodeJS.Timeout;
-  private sweptAt = performance.now();
   private closed = false;
   private roomListeners: (() => void)[] = [];
 
@@ -74,6 +73,11 @@ export class Publisher {
     this.subscription = inbound.subscribe(`${this.prefix}*`, (frame) => this.dispatch(frame));
     this.sweeper = setInterval(() => this.sweep(), SWEEP_MS);
     this.sweeper.unref();
+  }
+
+  /** How long a publish may take, retries included, in ms. */
+  get timeoutMs(): number {
+    return this.options.timeoutMs;
   }
 
   /** True when what is posted is sent now; else it waits for the link. */
@@ -127,6 +131,14 @@ export class Publisher {
       );
   }
 
+  /** As {@link post}, for what was sent by other means at `sentAt`, of `performance.now()`, and may be stored. */
+  again(publication: Publication, sentAt: number): void {
+    publication.doubt(sentAt);
+    const objection = this.objection(publication);
+    if (objection) publication.refused(objection);
+    else this.post(publication);
+  }
+
   /** Resolves when the window has room: producers that await it never pile up more than the window. */
   async room(): Promise<void> {
     while (!this.closed && this.full) {
@@ -138,7 +150,8 @@ export class Publisher {
   linkUp(): void {
     this.connected = true;
     for (const publication of this.outstanding()) {
-      if (publication.retryAt === 0) publication.doubtful = true;
+      // What was published while there was no link was never sent.
+      if (publication.retryAt === 0 && publication.sentAt > 0) publication.doubt(publication.sentAt);
       this.send(publication);
     }
   }
@@ -202,16 +215,24 @@ export class Publisher {
   }
 
   private send(publication: Publication): void {
-    if (!publication.stillWanted()) return this.giveUp(publication);
+    const objection = this.objection(publication);
+    if (objection) {
+      this.finish(publication);
+      return publication.refused(objection);
+    }
     publication.retryAt = 0;
     this.inflight[publication.token & this.mask] = undefined;
     this.open(publication);
     this.transmit(publication);
   }
 
-  private giveUp(publication: Publication): void {
-    this.finish(publication);
-    publication.refused(abandonedError(publication.subject, publication.doubtful));
+  /** Why it must not be sent now, after a wait or a second time. */
+  private objection(publication: Publication): JetlaneError | undefined {
+    const { subject, doubtfulSince } = publication;
+    if (!publication.stillWanted()) return abandonedError(subject, doubtfulSince > 0);
+    if (doubtfulSince === 0) return undefined;
+    const since = performance.now() - doubtfulSince;
+    return since > (this.options.repeatMs ?? REPEAT_MS) ? forgottenError(subject, since) : undefined;
   }
 
   private transmit(publication: Publication): void {
@@ -260,8 +281,9 @@ export class Publisher {
   }
 
   private startWaiting(publication: Publication): void {
-    if (publication.stillWanted()) this.start(publication);
-    else publication.refused(abandonedError(publication.subject, false));
+    const objection = this.objection(publication);
+    if (objection) publication.refused(objection);
+    else this.start(publication);
   }
 
   private shift(): Publication {
@@ -283,17 +305,21 @@ export class Publisher {
     for (const listener of listeners) listener();
   }
 
-  /** Deadlines are looked at together, not timed one by one: a timer per publish cost as much as the publish. */
+  /**
+   * Deadlines are looked at together, not timed one by one: a timer per publish cost as much as the publish. Timers come before the
+   * socket is read: after a standstill of this process the answers may be there already, so the look waits until behind the reading.
+   */
   private sweep(): void {
     const now = performance.now();
-    const late = now - this.sweptAt > STOOD_STILL_MS;
-    this.sweptAt = now;
-    if (late) return;
+    setImmediate(() => this.look(now));
+  }
+
+  private look(now: number): void {
     const due = (p: Publication) => now >= p.deadline || (p.retryAt > 0 ? now >= p.retryAt : now - p.sentAt > SILENCE_MS);
     for (const publication of this.outstanding(due)) {
       if (now >= publication.deadline) this.expire(publication);
       else if (this.connected) {
-        if (publication.retryAt === 0) publication.doubtful = true;
+        if (publication.retryAt === 0) publication.doubt(publication.sentAt);
         this.send(publication);
       }
     }
@@ -303,38 +329,11 @@ export class Publisher {
   private expire(publication: Publication): void {
     this.finish(publication);
     // Waiting for its next try, every earlier one refused: then it is surely not stored.
-    const refused = publication.retryAt > 0 && !publication.doubtful;
+    const refused = publication.retryAt > 0 && publication.doubtfulSince === 0;
     publication.refused(timeoutError(publication.subject, this.options.timeoutMs, refused));
   }
 
   private expireWaiting(publication: Publication): void {
     publication.refused(timeoutError(publication.subject, this.options.timeoutMs, false));
-  }
-}
-
-const DIGIT_0 = 48;
-const DIGIT_9 = 57;
-const SEQ = '"seq":';
-
-/**
- * The sequence in a PubAck of the usual form, `{"stream":"tasks_default_high", "seq":12}`, read from its end without a text
- * being made; 0 for anything else (an error, a domain, a duplicate), which goes through a JSON parser.
- */
-function plainSequence({ buffer, bodyAt, end }: Frame): number {
-  let at = end - 1;
-  // `{"s…`: an error begins `{"e` or `{"t`.
-  if (at < bodyAt + 20 || buffer[at] !== 125 || buffer[bodyAt + 2] !== 115) return 0;
-  let value = 0;
-  for (let scale = 1; buffer[--at]! >= DIGIT_0 && buffer[at]! <= DIGIT_9; scale *= 10) value += (buffer[at]! - DIGIT_0) * scale;
-  if (buffer[at] === 32) at--;
-  for (let i = SEQ.length - 1; i >= 0; i--, at--) if (buffer[at] !== SEQ.charCodeAt(i)) return 0;
-  return value;
-}
-
-function parseAnswer(text: string): ApiAnswer | undefined {
-  try {
-    return JSON.parse(text) as ApiAnswer;
-  } catch {
-    return undefined;
   }
 }

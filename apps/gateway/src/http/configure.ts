@@ -75,12 +75,12 @@ function addRoutes(
   readBodies(scope);
   scope.setErrorHandler((error, request, reply) => sendProblem(error, request, reply, options.logger));
   scope.decorateRequest('caller', null as unknown as Caller);
-  // Before all else, so that refusals are in the traces too.
-  traceRequests(scope);
   scope.addHook('onRequest', async (request, reply) => {
     await options.gatekeeper.admit(request, reply);
     refuseEncodings(request);
   });
+  // Only what was let in: strangers must neither decide what is sampled, nor fill the exporter's line in front of real traces.
+  traceRequests(scope);
   // Streamed bodies are never held as a whole.
   if (readBodies === readJsonBodies) options.bodies.watch(scope);
   for (const { method, path, url, scope: needed, handler } of options.routes.filter(mine)) {

@@ -123,13 +123,15 @@ class QueueRun {
     return run.retry(() => acts.act(run.job, place, task)).catch(asResult);
   }
 
-  /** Nothing is tried again while a lane is held: the hold could have ended by then. */
+  /** Nothing is tried again while a lane is held: the hold could have ended by then. What comes again is not overtaken by those behind it. */
   private async attemptIn({ until }: HeldLane, place: PlannedPlace['place'], task: StoredMessage, turn: Turn): Promise<Result> {
-    const inTime = () => performance.now() < until;
+    const inTime = () => performance.now() < until && turn.open();
     if (!inTime()) return 'put-off';
     const result = await this.acts.act(this.run.job, place, task, { ...turn, inTime }).catch(asResult);
     const passing = result instanceof JetlaneError && result.retryable && !isFull(result);
-    return passing && this.again < MOST_AGAIN ? 'put-off' : result;
+    const putOff = passing && this.again < MOST_AGAIN;
+    if (putOff || isFull(result)) turn.endRow();
+    return putOff ? 'put-off' : result;
   }
 
   private note({ subject }: StoredMessage, result: Result): void {

@@ -55,9 +55,11 @@ export class TaskActs {
     const definition = await this.definition(queue);
     const elsewhere = to.queue !== queue;
     const order = elsewhere ? recordOrder(definition, found.message, `moved to ${formatTaskId(to.queue, task.id.key)}`) : undefined;
+    const destination = await this.definition(to.queue);
     const target = {
       queue: to.queue,
-      lane: laneIn(await this.definition(to.queue), to.lane) ?? place,
+      lane: laneIn(destination, to.lane) ?? place,
+      strict: destination.discipline === 'fifo',
       defaultType: elsewhere ? definition.defaultType : undefined,
     };
     return (await moveTask(this.connection, this.store, task, target, order)) ? 'done' : 'skipped';

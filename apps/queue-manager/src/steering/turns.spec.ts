@@ -37,4 +37,20 @@ describe('turns', () => {
     await Promise.all([slow, last]);
     expect(sent).toEqual(['slow', 'last']);
   });
+
+  it('behind one that comes again later are closed, those before it stay open', async () => {
+    const turns = new Turns();
+    const sent: number[] = [];
+    const send = (i: number) =>
+      turns.take(async ({ before, onSent, open, endRow }) => {
+        // Both are known to come again before any is sent.
+        if (i === 6 || i === 3) return endRow();
+        await ticks(5 - i);
+        await before;
+        if (open()) sent.push(i);
+        onSent();
+      });
+    await Promise.all(Array.from({ length: 10 }, (_, i) => send(i)));
+    expect(sent).toEqual([0, 1, 2]);
+  });
 });
