@@ -61,6 +61,7 @@ export {
   leaderGet,
   leaderGetSequence,
   type StoredMessage,
+  sureGet,
   trimRecords,
 } from './stored.js';
 export { type BackRequest, readBack } from './stored-back.js';
