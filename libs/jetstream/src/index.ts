@@ -59,6 +59,7 @@ export {
   directGetNext,
   directGetSequence,
   leaderGet,
+  leaderGetNext,
   leaderGetSequence,
   type StoredMessage,
   sureGet,
