@@ -30,8 +30,10 @@ export { countMessages, type LaneInfo, laneInfo } from './lane-info.js';
 export {
   type ConsumerState,
   consumerState,
+  isShared,
   type ListedLane,
   type ListedStream,
+  lanesOf,
   listLaneStreams,
   listLanes,
   queuesInMotion,
