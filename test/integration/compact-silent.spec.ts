@@ -38,7 +38,7 @@ async function orphan(queue: string, key: string): Promise<void> {
   const { advisories } = site.connection.names;
   const before = (await streams.info(advisories)).state.last_seq;
   await site.enqueue(queue, key);
-  const stop = site.work(queue, (delivery) => void site.connection.nak(delivery));
+  const stop = site.work(queue, (delivery, ack) => (delivery.subject.endsWith(key) ? void site.connection.nak(delivery) : ack()));
   await eventually('it was given up', async () => (await streams.info(advisories)).state.last_seq > before);
   stop();
   await streams.purge(advisories);
