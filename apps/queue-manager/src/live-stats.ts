@@ -110,7 +110,7 @@ export class LiveStats {
   private async askConsumers(): Promise<void> {
     const note = (lane: ListedLane, value: ConsumerState | undefined) => this.consumers.set(nameOf(lane), { at: Date.now(), value });
     const age = (lane: ListedLane) => this.consumers.get(nameOf(lane))?.at ?? 0;
-    const unknown = [...this.lanes.values()].filter((lane) => !lane.state || void note(lane, lane.state));
+    const unknown = [...this.lanes.values()].filter((lane) => !lane.silent && (!lane.state || void note(lane, lane.state)));
     const order = unknown.sort((a, b) => Number(b.depth > 0) - Number(a.depth > 0) || age(a) - age(b));
     await Promise.all(order.slice(0, CONSUMERS_PER_POLL).map(async (lane) => note(lane, await this.stateOf(lane))));
     for (const name of this.consumers.keys()) if (!this.lanes.has(name)) this.consumers.delete(name);

@@ -9,11 +9,14 @@ const MOST_KNOWN = 1000;
 export class LaneConsumers {
   private readonly known = new Map<string, { at: number; state: Promise<ConsumerState | undefined> }>();
 
-  constructor(private readonly connection: Connection) {}
+  constructor(
+    private readonly connection: Connection,
+    private readonly clock: () => number = () => performance.now(),
+  ) {}
 
   /** The state of a lane's consumer, at most `maxAgeMs` old (default 1,000); undefined when it is missing. */
   get({ stream, consumer }: LaneLocation, maxAgeMs = FRESH_MS): Promise<ConsumerState | undefined> {
-    const now = performance.now();
+    const now = this.clock();
     const name = `${stream} ${consumer}`;
     const known = this.known.get(name);
     if (known && now - known.at < maxAgeMs) return known.state;

@@ -39,6 +39,8 @@ export interface ListedLane {
   readonly oldestAt: number | undefined;
   /** Of the consumer, where the depth was learnt from it: in topology `compact`; undefined where the queue is empty, or it did not answer. */
   readonly state?: ConsumerState | undefined;
+  /** Its consumer was asked and did not answer. */
+  readonly silent?: boolean;
 }
 
 /** All streams of tasks of this installation, or of a queue; up to 256 per request. */
@@ -100,7 +102,7 @@ export async function lanesOf(connection: Connection, listed: ListedStream): Pro
       const share = counted ?? Math.max(0, uncounted);
       if (!state) uncounted -= share;
       const oldest = share > 0 ? await orUnknown(connection, directGetNext(connection, stream, 1, subject)) : undefined;
-      return { ...place, depth: share, oldestAt: oldest?.storedAt, state };
+      return { ...place, depth: share, oldestAt: oldest?.storedAt, state: state ?? undefined, silent: state === null };
     }),
   );
 }
@@ -109,16 +111,16 @@ export async function lanesOf(connection: Connection, listed: ListedStream): Pro
  * Nobody answers for a stream that was deleted since it was listed, or while a leader is elected: that is of one lane. A link that is down, and a
  * permission that is missing, are of all.
  */
-function orUnknown<T>(connection: Connection, answer: Promise<T>): Promise<T | undefined> {
+function orUnknown<T>(connection: Connection, answer: Promise<T>): Promise<T | null> {
   return answer.catch((error: unknown) => {
     const denied = permissionDenied(error);
     if (denied || connection.state !== 'connected') throw denied ?? error;
-    return undefined;
+    return null;
   });
 }
 
 /** Tasks that a consumer will still hand out, or has handed out. */
-const reach = (state: ConsumerState | undefined): number => (state ? state.pending + state.ackPending : 0);
+const reach = (state: ConsumerState | undefined | null): number => (state ? state.pending + state.ackPending : 0);
 
 /** Queues of which a stream is being made anew, or whose mover died. One request. */
 export async function queuesInMotion(connection: Connection): Promise<string[]> {
