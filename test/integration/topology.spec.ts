@@ -5,7 +5,7 @@ import { Worker } from '@jetlane/worker';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { checkStreams } from '../../apps/queue-manager/src/validate/checks.js';
 import { Broker } from '../support/broker.js';
-import { rejection } from '../support/wait-until.js';
+import { eventually, rejection } from '../support/wait-until.js';
 
 let broker: Broker;
 beforeAll(async () => {
@@ -64,6 +64,51 @@ describe.each([
     const client = new TaskClient(own);
     expect(await client.status('q.from-afar')).toMatchObject({ state: 'queued', lane: 'low' });
     await client.close();
+  });
+});
+
+describe('a client that starts before anything is laid out', () => {
+  it('is told as soon as it is laid out in another way: one key never stands for two tasks', async () => {
+    const early = new TaskClient(await link('early', 'lanes'));
+    await early.start();
+    expect(await rejection(early.status('q.k'))).toMatchObject({ code: 'task-not-found' });
+    expect(await rejection(early.enqueue('q', { type: 't' }))).toMatchObject({ code: 'unknown-queue' });
+    const own = await link('early', 'compact');
+    await ensureQueue(own, { name: 'q' });
+    const client = new TaskClient(own);
+    const { id } = await client.enqueue('q', { type: 't' });
+    await eventually('the early one knows the queue', () => early.queueNames().includes('q'));
+    expect(await rejection(early.enqueue('q', { type: 't', key: 'order-17' }))).toMatchObject(wrong('compact'));
+    expect(await rejection(early.status(id))).toMatchObject(wrong('compact'));
+    expect(await rejection(early.cancel(id))).toMatchObject(wrong('compact'));
+    expect(await rejection(early.stats('q'))).toMatchObject(wrong('compact'));
+    expect(await early.enqueueMany([{ queue: 'q', type: 't' }])).toMatchObject({ accepted: 0, failed: 1 });
+    expect((await listLanes(own)).reduce((sum, { depth }) => sum + depth, 0)).toBe(1);
+    await Promise.all([early.close(), client.close()]);
+  });
+
+  it('goes on when it is laid out as it expects', async () => {
+    const early = new TaskClient(await link('early-right', 'compact'));
+    await early.start();
+    await ensureQueue(await link('early-right', 'compact'), { name: 'q' });
+    const { id } = await early.enqueue('q', { type: 't' });
+    expect(await early.status(id)).toMatchObject({ state: 'queued' });
+    await early.close();
+  });
+});
+
+describe('an installation whose stream of timers was deleted by hand', () => {
+  it.each([
+    ['compact', 'lanes'],
+    ['lanes', 'compact'],
+  ] as const)('is still %s: what is left of the lanes tells', async (installed, other) => {
+    const own = await link(`torn-${installed}`, installed);
+    await ensureQueue(own, { name: 'a_high' });
+    await (await own.admin()).streams.delete(own.names.schedules);
+    expect(await rejection(provisionBase(await link(`torn-${installed}`, other)))).toMatchObject(wrong(installed));
+    await provisionBase(own);
+    const { config } = await (await own.admin()).streams.info(own.names.schedules);
+    expect(config.metadata).toMatchObject({ 'jetlane-topology': installed });
   });
 });
 

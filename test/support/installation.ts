@@ -1,6 +1,6 @@
 import { TaskClient } from '@jetlane/client';
 import { type Connection, type ConnectOptions, ensureQueue, TaskStore } from '@jetlane/jetstream';
-import type { QueueDefinition, StateRecord } from '@jetlane/protocol';
+import type { QueueDefinition, StateRecord, Topology } from '@jetlane/protocol';
 import { Broker } from './broker.js';
 
 /** A broker with one installation on it, a client, and hands to do what workers do. */
@@ -14,9 +14,13 @@ export class Installation {
     readonly store: TaskStore,
   ) {}
 
-  static async open(namespace: string, ...queues: QueueDefinition[]): Promise<Installation> {
+  static open(namespace: string, ...queues: QueueDefinition[]): Promise<Installation> {
+    return Installation.openAs('lanes', namespace, ...queues);
+  }
+
+  static async openAs(topology: Topology, namespace: string, ...queues: QueueDefinition[]): Promise<Installation> {
     const broker = await Broker.start(namespace);
-    const connection = await broker.connect();
+    const connection = await broker.connect({ topology });
     for (const queue of queues) await ensureQueue(connection, queue);
     return new Installation(broker, connection, new TaskClient(connection), new TaskStore(connection));
   }

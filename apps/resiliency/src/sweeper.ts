@@ -28,6 +28,8 @@ interface WatchedLane extends LaneLocation {
 const BATCH = 5000;
 const BATCH_BYTES = 4 * 1024 * 1024;
 const AT_ONCE = 16;
+/** How long a consumer may go unanswered, ms: all other queues wait for it. */
+const ANSWER_MS = 2000;
 
 /**
  * Finds orphans whose advisory was lost. The server tells nobody which messages are in hand, so only those are taken of
@@ -94,9 +96,20 @@ export class Sweeper {
     let found = 0;
     for (const stream of await listLaneStreams(this.connection)) {
       if (this.stopped) break;
-      if (stream.depth > 0 && stream.consumers > 0) found += await this.look(stream, before.has(stream.stream));
+      if (stream.depth > 0 && stream.consumers > 0) found += await this.tryLook(stream, before.has(stream.stream));
     }
     return found;
+  }
+
+  /** A queue that does not answer, as while a leader is elected, is in no other's way; what was odd about it before still counts. */
+  private async tryLook(place: ListedStream, suspect: boolean): Promise<number> {
+    return this.look(place, suspect).catch((error: unknown) => {
+      if (this.connection.state !== 'connected') throw error;
+      if (suspect) this.suspects.add(place.stream);
+      const { queue, stream } = place;
+      this.options.log.warn({ queue, stream, error: error instanceof Error ? error.message : String(error) }, 'sweep:queue-failed');
+      return 0;
+    });
   }
 
   /**
@@ -122,7 +135,7 @@ export class Sweeper {
   private async lanesOf({ queue, lanes }: ListedStream): Promise<WatchedLane[]> {
     const found = lanes.map(async (lane) => {
       const location = this.connection.names.lane(queue, lane);
-      const state = await consumerState(this.connection, location.stream, location.consumer);
+      const state = await consumerState(this.connection, location.stream, location.consumer, ANSWER_MS);
       return state ? [{ queue, lane, ...location, state }] : [];
     });
     return (await Promise.all(found)).flat();

@@ -5,6 +5,7 @@ import {
   leaderGet,
   mayBeInHand,
   type StoredMessage,
+  sureGet,
   type TaskCopy,
   type TaskStore,
 } from '@jetlane/jetstream';
@@ -107,10 +108,11 @@ async function outcomeSoFar(store: TaskStore, { queue, key }: TaskId, answer: Ca
   return record && isFinal(record.state) && record.state !== 'cancelled' ? 'too-late' : answer;
 }
 
-/** @throws JetlaneError `task-not-found` */
+/** @throws JetlaneError `task-not-found`; `no-responders`, to be tried again, when a lane is missing */
 async function writeCancelled(store: TaskStore, id: TaskId, order: CancelOrder): Promise<Target | 'too-late'> {
   for (let looks = 1; ; looks++) {
-    const { record, recordSequence, copies } = await store.traces(id.queue, id.key, leaderGet);
+    // Before it says that there is none, no lane may be missing: its tasks may be back with it.
+    const { record, recordSequence, copies } = await store.traces(id.queue, id.key, looks === 1 ? leaderGet : sureGet);
     const live = copies.filter(({ place }) => place !== 'dead');
     const hop = Math.max(0, record?.hop ?? 0, ...live.map((copy) => copy.hop));
     const over = (record && isFinal(record.state) && record.hop === hop) || copies.some((copy) => copy.place === 'dead' && copy.hop >= hop);

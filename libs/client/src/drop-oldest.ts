@@ -10,6 +10,7 @@ import {
   isResting,
   laneState,
   leaderGet,
+  leaderGetNext,
   mayBeInHand,
   type StoredMessage,
   type TaskStore,
@@ -38,6 +39,9 @@ const PATIENCE_MS = 10_000;
 /** Rounds in a row that found nothing to drop after which all are told that the lane is full: what is in it is in workers' hands. */
 const FRUITLESS = 2;
 
+/** What came of a look into a lane: how many tasks were dropped; that all of it is in hand, or it is empty; or that nobody can tell. */
+type Dropped = number | 'none' | 'unsure';
+
 /** Somebody whose task waits for room. */
 interface Waiter {
   readonly publish: () => Promise<unknown>;
@@ -49,7 +53,8 @@ interface Waiter {
 /**
  * Makes room in a full lane of a queue whose `dropBehavior` is `drop-oldest`: the oldest tasks that nobody was handed are cancelled, one for
  * each task that waits for room. The stream itself always refuses, since it would throw away running tasks as well. Where the lanes share
- * one stream, and so its limits, those of the lowest lane go first, and never one of a higher lane than the new task's.
+ * one stream, and so its limits, those of the lowest lane go first, and never one of a higher lane than the new task's, nor one while a lower
+ * lane may hold any that could go.
  */
 export class LaneDropper {
   private waiting: Waiter[] = [];
@@ -68,7 +73,7 @@ export class LaneDropper {
   /**
    * Publishes when there is room, in the order of the calls.
    * @throws QueueFullError when nothing can be dropped: all that is in the lane is in workers' hands, or was stored before its consumer was
-   *   made anew, less than a lease ago; JetlaneError `publisher-overloaded` when too many wait here already
+   *   made anew, less than a lease ago, or it has none now; JetlaneError `publisher-overloaded` when too many wait here already
    */
   retry(publish: () => Promise<unknown>): Promise<void> {
     if (this.waiting.length + this.trying >= this.mostWaiting) return Promise.reject(this.overloaded());
@@ -96,8 +101,8 @@ export class LaneDropper {
         } else if (fruitless >= FRUITLESS) this.giveUp(full);
         else {
           const dropped = await this.drop(Math.min(MOST, Math.max(this.waiting.length, this.share)));
-          fruitless = dropped === undefined ? fruitless + 1 : 0;
-          tries = Math.max(1, dropped ?? 0);
+          fruitless = typeof dropped === 'number' ? 0 : fruitless + 1;
+          tries = typeof dropped === 'number' ? Math.max(1, dropped) : 1;
         }
       } catch (error) {
         this.giveUp(error);
@@ -139,13 +144,13 @@ export class LaneDropper {
     for (const { failed } of this.waiting.splice(0)) failed(error);
   }
 
-  private async drop(count: number): Promise<number | undefined> {
+  private async drop(count: number): Promise<Dropped> {
     const { lanes } = this.connection.names.laneStream(this.definition.name, this.lane);
     for (const lane of lanes.slice(lanes.indexOf(this.lane)).reverse()) {
       const dropped = await this.dropOf(lane, count);
-      if (dropped !== undefined) return dropped;
+      if (dropped !== 'none') return dropped;
     }
-    return undefined;
+    return 'none';
   }
 
   /**
@@ -153,27 +158,35 @@ export class LaneDropper {
    * happened. Between record and deletion: status and result() say cancelled, and the task, being the oldest, is the next to be dropped,
    * or runs as any cancelled task that a worker gets first, and its record says how it ended. The hold ends by itself.
    * Tests: drop-oldest-crash.spec.
-   * @returns how many were dropped here; undefined when there was none that nobody holds
    */
-  private async dropOf(lane: Lane, count: number): Promise<number | undefined> {
+  private async dropOf(lane: Lane, count: number): Promise<Dropped> {
     const { connection, definition } = this;
     const state = await laneState(connection, definition.name, lane);
-    // All is in somebody's hand; or the lane has lost its consumer, and nobody knows what that had handed out.
-    if (!state?.pending) return undefined;
+    // It has lost its consumer: nobody knows what that had handed out, unless the lane is empty.
+    if (!state) return (await this.isEmpty(lane)) ? 'none' : 'unsure';
+    // All that is there is in somebody's hand.
+    if (state.pending === 0) return 'none';
     if (!(await isResting(connection, state)))
       return holdingLane(connection, definition.name, lane, (held) => this.dropHeld(lane, count, held));
     const until = holdEnd();
     return this.dropHeld(lane, count, { ...(await inHand(connection, definition.name, lane, state)), until });
   }
 
-  private async dropHeld(lane: Lane, count: number, held: HeldLane): Promise<number | undefined> {
+  private async isEmpty(lane: Lane): Promise<boolean> {
+    const { names } = this.connection;
+    const { name } = this.definition;
+    return (await leaderGetNext(this.connection, names.lane(name, lane).stream, 1, names.laneSubjects(name, lane))) === undefined;
+  }
+
+  private async dropHeld(lane: Lane, count: number, held: HeldLane): Promise<Dropped> {
     const { connection, definition } = this;
     const { stream } = connection.names.lane(definition.name, lane);
     const subject = connection.names.laneSubjects(definition.name, lane);
     const from = { sequence: held.delivered + 1 };
     const { messages } = await directGetBatch(connection, stream, { subject, from, batch: count });
     const free = messages.filter((message) => !mayBeInHand(message, held));
-    if (free.length === 0) return undefined;
+    // Taken by workers meanwhile, which the next look sees; or stored before the consumer was made anew.
+    if (free.length === 0) return 'unsure';
     const dropped = await Promise.all(free.map((message) => this.dropOne(stream, message, () => performance.now() < held.until)));
     return dropped.filter(Boolean).length;
   }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { leaderGet, type TaskStore } from '@jetlane/jetstream';
+import { leaderGet, sureGet, type TaskStore } from '@jetlane/jetstream';
 import { formatTaskId, IdempotencyConflictError, type StateRecord, WrongSequenceError } from '@jetlane/protocol';
 import { type PreparedTask, payloadHash, timerHeaders } from './new-task.js';
 
@@ -58,11 +58,14 @@ export async function enqueueOnce(
   }
 }
 
-/** Finishes what another producer began and may not have ended. */
+/**
+ * Finishes what another producer began and may not have ended. Where a lane is missing altogether its task may be back with it: that is no reason
+ * to publish another one. @throws JetlaneError `no-responders`, to be tried again
+ */
 async function complete(publish: PublishTask, store: TaskStore, task: PreparedTask, headers: string): Promise<void> {
   // A copy on its way from one place to the next, from timer to due or from due to lane, may escape one look at all of them.
   for (let looks = 0; looks < 2; looks++) {
-    if ((await store.traces(task.queue, task.key, leaderGet)).copies.length > 0) return;
+    if ((await store.traces(task.queue, task.key, sureGet)).copies.length > 0) return;
     const again = (await store.record(task.queue, task.key, leaderGet)).record;
     if (again && again.state !== 'accepted') return;
   }

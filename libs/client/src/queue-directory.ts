@@ -6,32 +6,38 @@ export class QueueDirectory {
   private readonly definitions = new Map<string, QueueDefinition>();
   private opening: Promise<void> | undefined;
   private checking: Promise<void> | undefined;
+  /** The installation is laid out as this process expects, and stays so. */
+  private fits = false;
   private bucket: JsonBucket<QueueDefinition> | undefined;
   private stopWatching: (() => void) | undefined;
 
   constructor(private readonly connection: Connection) {}
 
   /** Opens the watch; resolves when the present definitions are known. @throws JetlaneError `wrong-topology` */
-  open(): Promise<void> {
+  async open(): Promise<void> {
+    await this.checkTopology();
     this.opening ??= this.watch().catch((error: unknown) => {
       this.opening = undefined;
       throw error;
     });
-    return this.opening;
+    await this.opening;
   }
 
-  /** In another topology than the installation's a client would find no task, and say so. Asks once. @throws JetlaneError `wrong-topology` */
-  checkTopology(): Promise<void> {
-    this.checking ??= assertTopology(this.connection).catch((error: unknown) => {
+  /**
+   * In another topology than the installation's a client would find no task, and say so. Asks until there is an answer, and again as long as
+   * nobody has laid the installation out: whoever comes next may do it in another way. @throws JetlaneError `wrong-topology`
+   */
+  async checkTopology(): Promise<void> {
+    if (this.fits) return;
+    this.checking ??= this.askTopology().finally(() => {
       this.checking = undefined;
-      throw error;
     });
-    return this.checking;
+    await this.checking;
   }
 
-  /** The definition if it is known without asking. */
+  /** The definition if it is known without asking, and may be relied on. */
   known(queue: string): QueueDefinition | undefined {
-    return this.definitions.get(queue);
+    return this.fits ? this.definitions.get(queue) : undefined;
   }
 
   /**
@@ -50,6 +56,17 @@ export class QueueDirectory {
     return fresh;
   }
 
+  /** True when the queue is defined; asks the server once before it says no. */
+  async has(queue: string): Promise<boolean> {
+    return this.get(queue).then(
+      () => true,
+      (error: unknown) => {
+        if (error instanceof UnknownQueueError) return false;
+        throw error;
+      },
+    );
+  }
+
   /** All definitions, by name. */
   all(): QueueDefinition[] {
     return [...this.definitions.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
@@ -59,8 +76,11 @@ export class QueueDirectory {
     this.stopWatching?.();
   }
 
+  private async askTopology(): Promise<void> {
+    this.fits = await assertTopology(this.connection);
+  }
+
   private async watch(): Promise<void> {
-    await this.checkTopology();
     this.bucket = await openQueueBucket(this.connection);
     const { ready, stop } = await this.bucket.watch(({ key, value: found }) => {
       const value = usable(key, found);

@@ -1,4 +1,4 @@
-import { directGet, leaderGet, type TaskCopy, type TaskStore, type TaskTraces } from '@jetlane/jetstream';
+import { directGet, leaderGet, sureGet, type TaskCopy, type TaskStore, type TaskTraces } from '@jetlane/jetstream';
 import {
   type AttemptError,
   type ErrorRecord,
@@ -52,13 +52,23 @@ const beliefOf = (record: StateRecord): number => record.hop * 8 + (isFinal(reco
 
 /**
  * Looks a task up everywhere at once: the highest hop wins; see {@link BELIEF} for the same hop. Before it says
- * that there is none it asks once more, from the stream leaders, since a replica may lag.
- * @throws JetlaneError `task-not-found`
+ * that there is none it asks once more, from the stream leaders, since a replica may lag; and never does while the lanes of a queue that is
+ * defined are missing, as when they are made anew.
+ * @throws JetlaneError `task-not-found`; `no-responders`, to be tried again
  */
-export async function lookUp(store: TaskStore, { queue, key }: TaskId, running: RunningTasks): Promise<TaskStatus> {
+export async function lookUp(
+  store: TaskStore,
+  { queue, key }: TaskId,
+  running: RunningTasks,
+  isDefined: (queue: string) => Promise<boolean>,
+): Promise<TaskStatus> {
   const near = await store.traces(queue, key, directGet).catch(unanswered);
   const status = (near && statusOf(queue, key, near, running)) ?? statusOf(queue, key, await store.traces(queue, key, leaderGet), running);
   if (status) return status;
+  if (!near && (await isDefined(queue))) {
+    const sure = statusOf(queue, key, await store.traces(queue, key, sureGet), running);
+    if (sure) return sure;
+  }
   throw new JetlaneError(
     'task-not-found',
     `task "${formatTaskId(queue, key)}" is not known; it was never enqueued, or its record has expired`,

@@ -127,12 +127,12 @@ export class TaskClient {
 
   /**
    * All that is known about a task, in one round trip whatever the backlog.
-   * @throws JetlaneError `task-not-found`, `invalid-argument`
+   * @throws JetlaneError `task-not-found`, `invalid-argument`; `no-responders`, to be tried again, while the lanes of its queue are missing
    */
   async status(id: string): Promise<TaskStatus> {
     await this.directory.checkTopology();
     this.running.start();
-    return lookUp(this.store, parseTaskId(id), this.running);
+    return lookUp(this.store, parseTaskId(id), this.running, (queue) => this.directory.has(queue));
   }
 
   /**

@@ -55,7 +55,10 @@ class World {
     const store = { traces: () => Promise.resolve(this.traces()) } as unknown as TaskStore;
     const find = (_queue: string, _key: string, hop: number) =>
       this.held?.phase === 'runs' && this.held.copy.hop === hop ? { id: 'q.k', startedAt: 0, worker: 'w' } : undefined;
-    return lookUp(store, { queue: 'q', key: 'k' }, { find } as unknown as RunningTasks).catch(() => ({ state: 'none' as const, hop: 0 }));
+    return lookUp(store, { queue: 'q', key: 'k' }, { find } as unknown as RunningTasks, async () => true).catch(() => ({
+      state: 'none' as const,
+      hop: 0,
+    }));
   }
 
   write(state: TaskState, hop: number): void {

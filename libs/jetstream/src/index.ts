@@ -30,8 +30,10 @@ export { countMessages, type LaneInfo, laneInfo } from './lane-info.js';
 export {
   type ConsumerState,
   consumerState,
+  isShared,
   type ListedLane,
   type ListedStream,
+  lanesOf,
   listLaneStreams,
   listLanes,
   queuesInMotion,
@@ -59,8 +61,10 @@ export {
   directGetNext,
   directGetSequence,
   leaderGet,
+  leaderGetNext,
   leaderGetSequence,
   type StoredMessage,
+  sureGet,
   trimRecords,
 } from './stored.js';
 export { type BackRequest, readBack } from './stored-back.js';

@@ -1,7 +1,8 @@
-import { JetlaneError, type Lane, type LaneStream } from '@jetlane/protocol';
+import type { Lane, LaneStream } from '@jetlane/protocol';
 import type { ConsumerInfo, StreamInfo } from '@nats-io/jetstream';
 import type { Connection } from './connection.js';
-import { apiCode } from './ensure.js';
+import { permissionDenied } from './denials.js';
+import { ANSWER_MS, apiCode } from './ensure.js';
 import { countMessages } from './lane-info.js';
 import { directGetNext } from './stored.js';
 
@@ -36,8 +37,10 @@ export interface ListedLane {
   readonly depth: number;
   /** When the oldest task was stored, ms since 1970; undefined when the lane is empty. */
   readonly oldestAt: number | undefined;
-  /** Of the consumer, where the depth was learnt from it: in topology `compact`, and undefined where the queue is empty. */
+  /** Of the consumer, where the depth was learnt from it: in topology `compact`; undefined where the queue is empty, or it did not answer. */
   readonly state?: ConsumerState | undefined;
+  /** Its consumer was asked and did not answer. */
+  readonly silent?: boolean;
 }
 
 /** All streams of tasks of this installation, or of a queue; up to 256 per request. */
@@ -73,10 +76,20 @@ export async function listLanes(connection: Connection, queue = '*'): Promise<Li
   return lanes;
 }
 
-async function lanesOf(connection: Connection, { queue, stream, lanes, depth, oldestAt }: ListedStream): Promise<ListedLane[]> {
+/** True when its lanes cannot be told apart without further requests: it holds tasks, and several lanes. */
+export const isShared = ({ lanes, depth }: ListedStream): boolean => lanes.length > 1 && depth > 0;
+
+/**
+ * The lanes of a listed stream: no further request, or eight where it {@link isShared}. A consumer that does not answer, as while its leader is
+ * elected, hides nothing: then the stream is counted, or the lane is taken for what no other lane accounts for.
+ */
+export async function lanesOf(connection: Connection, listed: ListedStream): Promise<ListedLane[]> {
+  const { queue, stream, lanes, depth, oldestAt } = listed;
   const places = lanes.map((lane) => ({ queue, lane, ...connection.names.lane(queue, lane) }));
-  if (lanes.length === 1 || depth === 0) return places.map((place) => ({ ...place, depth, oldestAt }));
-  const states = await Promise.all(places.map(({ consumer }) => consumerState(connection, stream, consumer)));
+  if (!isShared(listed)) return places.map((place) => ({ ...place, depth, oldestAt }));
+  const states = await Promise.all(
+    places.map(({ consumer }) => orUnknown(connection, consumerState(connection, stream, consumer, ANSWER_MS))),
+  );
   // What no consumer counts was given up after several deliveries, or has gone since the stream was asked.
   let uncounted = states.reduce((left, state) => left - reach(state), depth);
   return Promise.all(
@@ -85,23 +98,29 @@ async function lanesOf(connection: Connection, { queue, stream, lanes, depth, ol
       const subject = connection.names.laneSubjects(queue, place.lane);
       const givenUp = Math.max(0, Math.min(uncounted, state?.redelivered ?? 0));
       uncounted -= givenUp;
-      const share = state ? reach(state) + givenUp : ((await orGone(countMessages(connection, stream, subject))) ?? 0);
-      const oldest = share > 0 ? await orGone(directGetNext(connection, stream, 1, subject)) : undefined;
-      return { ...place, depth: share, oldestAt: oldest?.storedAt, state };
+      const counted = state ? reach(state) + givenUp : await orUnknown(connection, countMessages(connection, stream, subject));
+      const share = counted ?? Math.max(0, uncounted);
+      if (!state) uncounted -= share;
+      const oldest = share > 0 ? await orUnknown(connection, directGetNext(connection, stream, 1, subject)) : undefined;
+      return { ...place, depth: share, oldestAt: oldest?.storedAt, state: state ?? undefined, silent: state === null };
     }),
   );
 }
 
-/** Nobody answers for a stream that was deleted since it was listed. */
-function orGone<T>(answer: Promise<T>): Promise<T | undefined> {
+/**
+ * Nobody answers for a stream that was deleted since it was listed, or while a leader is elected: that is of one lane. A link that is down, and a
+ * permission that is missing, are of all.
+ */
+function orUnknown<T>(connection: Connection, answer: Promise<T>): Promise<T | null> {
   return answer.catch((error: unknown) => {
-    if (error instanceof JetlaneError && error.code === 'no-responders') return undefined;
-    throw error;
+    const denied = permissionDenied(error);
+    if (denied || connection.state !== 'connected') throw denied ?? error;
+    return null;
   });
 }
 
 /** Tasks that a consumer will still hand out, or has handed out. */
-const reach = (state: ConsumerState | undefined): number => (state ? state.pending + state.ackPending : 0);
+const reach = (state: ConsumerState | undefined | null): number => (state ? state.pending + state.ackPending : 0);
 
 /** Queues of which a stream is being made anew, or whose mover died. One request. */
 export async function queuesInMotion(connection: Connection): Promise<string[]> {
@@ -146,9 +165,17 @@ export interface ConsumerState {
   readonly maxDeliveries: number;
 }
 
-/** The state of a consumer, or `undefined` when it or its stream is missing. One API request. */
-export async function consumerState(connection: Connection, stream: string, consumer: string): Promise<ConsumerState | undefined> {
-  const { consumers } = await connection.admin();
+/**
+ * The state of a consumer, or `undefined` when it or its stream is missing. One API request.
+ * @param answerMs how long it may go unanswered. Default 10 s
+ */
+export async function consumerState(
+  connection: Connection,
+  stream: string,
+  consumer: string,
+  answerMs?: number,
+): Promise<ConsumerState | undefined> {
+  const { consumers } = await connection.admin(answerMs);
   try {
     return stateOf(await consumers.info(stream, consumer));
   } catch (error) {

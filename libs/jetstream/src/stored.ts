@@ -16,6 +16,7 @@ export interface StoredMessage {
 }
 
 const READ_TIMEOUT_MS = 2000;
+const STREAM_NOT_FOUND = 10059;
 
 /** The last message of an exact subject, from any replica, or `undefined`. One round trip, whatever the stream's size. */
 export async function directGet(connection: Connection, stream: string, subject: string): Promise<StoredMessage | undefined> {
@@ -44,6 +45,14 @@ export async function leaderGet(connection: Connection, stream: string, subject:
   return leaderRead(connection, stream, { last_by_subj: subject });
 }
 
+/**
+ * As {@link leaderGet}; but where the stream itself is missing, as while a lane is made anew, nothing is known, and nothing is said.
+ * @throws JetlaneError `no-responders`, to be tried again
+ */
+export async function sureGet(connection: Connection, stream: string, subject: string): Promise<StoredMessage | undefined> {
+  return leaderRead(connection, stream, { last_by_subj: subject }, true);
+}
+
 /** The first message from a sequence on whose subject matches, from the stream's leader. */
 export async function leaderGetNext(
   connection: Connection,
@@ -70,10 +79,11 @@ interface GetAnswer {
   };
 }
 
-async function leaderRead(connection: Connection, stream: string, query: object): Promise<StoredMessage | undefined> {
+async function leaderRead(connection: Connection, stream: string, query: object, needed = false): Promise<StoredMessage | undefined> {
   const answer = JSON.parse(
     decode((await connection.request(`$JS.API.STREAM.MSG.GET.${stream}`, JSON.stringify(query), READ_TIMEOUT_MS)).data),
   ) as GetAnswer;
+  if (needed && answer.error?.err_code === STREAM_NOT_FOUND) throw missing(stream);
   if (answer.error?.code === 404) return undefined;
   const message = answer.message;
   if (!message) {
@@ -89,6 +99,11 @@ async function leaderRead(connection: Connection, stream: string, query: object)
     data: Buffer.from(message.data ?? '', 'base64'),
   };
 }
+
+const missing = (stream: string): JetlaneError =>
+  new JetlaneError('no-responders', `stream "${stream}" is missing, so what is in it is not known; it is made again, or moved: try again`, {
+    details: { stream },
+  });
 
 /**
  * Deletes one message. Returns false when it was gone already.

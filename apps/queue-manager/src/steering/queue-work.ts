@@ -91,11 +91,19 @@ class QueueRun {
     for (const [i, result] of results.entries()) if (left < 0 || i < left || result === 'done') this.note(tasks[i]!, result);
     run.set({ cursor: left < 0 ? tasks.at(-1)!.sequence : tasks[left]!.sequence - 1 });
     const full = results.find(isFull);
-    if (full) run.end('stopped', full);
+    if (full) run.end('stopped', this.stoppedBy(full));
     await run.saveIfDue();
     this.again = left < 0 || left > 0 ? 0 : this.again + 1;
     if (left >= 0) await run.wait((this.again + 1) * AGAIN_MS);
     return left < 0;
+  }
+
+  /** Each task is stored in its new lane before it leaves the old one: where both are in one stream, a full one has no place for that. */
+  private stoppedBy(full: Result): Result {
+    const { queue, to } = this.run.job;
+    if (this.acts.connection.names.laneStreams(queue).length > 1 || (to?.queue ?? queue) !== queue) return full;
+    const message = `queue "${queue}" is full, all its lanes together, and a task moved within it needs a place before it leaves its own: raise its maxDepth or maxBytes, or purge some first`;
+    return new JetlaneError('queue-full', message, { details: { queue } });
   }
 
   /** @param done those that an earlier try, which failed as a whole, has dealt with */
