@@ -1,8 +1,9 @@
 import { laneState, moveLane, needsMove } from '@jetlane/jetstream';
 import { encodeHeaders, LANES, type QueueDefinition } from '@jetlane/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Provisioner } from '../../apps/queue-manager/src/provisioner.js';
 import { rejection } from '../support/wait-until.js';
-import { eventually, Installation } from './services-fixture.js';
+import { eventually, Installation, keepingLog } from './services-fixture.js';
 
 /** What the server takes of headers, in bytes. */
 const MOST = 65_535;
@@ -15,6 +16,19 @@ afterAll(() => site.close());
 const wanted = (name: string): QueueDefinition => ({ name, storage: 'memory' });
 const streamOf = async (queue: string) =>
   (await (await site.connection.admin()).streams.info(site.connection.names.lane(queue, 'low').stream)).config;
+
+/** The queue-manager does not hold the lanes again at each look. */
+async function triedOnce(definition: QueueDefinition): Promise<void> {
+  const log = keepingLog();
+  const provisioner = new Provisioner(site.connection, log);
+  provisioner.define(definition.name, definition);
+  for (const _ of ['first', 'second', 'third']) {
+    await provisioner.idle();
+    await provisioner.reconcile();
+  }
+  expect(log.lines.filter(({ event }) => event === 'queue:not-provisioned')).toHaveLength(1);
+  expect(Object.keys(provisioner.failed())).toEqual([definition.name]);
+}
 
 describe('a task that is as large as the server takes', () => {
   it('is moved, with its message id', async () => {
@@ -56,6 +70,7 @@ describe('a task that is as large as the server takes', () => {
     }
     expect(await streamOf('larger')).toMatchObject({ storage: 'file' });
     await site.enqueue('larger', 'late', { lane: 'high' });
+    await triedOnce(wanted('larger'));
     const taken = await site.takeAll('larger', 3);
     expect(taken.sort()).toEqual(['big#1', 'late#1', 'small#1']);
     await eventually('it is empty', async () => (await site.depth('larger')) === 0);

@@ -7,7 +7,7 @@ import {
   provisionQueue,
   queuesInMotion,
 } from '@jetlane/jetstream';
-import { DEFAULT_LANE, LANE_DEFAULTS, parseQueueDefinition, type QueueDefinition, toMs } from '@jetlane/protocol';
+import { DEFAULT_LANE, JetlaneError, LANE_DEFAULTS, parseQueueDefinition, type QueueDefinition, toMs } from '@jetlane/protocol';
 import { moveStorage } from './definitions/storage-move.js';
 
 export interface ProvisionerLog {
@@ -21,14 +21,26 @@ const AT_ONCE = 4;
 const CONSUMERS_PER_ROUND = 200;
 /** A shorter lease reaches the consumer this long after the definition, when workers renew by it, in ms. */
 const LEASE_PAUSE_MS = 2000;
+/** What was refused for good is tried again all the same, after a pause that doubles: a move of storage holds its lanes each time. */
+const FIRST_PAUSE_MS = 30_000;
+const LONGEST_PAUSE_MS = 120_000;
+
+/** Why a queue could not be provisioned. */
+interface Failure {
+  readonly message: string;
+  readonly tries: number;
+  /** Not tried again before, by `performance.now()`. */
+  readonly until: number;
+}
 
 /**
  * Makes streams and consumers be what the definitions say. Everything it does is idempotent, so any number of
- * provisioners may work at once. A queue whose provisioning failed is tried again by the next {@link reconcile}.
+ * provisioners may work at once. A queue whose provisioning failed is tried again by the next {@link reconcile}; where nothing
+ * speaks for another outcome, after a pause.
  */
 export class Provisioner {
   private readonly definitions = new Map<string, QueueDefinition>();
-  private readonly failures = new Map<string, string>();
+  private readonly failures = new Map<string, Failure>();
   private waiting = new Set<string>();
   private readonly working = new Set<Promise<void>>();
   private round = 0;
@@ -45,7 +57,7 @@ export class Provisioner {
 
   /** Queues that could not be provisioned, with the reason. */
   failed(): Record<string, string> {
-    return Object.fromEntries(this.failures);
+    return Object.fromEntries([...this.failures].map(([queue, { message }]) => [queue, message]));
   }
 
   /** A definition is new or changed; provisioned in the background. A definition that does not fit the schema is told and passed over. */
@@ -54,6 +66,7 @@ export class Provisioner {
       const definition = parseQueueDefinition(input);
       if (definition.name !== name) throw new Error(`the definition under the key "${name}" names the queue "${definition.name}"`);
       this.definitions.set(name, definition);
+      this.failures.delete(name);
     } catch (error) {
       return this.fail(name, error);
     }
@@ -90,12 +103,14 @@ export class Provisioner {
    */
   async reconcile(): Promise<string[]> {
     await provisionBase(this.connection);
-    const broken = [...this.failures.keys(), ...(await queuesInMotion(this.connection))];
+    const now = performance.now();
+    const due = [...this.failures].flatMap(([name, { until }]) => (until <= now ? [name] : []));
+    const broken = [...due, ...(await queuesInMotion(this.connection))];
     for (const name of broken) if (this.definitions.has(name)) this.waiting.add(name);
     const repaired = new Set<string>();
     for (const { queue, lane, stream, what } of await laneDrift(this.connection, this.all(), this.turn())) {
       const definition = this.definitions.get(queue);
-      if (!definition || this.waiting.has(queue)) continue;
+      if (!definition || this.waiting.has(queue) || this.failures.has(queue)) continue;
       try {
         await provisionLane(this.connection, definition, lane);
         this.log.info({ queue, lane, what }, 'lane:repaired');
@@ -148,7 +163,10 @@ export class Provisioner {
 
   private fail(queue: string, error: unknown): void {
     const message = error instanceof Error ? error.message : String(error);
-    this.failures.set(queue, message);
+    const tries = (this.failures.get(queue)?.tries ?? 0) + 1;
+    const refused = error instanceof JetlaneError && !error.retryable;
+    const pause = refused ? Math.min(FIRST_PAUSE_MS * 2 ** (tries - 1), LONGEST_PAUSE_MS) : 0;
+    this.failures.set(queue, { message, tries, until: performance.now() + pause });
     this.log.error({ queue, error: message }, 'queue:not-provisioned');
   }
 }
