@@ -61,7 +61,8 @@ async function measure(options: BenchOptions, servers: Servers): Promise<void> {
 
 const drawPickups = (lines: Line[]): string =>
   chart(
-    'From sending a high task to the start of its handler: 50 slots, 10 ms handler, flood = 50,000 low tasks a second',
+    'From the send of a high task to the start of its handler',
+    '50 slots, a handler of 10 ms; flood: low tasks from another process, ten times what the slots can do (50,000 a second asked for)',
     lines.filter(({ suite, baseline }) => suite === 'priority' && (baseline === null || baseline === 'wire' || baseline === 'idle')),
   );
 

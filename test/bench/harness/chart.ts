@@ -1,9 +1,9 @@
 import type { Line } from './figures.js';
 
 const WIDTH = 860;
-const LABELS = 300;
+const LABELS = 340;
 const ROW = 44;
-const TOP = 58;
+const TOP = 78;
 const BAR = 15;
 const COLOURS: Record<string, string> = { p50: '#4f8ef7', p99: '#1d3f8a' };
 
@@ -13,8 +13,8 @@ interface Row {
   readonly values: Readonly<Record<string, number>>;
 }
 
-/** Rows whose metrics end with `: p50` and `: p99`, as bars over a logarithmic axis of milliseconds; an SVG that needs no font and no script. */
-export function chart(title: string, lines: readonly Line[]): string {
+/** Rows whose metrics end with `: p50` and `: p99`, as bars under a title and a line that says more, over a logarithmic axis of milliseconds; an SVG that needs no font and no script. */
+export function chart(title: string, subtitle: string, lines: readonly Line[]): string {
   const rows = rowsOf(lines);
   const all = rows.flatMap(({ values }) => Object.values(values));
   const low = 10 ** Math.floor(Math.log10(Math.min(...all)));
@@ -27,6 +27,7 @@ export function chart(title: string, lines: readonly Line[]): string {
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="system-ui, sans-serif" font-size="13">`,
     `<rect width="100%" height="100%" fill="#ffffff"/>`,
     `<text x="12" y="22" font-size="15" font-weight="600" fill="#111">${title}</text>`,
+    label(12, 42, subtitle, 'start'),
     ...ticks.map(
       (tick) => `<path d="M${x(tick)} ${TOP - 8}V${height - 12}" stroke="#ddd"/>${label(x(tick), TOP - 14, `${tick} ms`, 'middle')}`,
     ),
